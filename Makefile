@@ -1,0 +1,58 @@
+# make book and make test are all that is needed; both make .venv from requirements.lock first.
+PROFILE  ?= embedded
+DEVICE   ?= cpu
+NOTEBOOK ?=
+ifdef DATA
+export DATA
+endif
+
+PYTHON := $(shell for p in python3.11 python3; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+RUN    := .venv/bin/python
+PIP    := pip install --disable-pip-version-check
+STAMP  := .venv/.installed
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q
+
+.PHONY: help book site publish test test-slow lock clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo
+	@echo "  PROFILE=embedded|embedded-full|smoke|paper  DEVICE=cpu|cuda  NOTEBOOK=02  DATA=/pictures"
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { \
+	  echo "Python 3.11 or newer is needed as python3.11 or python3; found: $$(python3 --version 2>&1)"; exit 1; }
+	@echo "Installing the pinned packages into .venv: about 6 GB on disk, a few minutes the first time."
+	test -x $(RUN) || $(PYTHON) -m venv .venv
+	$(RUN) -m $(PIP) -r requirements.lock
+	$(RUN) -m $(PIP) --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+book: $(STAMP)  ## measure every figure on this machine and build the book from it
+	$(RUN) book/build.py run --profile "$(PROFILE)" --device "$(DEVICE)" --notebook "$(NOTEBOOK)"
+
+site: $(STAMP)  ## build the book from the committed results, in seconds
+	$(RUN) book/build.py site
+
+publish: PROFILE = embedded-full
+publish: $(STAMP)  ## re-measure at five seeds and rewrite the committed notebooks and results
+	$(RUN) book/build.py publish --profile "$(PROFILE)" --device "$(DEVICE)"
+
+test: $(STAMP)  ## lint, types, quick tests, and the committed notebooks against their outputs
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	$(PYTEST) --nbval-lax notebooks
+	$(PYTEST) -n 2 tests --ignore tests/slow
+
+test-slow: $(STAMP)  ## the wheel in a fresh environment, the book in a real browser
+	$(PYTEST) tests/slow
+
+lock: $(STAMP)  ## bring requirements.lock up to the newest versions (needs the network)
+	$(RUN) -m $(PIP) --quiet uv
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(RUN) -m uv pip compile pyproject.toml --upgrade --quiet \
+	  --universal --python-version 3.11 --extra dev --extra browser --no-annotate -o requirements.lock
+
+clean:  ## remove what was built; the measurements in _build/run stay
+	rm -rf _build/html _build/run/site dist build *.egg-info

@@ -1,0 +1,42 @@
+"""What this book adds to Sphinx: measured numbers, the claims scoreboard, the gallery, silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+from .gallery import Gallery, Thumb
+from .measured import Measured
+from .scoreboard import Claims
+
+
+def without_thebe_scripts(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Drop Thebe's files: they are added though ``thebe`` is off, and throw in the console."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = [
+            file
+            for file in context.get(kind, [])
+            if "thebe" not in (str(file) + getattr(file, "attributes", {}).get("body", "")).lower()
+        ]
+
+
+def without_thebe_settings(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Drop the settings that Thebe writes into each page's text."""
+    for node in list(doctree.findall(nodes.raw)):
+        if "thebe" in node.astext() or node.astext().startswith("<script>kernelName"):
+            node.parent.remove(node)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_role("measured", Measured())
+    app.add_directive("claims", Claims)
+    app.add_directive("gallery", Gallery)
+    app.add_directive("thumb", Thumb)
+    # late, so that every extension has added what is to be dropped
+    app.connect("html-page-context", without_thebe_scripts, priority=900)
+    app.connect("doctree-resolved", without_thebe_settings, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,96 @@
+"""The gallery: one card a notebook, whose picture is the notebook's own figure.
+
+    ::::{gallery}
+    :::{thumb} 02_information_density
+    One sentence, with {measured}`02_information_density/...` numbers if you like.
+    :::
+    ::::
+
+The picture is the first SVG or PNG output of the cell tagged ``thumbnail``, or else of any cell,
+with the alt text of that cell's metadata.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+logger = logging.getLogger(__name__)
+SUFFIX = {"image/svg+xml": "svg", "image/png": "png"}
+
+
+def title(notebook: dict[str, Any]) -> str:
+    """The text of the first heading."""
+    for cell in notebook["cells"]:
+        for line in "".join(cell["source"]).splitlines():
+            if cell["cell_type"] == "markdown" and line.startswith("# "):
+                return line[2:].strip()
+    raise ValueError("no heading in the notebook")
+
+
+def picture(notebook: dict[str, Any]) -> tuple[str, bytes, str]:
+    """(suffix, bytes, alt text) of the figure that stands for the notebook."""
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    tagged = [cell for cell in code if "thumbnail" in cell["metadata"].get("tags", [])]
+    for cell in tagged + code:
+        for output in cell["outputs"]:
+            for kind, suffix in SUFFIX.items():
+                if data := output.get("data", {}).get(kind):
+                    text = "".join(data)
+                    content = text.encode() if suffix == "svg" else base64.b64decode(text)
+                    image = cell["metadata"].get("mystnb", {}).get("image", {})
+                    return suffix, content, image.get("alt", title(notebook))
+    raise ValueError("no figure among the notebook's outputs")
+
+
+class Gallery(SphinxDirective):
+    """A grid of ``thumb`` cards."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        grid = nodes.container(classes=["gallery"])
+        self.state.nested_parse(self.content, self.content_offset, grid)
+        return [grid]
+
+
+class Thumb(SphinxDirective):
+    """One card: figure and title link to the notebook, the directive's content stands below."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        path = Path(self.env.srcdir) / "notebooks" / f"{name}.ipynb"
+        self.env.note_dependency(str(path))
+        try:
+            notebook = json.loads(path.read_text("utf-8"))
+            heading, (suffix, content, alt) = title(notebook), picture(notebook)
+        except (OSError, ValueError) as error:
+            logger.warning("thumb %s: %s", name, error, location=self.get_location())
+            return []
+        builder = self.env.app.builder
+        folder = Path(builder.outdir) / "_images"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"thumb-{name}.{suffix}").write_bytes(content)
+        here = builder.get_target_uri(self.env.docname)
+        up = "../" * here.count("/")
+        link = escape(builder.get_relative_uri(self.env.docname, f"notebooks/{name}"))
+        card = nodes.container(classes=["thumb"])
+        card += nodes.raw(
+            "",
+            f'<a class="thumb-picture" href="{link}" tabindex="-1">'
+            f'<img src="{up}_images/thumb-{name}.{suffix}" alt="{escape(alt)}"></a>'
+            f'<p class="thumb-title"><a href="{link}">{escape(heading)}</a></p>',
+            format="html",
+        )
+        self.state.nested_parse(self.content, self.content_offset, card)
+        return [card]

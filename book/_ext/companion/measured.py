@@ -1,0 +1,65 @@
+"""The role ``{measured}`notebook/key```: a number in prose, read from a results file.
+
+A notebook writes the numbers that prose may use to ``<notebook>.json`` as
+``{key: {"value": ..., "text": "..."}}``. The role prints the text and links it to the notebook.
+A missing file or key is a warning, and the book is built with warnings as errors.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxRole
+
+from dip_lib.errors import one_of
+
+logger = logging.getLogger(__name__)
+
+
+def numbers_dir(source: Path) -> Path:
+    """Where the numbers of the book at ``source`` lie."""
+    return source / "results" / "numbers"
+
+
+def look_up(folder: Path, name: str) -> dict[str, Any]:
+    """The entry called ``notebook/key``.
+
+    Raises:
+        ValueError: no such notebook or key; names the nearest.
+    """
+    notebook, _, key = name.partition("/")
+    files = {path.stem: path for path in folder.glob("*.json")}
+    if not files:
+        raise ValueError(f"no numbers in {folder}: run make publish, or make book")
+    entries = json.loads(files[one_of("notebook with numbers", notebook, files)].read_text("utf-8"))
+    return entries[one_of(f"number of {notebook}", key, entries)]
+
+
+class Measured(SphinxRole):
+    """Prints ``entry["text"]`` as a link to the notebook that measured it."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        folder = numbers_dir(Path(self.env.srcdir))
+        notebook = self.text.split("/")[0]
+        self.env.note_dependency(str(folder / f"{notebook}.json"))
+        try:
+            text = str(look_up(folder, self.text)["text"])
+        except (ValueError, KeyError) as error:
+            logger.warning("measured: %s", error, location=self.get_location())
+            return [nodes.problematic(self.rawtext, self.rawtext)], []
+        link = addnodes.pending_xref(
+            "",
+            nodes.inline(text, text),
+            refdomain="std",
+            reftype="doc",
+            refexplicit=True,
+            reftarget=f"/notebooks/{notebook}",
+            refwarn=True,
+            refdoc=self.env.docname,
+        )
+        return [nodes.inline("", "", link, classes=["measured"])], []

@@ -1,0 +1,70 @@
+"""Execute a notebook by papermill, so that two runs with the same results give the same file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from dip_lib.errors import one_of
+
+
+def choose(sources: Mapping[str, Path], wanted: str) -> list[Path]:
+    """The notebooks called ``wanted``: a name, its number ("02"), or "" for all.
+
+    Raises:
+        ValueError: no such notebook; names the nearest.
+    """
+    if not wanted:
+        return list(sources.values())
+    numbers = {name.split("_")[0]: name for name in sources}
+    return [sources[one_of("notebook", numbers.get(wanted, wanted), sources)]]
+
+
+def scrub(notebook: Any) -> None:
+    """Remove what differs between two runs with the same results: times, paths, progress bars."""
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if not cell.metadata.get("tags", ["kept"]):
+            del cell.metadata["tags"]
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata.tags = ["injected-parameters", "hide-input"]
+
+
+def execute(source: Path, target: Path, parameters: Mapping[str, str], home: Path) -> None:
+    """Run a notebook by papermill and put the scrubbed result at ``target``, whole or not at all.
+
+    Progress bars of the notebook appear on stderr. ``parameters`` also become the notebook's
+    metadata ``companion``, from which the book says how its pages were measured.
+
+    Raises:
+        SystemExit: the notebook failed; says where the failed copy lies.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = home / "partial" / source.name
+    part.parent.mkdir(parents=True, exist_ok=True)
+    options = [word for name, value in parameters.items() for word in ("-p", name, value)]
+    print(f"{source.stem}: papermill {' '.join(options)}", flush=True)
+    visible = ["--no-progress-bar", "--stderr-file", "/dev/stderr"]
+    run = subprocess.run(
+        [sys.executable, "-m", "papermill", str(source), str(part), *options, *visible],
+        env={**os.environ, "DIP_HOME": str(home)},
+    )
+    if run.returncode:
+        sys.exit(f"{source.stem} failed; the copy with the error is {part}; finished runs are kept")
+    notebook = nbformat.read(part, as_version=4)
+    scrub(notebook)
+    if parameters:
+        notebook.metadata["companion"] = dict(parameters)
+    nbformat.write(notebook, part)
+    os.replace(part, target)

@@ -1,0 +1,230 @@
+"""Frozen CLIPs behind one face: open_clip's models, and the two small CLIPs of Glyph World.
+
+Symbols: n context vectors, d text width, e embedding size, C classes, R contexts at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP
+from torch import Tensor
+
+from dip_lib import text
+from dip_lib.datasets.splits import check_class_names
+from dip_lib.errors import one_of
+from dip_lib.glyphs import models as glyph_models
+from dip_lib.glyphs.captions import tokenizer as glyph_tokenizer
+
+OPENAI_NAMES = ("ViT-B-16", "ViT-B-32", "ViT-L-14", "RN50")
+"""These four always mean OpenAI's architecture, with QuickGELU, also with random weights."""
+GLYPH_NAMES = tuple(glyph_models.VISION)
+
+
+@dataclass(eq=False)
+class Backbone:
+    """A frozen CLIP: :func:`load_backbone` makes them.
+
+    Attributes:
+        name: as given to :func:`load_backbone`.
+        model: the open_clip module, in eval mode, without gradients.
+        tokenizer: text -> token ids (T, context length).
+        preprocess: PIL image -> model input (3, S, S).
+        mean, std: normalisation of images in 0..1.
+        seen: token ids the text tower was trained on; None = all of them.
+        fingerprint: changes when the weights change; part of every run's key.
+    """
+
+    name: str
+    model: CLIP
+    tokenizer: Any
+    preprocess: Callable[..., Tensor]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    seen: frozenset[int] | None
+    fingerprint: str
+    _layouts: dict[tuple[str, ...], text.Layout] = field(default_factory=dict, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.logit_scale.device
+
+    @cached_property
+    def logit_scale(self) -> float:
+        """The trained inverse temperature, exp of the stored logarithm."""
+        return float(self.model.logit_scale.exp())
+
+    def tokens(self, words: str) -> list[int]:
+        """Token ids of ``words``, without start and end.
+
+        Raises:
+            ValueError: a word that the text tower was never trained on, by name.
+        """
+        ids: list[int] = self.tokenizer.encode(words)
+        if self.seen is not None and not self.seen.issuperset(ids):
+            unseen = [
+                w for w in words.split() if not self.seen.issuperset(self.tokenizer.encode(w))
+            ]
+            raise ValueError(
+                f"{self.name} has never seen {', '.join(map(repr, unseen or [words]))} (in "
+                f"{words!r}): its text tower knows only the words of Glyph World's captions. Use "
+                "Unicode character names, or a backbone with a full vocabulary."
+            )
+        return ids
+
+    def context(self, words: str) -> Tensor:
+        """Frozen embeddings of ``words``: (n, d), float32. The start of a prompt, P0."""
+        ids = torch.tensor(self.tokens(words), device=self.device)
+        return self.model.token_embedding.weight[ids].detach().float().clone()
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images (..., 3, S, S) in 0..1 to the model's input."""
+        mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)
+        return (images - mean) / torch.tensor(self.std, device=images.device).view(3, 1, 1)
+
+    @torch.no_grad()
+    def encode_image(self, batch: Tensor) -> Tensor:
+        """Unit image embeddings of a preprocessed batch: (B, 3, S, S) -> (B, e), float32."""
+        weight = self.model.visual.conv1.weight
+        return F.normalize(self.model.encode_image(batch.to(weight)).float(), dim=-1)
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit text embeddings by open_clip's own full-length forward: (T, e), float32."""
+        for line in texts:
+            self.tokens(line)
+        ids = self.tokenizer(list(texts)).to(self.device)
+        return F.normalize(self.model.encode_text(ids).float(), dim=-1)
+
+    def layout(self, class_names: Sequence[str], n: int) -> text.Layout:
+        """The suffix trie of ``class_names`` behind ``n`` context vectors; kept by names."""
+        names = tuple(class_names)
+        check_class_names(names)
+        if names not in self._layouts:
+            end = self.tokenizer.eot_token_id
+            # as the peers: underscores are spaces, a full stop closes the name
+            suffixes = [[*self.tokens(f"{name.replace('_', ' ')}."), end] for name in names]
+            self._layouts[names] = text.layout(suffixes).to(self.device)
+        found, positions = self._layouts[names], len(self.model.positional_embedding)
+        longest = int(found.length.max())
+        if 1 + n + longest > positions:
+            worst = names[int(found.length.argmax())]
+            raise ValueError(
+                f"{self.name} has {positions} text positions; the start token, {n} context vectors "
+                f"and the {longest} tokens of {worst!r} need {1 + n + longest}. "
+                "Shorten the context or the name."
+            )
+        return found
+
+    def class_embeddings(self, context: Tensor, class_names: Sequence[str]) -> Tensor:
+        """Class embeddings for a learnable context, exact and differentiable in it.
+
+        Args:
+            context: (n, d), or (R, n, d) for R prompts at once.
+            class_names: C different names.
+
+        Returns:
+            (C, e) or (R, C, e), unit length.
+
+        Raises:
+            ValueError: repeated names, a context of another width, too many positions,
+                a word that the tower has never seen.
+        """
+        width = self.model.positional_embedding.shape[1]
+        if context.dim() not in (2, 3) or context.shape[-1] != width:
+            raise ValueError(
+                f"{self.name} needs a context (n, {width}) or (R, n, {width}), "
+                f"got {tuple(context.shape)}"
+            )
+        classes = self.layout(class_names, context.shape[-2])
+        batched = context if context.dim() == 3 else context[None]
+        found = text.encode(self.model, classes, batched, self.tokenizer.sot_token_id)
+        return found if context.dim() == 3 else found[0]
+
+
+def _glyph_preprocess(image: Any) -> Tensor:
+    """PIL image -> normalised (3, 48, 48)."""
+    import numpy as np
+
+    size = glyph_models.VISION["glyph-vit"]["image_size"]
+    pixels = np.asarray(image.convert("RGB").resize((size, size)), dtype=np.float32) / 255
+    return glyph_models.normalise(torch.from_numpy(pixels.copy()).permute(2, 0, 1))
+
+
+def check_device(device: str) -> torch.device:
+    """The device by name. Raises ValueError for an unknown one, or a GPU that is not there."""
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}: use 'cpu', 'cuda' or 'cuda:N'") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device {device!r} was asked for, but this machine (or this build of torch) has no "
+            "usable GPU. Use device='cpu', or install a CUDA build of torch."
+        )
+    return chosen
+
+
+def load_backbone(
+    name: str, pretrained: str | None = None, device: str = "cpu", precision: str | None = None
+) -> Backbone:
+    """A frozen CLIP by name.
+
+    Args:
+        name: "glyph-vit", "glyph-resnet" (committed weights, no download), "ViT-B-16",
+            "ViT-B-32", "ViT-L-14", "RN50", or any other open_clip name with CLIP's text tower.
+        pretrained: open_clip tag or file of weights; None = random weights (the glyph towers
+            always carry their own).
+        device: "cpu", "cuda" or "cuda:N".
+        precision: of the towers, "fp32" (default), "fp16" or "bf16". Prompts stay fp32.
+
+    Raises:
+        ValueError: unknown name or precision (with the nearest), a GPU that is not there, a
+            damaged weights file, a text tower of another layout.
+    """
+    chosen = check_device(device)
+    types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    dtype = types[one_of("precision", precision or "fp32", types)]
+    if name in GLYPH_NAMES:
+        if pretrained is not None:
+            raise ValueError(f"{name} carries its own weights; leave pretrained=None")
+        model, seen = glyph_models.load_glyph_clip(name)
+        mean, std = (glyph_models.MEAN,) * 3, (glyph_models.STD,) * 3
+        return Backbone(
+            name,
+            model.to(chosen, dtype),
+            glyph_tokenizer(),
+            _glyph_preprocess,
+            mean,
+            std,
+            seen,
+            glyph_models.fingerprint(name),
+        )
+    one_of("backbone", name, (*GLYPH_NAMES, *open_clip.list_models()))
+    model, _, preprocess = open_clip.create_model_and_transforms(
+        name, pretrained=pretrained, force_quick_gelu=name in OPENAI_NAMES
+    )
+    if not isinstance(model, CLIP) or not hasattr(model, "text_projection"):
+        raise ValueError(f"{name} has no text tower of CLIP's layout; use a CLIP model")
+    model = model.eval().requires_grad_(False).to(chosen, dtype)
+    shapes = hashlib.sha256()
+    for parameter in model.parameters():
+        # a sample of each tensor is enough to tell two sets of weights apart
+        shapes.update(parameter.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    return Backbone(
+        name,
+        model,
+        open_clip.get_tokenizer(name),
+        preprocess,
+        open_clip.OPENAI_DATASET_MEAN,
+        open_clip.OPENAI_DATASET_STD,
+        None,
+        shapes.hexdigest()[:12],
+    )

@@ -1,0 +1,127 @@
+"""Which pictures train and which classes are new: exactly the draws of CoOp and Dassl.
+
+Dassl's ``generate_fewshot_dataset`` and CoOp's ``subsample_classes``, with the standard library
+alone: a draw depends on the labels, the shots and the seed, and on nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import warnings
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+VAL_SHOTS = 4
+"""Validation pictures a class are at most this many, and at most ``shots``."""
+
+
+@overload
+def few_shot(
+    labels: Iterable[Hashable], shots: int, seed: int, val_labels: None = None
+) -> list[int]: ...
+@overload
+def few_shot(
+    labels: Iterable[Hashable], shots: int, seed: int, val_labels: Iterable[Hashable]
+) -> tuple[list[int], list[int]]: ...
+def few_shot(
+    labels: Iterable[Hashable],
+    shots: int,
+    seed: int,
+    val_labels: Iterable[Hashable] | None = None,
+) -> list[int] | tuple[list[int], list[int]]:
+    """Indices of ``shots`` samples of each class, classes in order of first appearance.
+
+    Draw before choosing base or new classes, as CoOp does: then both see the same pictures.
+
+    Args:
+        labels: the class of each training sample: a list, an array or a tensor.
+        shots: samples a class; a class with fewer gives all (one warning says how many do).
+        seed: of Python's own generator.
+        val_labels: if given, also draw min(shots, 4) validation samples a class, after the
+            training samples and from the same random stream.
+
+    Returns:
+        The training indices, or (training indices, validation indices).
+
+    Raises:
+        ValueError: ``shots`` below 1.
+    """
+    if shots < 1:
+        raise ValueError(f"shots = {shots} must be at least 1")
+    rng = random.Random(seed)
+    train = _draw(rng, labels, shots, "training")
+    if val_labels is None:
+        return train
+    return train, _draw(rng, val_labels, min(shots, VAL_SHOTS), "validation")
+
+
+def _plain(labels: Iterable[Any]) -> list[Any]:
+    """Labels as Python objects: entries of a tensor would all count as different."""
+    return labels.tolist() if hasattr(labels, "tolist") else list(labels)
+
+
+def _draw(rng: random.Random, labels: Iterable[Hashable], shots: int, kind: str) -> list[int]:
+    by_class: dict[Hashable, list[int]] = defaultdict(list)
+    for index, label in enumerate(_plain(labels)):
+        by_class[label].append(index)
+    short = sum(len(items) < shots for items in by_class.values())
+    if short:
+        warnings.warn(
+            f"{short} of {len(by_class)} classes have fewer than {shots} {kind} samples; "
+            "all of theirs are used",
+            stacklevel=3,
+        )
+    drawn: list[int] = []
+    for items in by_class.values():
+        drawn += items if len(items) < shots else rng.sample(items, shots)
+    return drawn
+
+
+def base_new(labels: Iterable[Any]) -> tuple[list[Any], list[Any]]:
+    """The classes in sorted order, split: the first ceil(n / 2) are base, the rest new.
+
+    Raises:
+        ValueError: fewer than two classes.
+    """
+    classes = sorted(set(_plain(labels)))
+    if len(classes) < 2:
+        raise ValueError(f"base and new need at least two classes, got {classes}")
+    half = math.ceil(len(classes) / 2)
+    return classes[:half], classes[half:]
+
+
+@overload
+def harmonic_mean(base: float, new: float) -> float: ...
+@overload
+def harmonic_mean(base: NDArray[Any], new: NDArray[Any] | float) -> NDArray[Any]: ...
+def harmonic_mean(base: Any, new: Any) -> Any:
+    """H = 2 base new / (base + new), element-wise; 0 where both are 0.
+
+    The literature's average H is the H of the average base and the average new accuracy.
+    """
+    base, new = np.asarray(base, dtype=float), np.asarray(new, dtype=float)
+    total = base + new
+    h = 2 * base * new / np.where(total > 0, total, 1)
+    return h if h.ndim else float(h)
+
+
+def check_class_names(names: Sequence[str]) -> None:
+    """Refuse class names that give the same prompt: two classes could not be told apart.
+
+    CLIP's text does not see case, and ``_`` stands for a space.
+
+    Raises:
+        ValueError: naming the duplicates.
+    """
+    same: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        same[" ".join(name.replace("_", " ").lower().split())].append(name)
+    twins = [group for group in same.values() if len(group) > 1]
+    if twins:
+        listed = "; ".join(" = ".join(map(repr, group)) for group in twins)
+        raise ValueError(f"duplicate class names: {listed}. Give every class a name of its own.")

@@ -1,0 +1,184 @@
+"""Glyph World's datasets: eleven families, the source set and its four shifts, drawn from seeds.
+
+A dataset is a list of draws (character, font) and a seed for each split. Images are rendered in
+memory, a chunk at a time; the same split and view always give the same pixels, and no two splits
+share a seed. Symbols: N images, S = 48 pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dip_lib.errors import one_of
+from dip_lib.glyphs.draw import masks
+from dip_lib.glyphs.styles import IMAGE_SIZE, STYLES, render, style_of
+from dip_lib.glyphs.world import (
+    FAMILIES,
+    FONTS,
+    HELD_OUT_FONTS,
+    TEMPLATES,
+    WORLD_FILE,
+    characters,
+    members,
+    short_name,
+)
+
+PER_CLASS = {"train": 48, "val": 8, "test": 50}
+"""Images a class: the pool that few-shot sets are drawn from, and what they are judged on."""
+HARD_DRAWS = 100
+"""Draws a class among which "source-a" keeps the hard ones."""
+CROP = (0.6, 1.0)
+"""Area kept by the random resized crop of an augmented view. Glyphs are never flipped: a mirrored
+glyph is another glyph."""
+CHUNK = 256
+DRAWING = 1
+"""Version of the drawing code; part of every dataset's fingerprint."""
+
+SHIFTS = {
+    "source-v2": "plain",
+    "source-sketch": "sketch",
+    "source-a": "plain",
+    "source-r": "dilation+half-tone+rotation",
+}
+HARD_FILE = WORLD_FILE.with_name("source_a.json")
+"""Draws of the source set that the zero-shot ResNet tower gets wrong; see ``hard.py``."""
+
+NAMES = (*FAMILIES, "source", *SHIFTS)
+
+
+def _seed(*parts: object) -> int:
+    """A 63-bit seed from names."""
+    digest = hashlib.sha256("|".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def augment(images: Tensor, random: torch.Generator) -> Tensor:
+    """Random resized crop of each image, (N, 3, S, S) -> (N, 3, S, S)."""
+    count = len(images)
+    area = torch.rand(count, generator=random) * (CROP[1] - CROP[0]) + CROP[0]
+    side = area.sqrt()
+    x, y = ((torch.rand(count, generator=random) * 2 - 1) * (1 - side) for _ in "xy")
+    zero = torch.zeros_like(side)
+    rows = [torch.stack([side, zero, x], 1), torch.stack([zero, side, y], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+@dataclass(frozen=True)
+class GlyphDataset:
+    """One dataset of Glyph World: :func:`glyph_dataset` makes them.
+
+    Attributes:
+        name: "greek", "source-v2", ...
+        style: name of the style, or several joined by "+" (each image takes one of them).
+        points: code points, in alphabetical order of the class names.
+        fonts: fonts the images are drawn with.
+        template: the hand-written zero-shot template.
+        all_draws: for "source-a", every draw and not only the hard ones.
+    """
+
+    name: str
+    style: str
+    points: tuple[int, ...]
+    fonts: tuple[str, ...]
+    template: str
+    all_draws: bool = False
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(short_name(p) for p in self.points)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits it has: shifts of the source set have a test split alone."""
+        return ("test",) if self.name in SHIFTS else tuple(PER_CLASS)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """12 digits that change when any pixel of any split may change."""
+        looks = [STYLES[s] for s in self.style.split("+")]
+        parts = (DRAWING, WORLD_FILE.read_bytes(), self, looks, PER_CLASS, CROP, CHUNK)
+        hard = HARD_FILE.read_bytes() if self.name == "source-a" else b""
+        return hashlib.sha256(repr(parts).encode() + hard).hexdigest()[:12]
+
+    def _per_class(self, split: str) -> int:
+        return HARD_DRAWS if self.name == "source-a" else PER_CLASS[split]
+
+    def _draws(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """(label, row of the masks) of every image of the split, in order of label."""
+        one_of(f"split of {self.name}", split, self.splits)
+        drawn = masks()
+        usable = np.isin(drawn.font, [FONTS.index(f) for f in self.fonts])
+        random = np.random.default_rng(_seed(self.name, split, "fonts"))
+        index = {point: i for i, point in enumerate(characters())}
+        labels, rows = [], []
+        for label, point in enumerate(self.points):
+            choices = np.nonzero(usable & (drawn.character == index[point]))[0]
+            rows.append(random.choice(choices, self._per_class(split)))
+            labels.append(np.full(self._per_class(split), label))
+        return np.concatenate(labels), np.concatenate(rows)
+
+    def _kept(self, split: str) -> np.ndarray:
+        """Positions of the split's images among its draws (all, but for source-a)."""
+        if self.name != "source-a" or self.all_draws:
+            return np.arange(len(self.points) * self._per_class(split))
+        return np.array(json.loads(HARD_FILE.read_text())["kept"])
+
+    def labels(self, split: str) -> Tensor:
+        """(N,) class index of every image of the split."""
+        return torch.from_numpy(self._draws(split)[0][self._kept(split)])
+
+    def drawn_fonts(self, split: str) -> list[str]:
+        """Name of the font of every image of the split."""
+        rows = self._draws(split)[1][self._kept(split)]
+        return [FONTS[f] for f in masks().font[rows]]
+
+    def batches(self, split: str, view: int | None = None) -> Iterator[Tensor]:
+        """The split's images in order, (<= 256, 3, S, S) in 0..1 at a time.
+
+        Args:
+            split: "train", "val" or "test".
+            view: None for the image itself, else the number of an augmented view of it.
+        """
+        pixels = torch.from_numpy(masks().pixels)
+        _, rows = self._draws(split)
+        source = torch.Generator().manual_seed(_seed(self.name, self.style, split, "looks"))
+        crops = torch.Generator().manual_seed(_seed(self.name, self.style, split, view))
+        looks = [STYLES[s] for s in self.style.split("+")]
+        wanted = np.zeros(len(rows), dtype=bool)
+        wanted[self._kept(split)] = True
+        for start in range(0, len(rows), CHUNK):
+            part = pixels[torch.from_numpy(rows[start : start + CHUNK])]
+            images = torch.empty(len(part), 3, IMAGE_SIZE, IMAGE_SIZE)
+            for i, look in enumerate(looks):
+                images[i :: len(looks)], _ = render(part[i :: len(looks)], look, source)
+            if view is not None:
+                images = augment(images, crops)
+            if (keep := wanted[start : start + CHUNK]).any():
+                yield images[torch.from_numpy(keep)]
+
+
+def glyph_dataset(name: str, style: str = "default") -> GlyphDataset:
+    """A dataset of Glyph World by name, in its own style or in any other.
+
+    Raises:
+        ValueError: an unknown dataset or style, with the nearest names.
+    """
+    one_of("glyph dataset", name, NAMES)
+    family = name.split("-")[0]
+    shown = SHIFTS[name] if name in SHIFTS and style == "default" else style_of(family, style)
+    fonts = HELD_OUT_FONTS if name == "source-v2" else FONTS
+    drawn = masks()
+    covered = np.isin(drawn.font, [FONTS.index(f) for f in fonts])
+    available = {characters()[c] for c in np.unique(drawn.character[covered])}
+    points = tuple(p for p in members(family) if p in available)
+    return GlyphDataset(name, shown, points, fonts, TEMPLATES[family])

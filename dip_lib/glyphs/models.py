@@ -1,0 +1,117 @@
+"""The two small CLIPs of Glyph World: open_clip's own ``CLIP`` class in a small configuration.
+
+Both share one text tower (width 128, 3 layers, 32 positions, open_clip's byte-pair vocabulary).
+Only the embedding rows of tokens that occur in captions were trained; only those are stored, in
+half precision, and scattered into the full table on loading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from open_clip.model import CLIP
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from dip_lib.errors import one_of
+
+WEIGHTS = Path(__file__).with_name("weights")
+CARD = WEIGHTS / "weights.json"
+"""Name -> sha256 of the weights file, recipe and measured accuracy; written by pre-training."""
+
+VOCABULARY = 49_408
+TEXT = {"context_length": 32, "vocab_size": VOCABULARY, "width": 128, "heads": 4, "layers": 3}
+VISION: dict[str, dict[str, Any]] = {
+    "glyph-resnet": {"image_size": 48, "width": 16, "layers": [1, 1, 1, 1], "head_width": 64},
+    "glyph-vit": {"image_size": 48, "patch_size": 8, "width": 128, "head_width": 32, "layers": 4},
+}
+EMBEDDING = 128
+MEAN, STD = 0.5, 0.3
+"""Normalisation of the images, the same for the three colours."""
+
+
+def build(name: str, vocabulary: int = VOCABULARY) -> CLIP:
+    """The untrained model ``name``; ``vocabulary`` is smaller during pre-training."""
+    one_of("glyph backbone", name, VISION)
+    return CLIP(
+        embed_dim=EMBEDDING, vision_cfg=VISION[name], text_cfg=TEXT | {"vocab_size": vocabulary}
+    )
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Images in 0..1 to the towers' input; any shape."""
+    return (images - MEAN) / STD
+
+
+def pack(model: CLIP, token_ids: np.ndarray) -> bytes:
+    """Weights of a pre-trained model as safetensors bytes.
+
+    Args:
+        model: built with ``vocabulary = len(token_ids)``.
+        token_ids: (V,) the token of the full vocabulary that each embedding row stands for.
+    """
+    kept = {"token_ids": torch.from_numpy(token_ids.astype(np.int32))}
+    for key, value in model.state_dict().items():
+        if key.endswith(("attn_mask", "num_batches_tracked")):
+            continue
+        # running statistics span more decades than half precision holds
+        kept[key] = value if "running" in key else value.half()
+    return save({key: value.contiguous() for key, value in kept.items()})
+
+
+def unpack(name: str, data: bytes) -> tuple[CLIP, frozenset[int]]:
+    """Model in fp32 and eval mode with the full embedding table, and the tokens it has seen."""
+    stored = load(data)
+    token_ids = stored.pop("token_ids").long()
+    model = build(name)
+    table = torch.zeros(VOCABULARY, TEXT["width"])
+    table[token_ids] = stored["token_embedding.weight"].float()
+    stored["token_embedding.weight"] = table
+    missing, unexpected = model.load_state_dict(
+        {key: value.float() for key, value in stored.items()}, strict=False
+    )
+    if unexpected or any(not k.endswith(("attn_mask", "num_batches_tracked")) for k in missing):
+        raise ValueError(f"weights of {name} do not fit: missing {missing}, unknown {unexpected}")
+    return model.eval().requires_grad_(False), frozenset(token_ids.tolist())
+
+
+def weights_path(name: str) -> Path:
+    return WEIGHTS / f"{one_of('glyph backbone', name, VISION)}.safetensors"
+
+
+def fingerprint(name: str) -> str:
+    """First 12 digits of the sha256 that the model card records for ``name``."""
+    return str(json.loads(CARD.read_text())[one_of("glyph backbone", name, VISION)]["sha256"])[:12]
+
+
+def load_glyph_clip(name: str) -> tuple[CLIP, frozenset[int]]:
+    """The committed model, frozen, on the CPU, and the token ids it was trained on.
+
+    Raises:
+        ValueError: an unknown name; a weights file whose hash is not the card's or that cannot
+            be read, with the remedy.
+    """
+    path = weights_path(name)
+    remedy = (
+        "Restore it (git checkout, or install the package again), or train it anew with "
+        "`python -m dip_lib.glyphs.pretrain`."
+    )
+    if not path.is_file():
+        raise ValueError(f"the weights {path} are missing. {remedy}")
+    data = path.read_bytes()
+    recorded = json.loads(CARD.read_text())[name]["sha256"]
+    if (found := hashlib.sha256(data).hexdigest()) != recorded:
+        raise ValueError(
+            f"the weights {path} are damaged: sha256 {found[:12]}…, expected {recorded[:12]}…. "
+            + remedy
+        )
+    try:
+        return unpack(name, data)
+    except SafetensorError as error:
+        raise ValueError(f"the weights {path} cannot be read ({error}). {remedy}") from error

@@ -1,0 +1,128 @@
+"""Measuring runs: group those that can share a batch, train the groups, keep each as it finishes.
+
+On a CPU groups are spread over one-thread processes, which is faster than threads; on a GPU they
+run one after another in this process. A killed call loses only the groups under way.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import version
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dip_lib.backbone import Backbone, load_backbone
+from dip_lib.datasets import load_dataset
+from dip_lib.features import load_features
+from dip_lib.methods.probe import probe
+from dip_lib.methods.zero_shot import zero_shot
+from dip_lib.spec import RECIPE, RunSpec
+from dip_lib.store import Store
+from dip_lib.trainer import train
+
+Record = dict[str, Any]
+BATCH = 16
+"""Most runs trained at once on a CPU."""
+UNTRAINED = ("zero-shot", "probe")
+"""Methods that learn no prompt: measured one by one."""
+
+
+@cache
+def _backbone(name: str, device: str) -> Backbone:
+    return load_backbone(name, device=device)
+
+
+def _measure(specs: Sequence[RunSpec], device: str) -> list[tuple[Record, Tensor | None]]:
+    """One group of runs, in this process."""
+    backbone, first = _backbone(specs[0].backbone, device), specs[0]
+    dataset = load_dataset(first.dataset, first.style)
+    if first.method == "zero-shot":
+        return [(_stamp(zero_shot(s, backbone, dataset), backbone), None) for s in specs]
+    features = load_features(backbone, dataset, first.views)
+    if first.method == "probe":
+        records = [probe(s, backbone, dataset, features) for s in specs]
+        return [(_stamp(record, backbone), None) for record in records]
+    found = train(specs, backbone, dataset, features)
+    return [(_stamp(record, backbone), prompt) for record, prompt in found]
+
+
+def _stamp(record: Record, backbone: Backbone) -> Record:
+    """Add what names the run and where and with what it was measured."""
+    on_gpu = backbone.device.type == "cuda"
+    if on_gpu:
+        memory, device = torch.cuda.max_memory_allocated() / 2**20, torch.cuda.get_device_name()
+    else:
+        memory, device = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "cpu"
+    packages = ("torch", "open_clip_torch", "numpy", "matplotlib", "pillow")
+    return {
+        "key": RunSpec.from_dict(record["spec"]).key(),
+        "recipe": RECIPE,
+        **record,
+        "memory_mb": round(memory, 1),
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "machine": {"cpu": _cpu(), "threads": torch.get_num_threads(), "device": device},
+        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+@cache
+def _cpu() -> str:
+    """The processor's name, with the number of cores."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or 'CPU'}, {os.cpu_count()} cores"
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)  # two threads a process on two busy cores are slower than one
+
+
+def groups(specs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
+    """Runs that can share a batch, at most :data:`BATCH` together, in a fixed order."""
+
+    def shared(run: RunSpec) -> str:
+        neutral = replace(run, method="", seed=0, rank=0, dropout=0.0, lr=0.0)
+        return f"{run.dataset}|{neutral.key()}|{run.method in UNTRAINED and run.method}"
+
+    for _, same in groupby(sorted(specs, key=shared), key=shared):
+        batch = list(same)
+        for start in range(0, len(batch), BATCH):
+            yield batch[start : start + BATCH]
+
+
+def measure(specs: Sequence[RunSpec], store: Store, device: str = "cpu") -> None:
+    """Measure runs and put each finished group into the store; shows progress with an ETA.
+
+    On a CPU groups are spread over one-thread processes (``$DIP_WORKERS``, default: one a core).
+    """
+    batches = list(groups(specs))
+    workers = 1 if device != "cpu" else int(os.environ.get("DIP_WORKERS", os.cpu_count() or 1))
+    with tqdm(total=len(specs), desc="measuring", unit="run", mininterval=1) as bar:
+
+        def keep(results: list[tuple[Record, Tensor | None]]) -> None:
+            for record, prompt in results:
+                store.put(record, prompt)
+            bar.update(len(results))
+
+        if min(workers, len(batches)) <= 1:
+            for batch in batches:
+                keep(_measure(batch, device))
+            return
+        context = get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(batches)), context, _start_worker) as pool:
+            for done in as_completed([pool.submit(_measure, b, device) for b in batches]):
+                keep(done.result())

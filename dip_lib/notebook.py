@@ -1,0 +1,123 @@
+"""What every notebook of the book does: check its parameters, collect runs, say what they cost."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from IPython.display import Markdown, display
+
+from dip_lib import plots, study
+from dip_lib.backbone import check_device
+from dip_lib.errors import one_of
+from dip_lib.files import write_atomic
+from dip_lib.paths import home
+from dip_lib.profiles import Profile, load_profile
+from dip_lib.spec import RunSpec
+from dip_lib.statistics import Interval
+
+PARAMETERS = ("profile", "datasets", "seeds", "epochs", "device", "results")
+# names that a fresh kernel defines by itself
+KERNEL = {"In", "Out", "exit", "quit", "open", "get_ipython", "begin"}
+
+Record = dict[str, Any]
+
+
+def _items(name: str, value: Any) -> list[Any]:
+    """A list parameter: a list, JSON text, comma text, or one item."""
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("["):
+            try:
+                return list(json.loads(text))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{name}={value!r} is not a JSON list: {error}") from error
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One notebook at work: its name, its profile and where results come from."""
+
+    name: str
+    profile: Profile
+    device: str
+    results: str
+
+    def collect(self, specs: Sequence[RunSpec]) -> list[Record]:
+        """Records of ``specs``, stored or measured now."""
+        return study.collect(specs, self.profile, self.device, self.results)
+
+    def say(self, text: str) -> None:
+        """Show a line of Markdown; the book and the notebook render it alike."""
+        display(Markdown(text))
+
+    def cost(self, records: Sequence[Record]) -> None:
+        """The line under a figure: runs, seconds, hardware and the exact command."""
+        machines = sorted({f"{r['machine']['cpu']}, {r['machine']['device']}" for r in records})
+        seconds = sum(r["seconds"] for r in records)
+        spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+        command = (
+            f"papermill notebooks/{self.name}.ipynb out.ipynb -p profile {self.profile.name} "
+            "-p results fresh"
+        )
+        self.say(
+            f"*{self.profile.world} · {len(records)} runs · {spent} of one core, training alone · "
+            f"{'; '.join(machines)} · re-run:* `{command}`"
+        )
+
+    def numbers(self, values: Mapping[str, Interval | float | int | str]) -> None:
+        """Write the page's numbers, for prose and claims, to ``numbers/<notebook>.json``."""
+        found: dict[str, dict[str, Any]] = {}
+        for key, value in values.items():
+            if isinstance(value, Interval):
+                text = f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
+                found[key] = {**vars(value), "text": text, "n": len(self.profile.datasets)}
+            else:
+                found[key] = {"value": value, "text": f"{value}"}
+            found[key]["world"] = "paper" if self.profile.world == "photos" else "embedded"
+        text = json.dumps(found, indent=1, sort_keys=True) + "\n"
+        write_atomic(home() / "numbers" / f"{self.name}.json", text.encode())
+
+
+def begin(name: str, parameters: Mapping[str, Any]) -> Page:
+    """Check the parameters of a notebook and set the figures' style.
+
+    Args:
+        name: the notebook's name.
+        parameters: the notebook's ``globals()`` in the cell after the parameters.
+
+    Raises:
+        ValueError: an unknown parameter, profile, dataset, device or source of results, each with
+            the nearest valid names; seeds or epochs that are not whole numbers.
+    """
+    for key, value in parameters.items():
+        if not (key.startswith("_") or key in KERNEL or isinstance(value, types.ModuleType)):
+            one_of("parameter", key, PARAMETERS)
+    profile = load_profile(str(parameters["profile"]))
+    if parameters["datasets"] != "all":
+        chosen = [str(d) for d in _items("datasets", parameters["datasets"])]
+        for dataset in chosen:
+            one_of(f"dataset of profile {profile.name}", dataset, profile.datasets)
+        profile = replace(profile, datasets=tuple(chosen))
+    try:
+        if parameters["seeds"] != "all":
+            chosen = _items("seeds", parameters["seeds"])
+            profile = replace(profile, seeds=tuple(int(s) for s in chosen))
+        if parameters["epochs"] is not None:
+            profile = replace(profile, epochs=int(parameters["epochs"]))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"seeds={parameters['seeds']!r} must be 'all' or whole numbers such as '1,2,3', and "
+            f"epochs={parameters['epochs']!r} a whole number or None"
+        ) from error
+    if not profile.seeds or not profile.datasets or profile.epochs < 1:
+        raise ValueError("a page needs at least one dataset, one seed and one epoch")
+    check_device(str(parameters["device"]))
+    results = one_of("results", str(parameters["results"]), ("stored", "fresh"))
+    plots.use_style()
+    return Page(name, profile, str(parameters["device"]), results)

@@ -1,0 +1,207 @@
+"""The book's figures, in one style. Each function draws one figure from records or tables.
+
+Figures are five inches wide with text of ten points, so that nothing falls below nine pixels on a
+phone; a method has the same colour everywhere (Okabe and Ito's palette, safe for colour-blind
+readers) and a different marker. Files are byte-identical from the same data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+from numpy.typing import NDArray
+
+from dip_lib.datasets import harmonic_mean
+from dip_lib.tables import Record, final, trajectories, where
+
+COLOURS = {"zero-shot": "#5f6b76", "coop": "#d55e00", "dip": "#0072b2", "other": "#009e73"}
+LABELS = {"zero-shot": "zero-shot CLIP", "coop": "CoOp (full rank)", "dip": "DIP (rank 1)"}
+MARKERS = {"zero-shot": "D", "coop": "o", "dip": "s"}
+WIDTH = 5.0
+
+Array = NDArray[np.float64]
+
+
+def use_style() -> None:
+    """Set the style for this process; in a notebook figures become SVG without a date."""
+    sns.set_theme(style="ticks", context="paper")
+    plt.rcParams.update(
+        {
+            "figure.figsize": (WIDTH, 3.2),
+            "figure.constrained_layout.use": True,
+            "font.family": "DejaVu Sans",
+            "font.size": 10,
+            "axes.labelsize": 10,
+            "axes.titlesize": 10,
+            "xtick.labelsize": 10,
+            "ytick.labelsize": 10,
+            "legend.fontsize": 10,
+            "legend.frameon": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "lines.linewidth": 1.8,
+            "svg.hashsalt": "dip",
+            "image.cmap": "gray",
+        }
+    )
+    set_matplotlib_formats("svg", metadata={"Date": None})
+
+
+def _band(axes: Axes, epochs: Array, paths: Array, method: str, label: str | None = None) -> None:
+    """Mean over the first axis of (S, T) as a line, the range of the seeds as a band."""
+    colour = COLOURS[method]
+    axes.fill_between(epochs, paths.min(0), paths.max(0), color=colour, alpha=0.15, lw=0)
+    axes.plot(epochs, paths.mean(0), color=colour, marker=MARKERS[method], ms=4, label=label)
+
+
+def contact_sheet(rows: Mapping[str, Array]) -> None:
+    """Pictures of each dataset in a row: label -> (K, 48, 48, 3) in 0..1."""
+    set_matplotlib_formats("png", dpi=144)  # pixels: a vector file would be larger and no sharper
+    count = len(rows)
+    _, grid = plt.subplots(count, 1, figsize=(WIDTH, 0.72 * count))
+    for axes, (label, pictures) in zip(np.atleast_1d(grid), rows.items(), strict=True):
+        axes.imshow(np.concatenate(list(pictures), axis=1), interpolation="nearest")
+        axes.set_title(label, loc="left", pad=2)
+        axes.axis("off")
+
+
+def first_prompt(records: Sequence[Record]) -> None:
+    """Base and new accuracy along the training of single runs, one colour a method."""
+    _, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9), sharey=True)
+    for record in records:
+        method = record["spec"]["method"]
+        path = trajectories([record], ("epoch", "base", "new"))[record["spec"]["dataset"]][0]
+        for axes, column in ((left, 1), (right, 2)):
+            _band(axes, path[:, 0], path[None, :, column], method, LABELS[method])
+    left.set(xlabel="epoch", ylabel="test accuracy, %", title="base classes")
+    right.set(xlabel="epoch", title="new classes")
+    handles, labels = left.get_legend_handles_labels()
+    left.figure.legend(handles, labels, loc="outside lower center", ncols=2)
+
+
+def trajectory(records: Iterable[Record]) -> None:
+    """Figure 1 of the paper on the average of all datasets: new-class accuracy above, ID below."""
+    records = list(records)
+    _, (upper, lower) = plt.subplots(2, 1, figsize=(WIDTH, 4.6), sharex=True)
+    for method in ("coop", "dip"):
+        paths = trajectories(where(records, method=method), ("epoch", "new", "id1", "id2"))
+        mean = np.mean([p.mean(0) for p in paths.values()], axis=0)  # (T, 4)
+        seeds = np.mean(np.stack(list(paths.values())), axis=0)  # (S, T, 4)
+        _band(upper, mean[:, 0], seeds[..., 1], method, LABELS[method])
+        _band(lower, mean[:, 0], seeds[..., 2], method)
+        lower.plot(mean[:, 0], mean[:, 3], color=COLOURS[method], ls="--", lw=1.2)
+    upper.set_ylabel("accuracy on\nnew classes, %")
+    lower.set(ylabel="Information Density", xlabel="epoch", ylim=(0, 1.02))
+    lower.plot([], [], color="0.3", label="ID$_1$")
+    lower.plot([], [], color="0.3", ls="--", lw=1.2, label="ID$_2$")
+    upper.legend(loc="lower left")
+    lower.legend(loc="lower left", ncols=2)
+
+
+def correlation_dots(table: pd.DataFrame) -> None:
+    """Spearman's rho of each dataset: with ID_1, with ID_2 and with mere time."""
+    ordered = table.sort_values("id1")
+    _, axes = plt.subplots(figsize=(WIDTH, 0.34 * len(table) + 1.2))
+    at = np.arange(len(ordered))
+    styles = {
+        "id1": ("o", COLOURS["dip"], "with ID$_1$", 0.0),
+        "id2": ("s", COLOURS["other"], "with ID$_2$", 0.2),
+        "epoch": ("|", "black", "with minus epoch", -0.2),
+    }
+    for column, (marker, colour, label, offset) in styles.items():
+        axes.plot(ordered[column], at + offset, marker, color=colour, label=label, ms=7, mew=2)
+    axes.axvline(0.9, color="0.5", ls=":", lw=1.2)
+    axes.text(0.89, len(at) - 0.35, "claimed: ≥ 0.9", ha="right", va="center", color="0.35")
+    axes.set(yticks=at, yticklabels=ordered.index, xlim=(-1.05, 1.05), ylim=(-0.7, len(at)))
+    axes.set_xlabel("Spearman's ρ of new-class accuracy, CoOp's training")
+    axes.grid(axis="y", color="0.92")
+    axes.figure.legend(loc="outside lower center", ncols=3, handletextpad=0.2, columnspacing=1)
+
+
+def trajectory_grid(records: Iterable[Record]) -> None:
+    """Every dataset by itself: new-class accuracy against ID_1, one point a checkpoint."""
+    records = list(records)
+    paths = {m: trajectories(where(records, method=m), ("new", "id1")) for m in ("coop", "dip")}
+    names = sorted(paths["coop"])
+    rows = -(-len(names) // 2)
+    figure, grid = plt.subplots(rows, 2, figsize=(WIDTH, 1.75 * rows), sharex=True, squeeze=False)
+    for axes, name in zip(grid.flat, names, strict=False):
+        for method, found in paths.items():
+            mean = found[name].mean(0)  # (T, 2)
+            axes.plot(
+                mean[:, 1], mean[:, 0], color=COLOURS[method], marker=MARKERS[method], ms=3.5,
+                lw=1.2, label=LABELS[method],
+            )  # fmt: skip
+        start = paths["coop"][name].mean(0)[0]
+        axes.plot(start[1], start[0], "*", color="black", ms=9, label="start", zorder=5)
+        axes.set_title(name, pad=3)
+    for axes in grid.flat[len(names) :]:
+        axes.axis("off")
+    figure.supxlabel("ID$_1$ of the prompt", fontsize=10)
+    figure.supylabel("accuracy on new classes, %", fontsize=10)
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, columnspacing=1)
+
+
+def _isolines(axes: Axes) -> None:
+    """Lines of equal harmonic mean behind a plot of new against base accuracy."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    x, y = np.meshgrid(np.linspace(left, right, 60), np.linspace(low, high, 60))
+    lines = axes.contour(
+        x, y, harmonic_mean(x, y), levels=8, colors="0.8", linewidths=0.8, zorder=0
+    )
+    axes.clabel(lines, fmt="H %.0f", fontsize=9, colors="0.5")
+
+
+def frontier(coop: Iterable[Record], dip: Iterable[Record], zero: tuple[float, float]) -> None:
+    """Average new against base accuracy: CoOp at each learning rate, DIP, zero-shot."""
+    coop = list(coop)
+    rates = sorted({r["spec"]["lr"] for r in coop})
+    _, axes = plt.subplots(figsize=(WIDTH, 4.4))
+    shades = sns.blend_palette(["#f6c9a3", COLOURS["coop"], "#7a3300"], len(rates))
+    for rate, shade in zip(rates, shades, strict=True):
+        mean = _average_path(where(coop, lr=rate))
+        axes.plot(mean[:, 0], mean[:, 1], "-o", color=shade, ms=3.5, lw=1.3, label=f"CoOp {rate:g}")
+    mean = _average_path(list(dip))
+    axes.plot(mean[:, 0], mean[:, 1], "-s", color=COLOURS["dip"], ms=4, label=LABELS["dip"])
+    axes.plot(*mean[-1], "s", color=COLOURS["dip"], ms=9)
+    axes.plot(*zero, "D", color=COLOURS["zero-shot"], ms=7, label=LABELS["zero-shot"])
+    axes.set(xlabel="accuracy on base classes, %", ylabel="accuracy on new classes, %")
+    axes.margins(0.08)
+    _isolines(axes)
+    axes.figure.legend(loc="outside lower center", ncols=3, columnspacing=1, handlelength=1.4)
+
+
+def _average_path(records: Sequence[Record]) -> Array:
+    """(T, 2) base and new accuracy at every checkpoint, over datasets and seeds."""
+    found = trajectories(records, ("base", "new"))
+    return np.mean([path.mean(0) for path in found.values()], axis=0)
+
+
+def gains(ours: Iterable[Record], theirs: Iterable[Record], groups: Mapping[str, str]) -> None:
+    """DIP minus CoOp on each dataset: every seed a dot, their mean a bar; base, new and H."""
+    a, b = final(ours, "base", "new"), final(theirs, "base", "new")
+    names = sorted(a, key=lambda d: (groups[d], d), reverse=True)
+    _, grid = plt.subplots(1, 3, figsize=(WIDTH, 0.32 * len(names) + 1.3), sharey=True, sharex=True)
+    columns = {
+        "base": lambda v: v[:, 0],
+        "new": lambda v: v[:, 1],
+        "H": lambda v: harmonic_mean(v[:, 0], v[:, 1]),
+    }
+    for axes, (title, value) in zip(grid, columns.items(), strict=True):
+        for y, name in enumerate(names):
+            gap = value(a[name]) - value(b[name])
+            colour = COLOURS["dip"] if gap.mean() > 0 else COLOURS["coop"]
+            axes.barh(y, gap.mean(), color=colour, alpha=0.35, height=0.7)
+            axes.plot(gap, np.full(len(gap), y), "o", color=colour, ms=2.6)
+        axes.axvline(0, color="0.4", lw=0.8)
+        axes.set_title(title)
+        axes.tick_params(axis="y", length=0)
+    grid[0].set_yticks(range(len(names)), names)
+    grid[1].set_xlabel("DIP minus CoOp, points")

@@ -1,0 +1,73 @@
+"""Profiles: small data files that name backbone, datasets, seeds and sizes.
+
+Every notebook takes ``profile`` as a parameter, and nothing else in the code knows which one runs.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from dip_lib.errors import one_of
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What a study runs on. The training fields have the meaning of :class:`dip_lib.spec.RunSpec`.
+
+    Attributes:
+        name: the file's name.
+        world: "Glyph World" or "photos": printed on every page.
+        towers: backbones; the first is the headline's, all are shown in the zero-shot table.
+        rates: learning rates of CoOp's frontier; ``lr`` was selected among them, once, on CoOp's
+            validation accuracy on base classes, and every text-side method uses it.
+    """
+
+    name: str
+    world: str
+    towers: tuple[str, ...]
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    context: str
+    shots: int
+    epochs: int
+    batch: int
+    lr: float
+    rates: tuple[float, ...]
+    momentum: float
+    weight_decay: float
+    warmup: float
+    views: int
+    checkpoints: int
+
+    @property
+    def backbone(self) -> str:
+        return self.towers[0]
+
+
+def names() -> list[str]:
+    """Names of all profiles."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load_profile(name: str) -> Profile:
+    """A profile by name.
+
+    Raises:
+        ValueError: an unknown profile (with the nearest names), or a file whose fields are not
+            exactly those of :class:`Profile`.
+    """
+    path = FOLDER / f"{one_of('profile', name, names())}.toml"
+    values: dict[str, Any] = {"name": name, **tomllib.loads(path.read_text())}
+    known = {f.name for f in fields(Profile)}
+    if values.keys() != known:
+        raise ValueError(
+            f"{path.name}: missing {sorted(known - values.keys())}, "
+            f"unknown {sorted(values.keys() - known)}"
+        )
+    fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Profile(**fixed)

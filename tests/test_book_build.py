@@ -1,0 +1,85 @@
+"""Executed notebooks are whole, scrubbed and reproducible; publish guards what is committed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "book"))  # as when book/build.py is run as a program
+
+from execute import choose, execute  # noqa: E402
+
+
+def write_notebook(path: Path, code: str) -> Path:
+    """A notebook with a parameters cell and one more cell."""
+    cells = [
+        new_markdown_cell("# A figure", id="title"),
+        new_code_cell('profile = "smoke"', id="given", metadata={"tags": ["parameters"]}),
+        new_code_cell(code, id="code"),
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    return path
+
+
+def test_a_notebook_is_chosen_by_name_or_number() -> None:
+    sources = {name: Path(name) for name in ("01_glyph_world", "02_information_density")}
+    assert choose(sources, "") == list(sources.values())
+    assert choose(sources, "02") == choose(sources, "02_information_density")
+    with pytest.raises(ValueError, match=r"'02_information'.* mean '02_information_density'"):
+        choose(sources, "02_information")
+
+
+def test_execution_passes_parameters_and_home(tmp_path: Path) -> None:
+    code = "import os\nprint(profile, os.environ['DIP_HOME'])"
+    source = write_notebook(tmp_path / "a.ipynb", code)
+    target = tmp_path / "out" / "a.ipynb"
+    execute(source, target, {"profile": "embedded"}, tmp_path / "home")
+    done = nbformat.read(target, as_version=4)
+    assert done.cells[-1].outputs[0].text == f"embedded {tmp_path / 'home'}\n"
+    assert done.metadata.companion == {"profile": "embedded"}
+
+
+def test_executing_twice_gives_the_same_bytes_without_times_or_progress(tmp_path: Path) -> None:
+    code = "import sys\nprint('bar', file=sys.stderr)\nprint(profile)"
+    source = write_notebook(tmp_path / "a.ipynb", code)
+    execute(source, source, {}, tmp_path / "home")
+    once = source.read_bytes()
+    execute(source, source, {}, tmp_path / "home")
+    assert source.read_bytes() == once
+    done = nbformat.reads(once.decode(), as_version=4)
+    assert done.cells[-1].execution_count == 2
+    assert [out.name for out in done.cells[-1].outputs] == ["stdout"]
+    assert b"papermill" not in once
+    assert b"start_time" not in once
+    assert b"iopub" not in once
+
+
+def test_a_failing_notebook_leaves_the_earlier_one_whole(tmp_path: Path) -> None:
+    source = write_notebook(tmp_path / "a.ipynb", "raise OSError('disk full')")
+    target = tmp_path / "out" / "a.ipynb"
+    target.parent.mkdir()
+    target.write_text("earlier")
+    with pytest.raises(SystemExit, match=r"a failed; the copy with the error is .*partial"):
+        execute(source, target, {}, tmp_path / "home")
+    assert target.read_text() == "earlier"
+    assert "disk full" in (tmp_path / "home" / "partial" / "a.ipynb").read_text()
+
+
+def test_publish_refuses_a_profile_that_the_notebooks_do_not_show(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "book", tmp_path / "book")
+    source = write_notebook(tmp_path / "notebooks" / "01_a.ipynb", "profile")
+    before = source.read_bytes()
+    script = [sys.executable, str(tmp_path / "book" / "build.py"), "publish", "--profile", "paper"]
+    run = subprocess.run(script, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "shows profile 'smoke': publish that, not 'paper'" in run.stderr
+    assert source.read_bytes() == before

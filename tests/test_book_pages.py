@@ -1,0 +1,136 @@
+"""The book's own roles and directives, in a tiny book built with warnings as errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+ROOT = Path(__file__).resolve().parents[1]
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><rect width="9" height="9"/></svg>'
+NUMBERS = {
+    "02_information_density": {"median_rho_id1": {"value": 0.42, "text": "0.42 [0.1, 0.6]"}},
+    "03_base_to_new": {"trainable_4_512_1": {"value": 516, "low": 516, "high": 516, "text": "516"}},
+}
+
+
+def book(root: Path, index: str) -> Path:
+    """A checkout at ``root``: a book with ``index``, two executed notebooks and NUMBERS."""
+    shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("mathjax"))
+    shutil.copy(ROOT / "_config.yml", root)
+    for page in ("method", "rerun", "references"):
+        (root / "book" / f"{page}.md").unlink()
+    (root / "book" / "index.md").write_text(index, "utf-8")
+    pages = "".join(f"- file: notebooks/{name}\n" for name in NUMBERS)
+    toc = f"format: jb-book\nroot: book/index\nchapters:\n{pages}"
+    (root / "book" / "_toc.yml").write_text(toc)
+    (root / "notebooks").mkdir()
+    (root / "results" / "numbers").mkdir(parents=True)
+    for name, numbers in NUMBERS.items():
+        (root / "results" / "numbers" / f"{name}.json").write_text(json.dumps(numbers))
+        write_notebook(root / "notebooks" / f"{name}.ipynb")
+    return root
+
+
+def write_notebook(path: Path) -> None:
+    """A notebook that, when run, writes "seven" as every number of its own."""
+    parameters = new_code_cell('profile = device = results = ""')
+    parameters.metadata["tags"] = ["parameters"]
+    measure = new_code_cell(
+        "import json, os, pathlib\n"
+        f"keys, name = {list(NUMBERS[path.stem])}, {path.stem!r}\n"
+        "folder = pathlib.Path(os.environ['DIP_HOME']) / 'numbers'\n"
+        "folder.mkdir(parents=True)\n"
+        "fresh = {key: {'value': 7, 'text': f'seven {profile}'} for key in keys}\n"
+        "_ = (folder / f'{name}.json').write_text(json.dumps(fresh))"
+    )
+    measure.outputs = [new_output("display_data", {"image/svg+xml": SVG})]
+    measure.metadata["mystnb"] = {"image": {"alt": "Rising."}}
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    language = {"name": "python", "pygments_lexer": "ipython3"}
+    cells = [new_markdown_cell(f"# Page {path.stem}"), parameters, measure]
+    metadata = {"kernelspec": kernel, "language_info": language}
+    nbformat.write(new_notebook(cells=cells, metadata=metadata), path)
+
+
+def build(root: Path, *command: str) -> tuple[int, str]:
+    """Exit status and stderr of the checkout's own build script."""
+    run = subprocess.run(
+        [sys.executable, str(root / "book" / "build.py"), *command],
+        env={**os.environ, "DIP_HOME": str(root / "_build" / "run")},
+        capture_output=True,
+        text=True,
+    )
+    return run.returncode, run.stderr
+
+
+def index_page(root: Path) -> str:
+    return (root / "_build" / "html" / "book" / "index.html").read_text("utf-8")
+
+
+def test_numbers_claims_and_gallery_come_from_the_files(tmp_path: Path) -> None:
+    index = """# Title
+Median {measured}`02_information_density/median_rho_id1`.
+
+```{claims}
+```
+
+::::{gallery}
+:::{thumb} 02_information_density
+Card text.
+:::
+::::
+"""
+    status, errors = build(book(tmp_path, index), "site")
+    assert status == 0, errors
+    page = index_page(tmp_path)
+    number = re.search(r'class="measured"><a [^>]*href="([^"]+)".*?0\.42 \[0\.1, 0\.6\]', page)
+    assert number
+    assert number[1] == "../notebooks/02_information_density.html"
+    assert 'id="claim-half-k-parameters"' in page
+    assert "<b>516</b>" in page
+    assert "not measured" in page
+    assert 'src="../_images/thumb-02_information_density.svg" alt="Rising."' in page
+    assert (tmp_path / "_build/html/_images/thumb-02_information_density.svg").read_text() == SVG
+    assert "thebe" not in page.lower()
+
+
+def test_a_missing_number_or_notebook_fails_the_build(tmp_path: Path) -> None:
+    wrong = {
+        "{measured}`02_information_density/median_rho_id`": "Did you mean 'median_rho_id1'",
+        "{measured}`02_information/median_rho_id1`": "Did you mean '02_information_density'",
+        ":::{thumb} 09_nothing\n:::": "thumb 09_nothing",
+    }
+    root = book(tmp_path, "# Title\n\n" + "\n\n".join(wrong))
+    earlier = root / "_build" / "html" / "index.html"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("earlier")
+    status, errors = build(root, "site")
+    assert status == 1
+    assert "the book has warnings" in errors
+    for complaint in wrong.values():
+        assert complaint in errors
+    assert earlier.read_text() == "earlier"
+
+
+def test_fresh_pages_and_numbers_replace_committed_ones_and_say_so(tmp_path: Path) -> None:
+    root = book(
+        tmp_path,
+        "# Title\n\n{measured}`03_base_to_new/trainable_4_512_1`, "
+        "{measured}`02_information_density/median_rho_id1`\n",
+    )
+    committed = (root / "notebooks" / "03_base_to_new.ipynb").read_bytes()
+    status, errors = build(root, "run", "--profile", "smoke", "--notebook", "03")
+    assert status == 0, errors
+    page = index_page(root)
+    assert "seven smoke" in page
+    assert "0.42 [0.1, 0.6]" in page
+    assert "Measured on this machine: notebooks 03 (smoke)" in page
+    assert (root / "notebooks" / "03_base_to_new.ipynb").read_bytes() == committed

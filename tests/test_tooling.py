@@ -1,0 +1,133 @@
+"""The files around the code agree with each other: pins, commands, the repository's address."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def locked() -> dict[str, str]:
+    """Version of each package that the lock installs on Linux with Python 3.11."""
+    tested = {k: str(v) for k, v in default_environment().items()}
+    tested |= {"python_version": "3.11", "python_full_version": "3.11.9", "sys_platform": "linux"}
+    pins = [Requirement(line) for line in text("requirements.lock").splitlines() if line[:1] != "#"]
+    return {
+        canonicalize_name(pin.name): next(iter(pin.specifier)).version
+        for pin in pins
+        if pin.marker is None or pin.marker.evaluate(tested)
+    }
+
+
+def declared(extras: bool) -> list[Requirement]:
+    project = tomllib.loads(text("pyproject.toml"))["project"]
+    optional = project["optional-dependencies"] if extras else {}
+    lines = [*project["dependencies"], *(line for extra in optional.values() for line in extra)]
+    return [Requirement(line) for line in lines]
+
+
+def make(*words: str) -> str:
+    """What make would run, without running it."""
+    command = ["make", "-C", str(ROOT), "--no-print-directory", "-n", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):.*##", text("Makefile"), re.MULTILINE))
+
+
+def test_lock_satisfies_what_the_project_declares() -> None:
+    pins = locked()
+    for wanted in declared(extras=True):
+        assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)]), wanted
+
+
+def test_environment_has_the_required_packages_at_the_locked_versions() -> None:
+    lines = yaml.safe_load(text("environment.yml"))["dependencies"]
+    pins = dict(line.split("=") for line in lines if "=" in line)
+    for wanted in declared(extras=False):
+        name = canonicalize_name(wanted.name)
+        assert pins[CONDA_NAMES.get(name, name)] == locked()[name], wanted
+    versions = locked()
+    python_names = {conda: name for name, conda in CONDA_NAMES.items()}
+    for conda, version in pins.items():
+        if conda != "python":
+            assert versions[python_names.get(conda, conda)] == version, conda
+
+
+def test_ci_runs_the_readme_tests_and_ends_with_pytest() -> None:
+    path = ROOT / ".ci" / "run"
+    lines = [line for line in text(".ci/run").splitlines() if line.strip()]
+    assert os.access(path, os.X_OK)
+    assert lines[-2:] == ["make test", "make test-slow"]
+    assert make("test-slow").strip().splitlines()[-1].endswith("pytest -q tests/slow")
+    subprocess.run(["bash", "-n", path], check=True)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "book/rerun.md", "book/index.md"])
+def test_commands_named_in_prose_exist(page: str) -> None:
+    spans = re.findall(r"`(make [^`]+)`", text(page))
+    blocks = re.findall(r"```bash\n(.*?)```", text(page), re.DOTALL)
+    code = "\n".join([*spans, *blocks])
+    named = set(re.findall(r"^make ([a-z-]+)", code, re.MULTILINE))
+    assert named
+    assert named <= targets()
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/method.md"])
+def test_code_shown_in_prose_runs(page: str, tmp_path: Path) -> None:
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text(page), re.DOTALL))
+    assert code
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_settings_of_make_reach_the_build() -> None:
+    ran = make("book", "PROFILE=smoke", "DEVICE=cuda", "NOTEBOOK=02")
+    assert '--profile "smoke" --device "cuda" --notebook "02"' in ran
+    assert '--profile "embedded"' in make("book")
+    assert '--profile "embedded-full"' in make("publish")
+
+
+def test_the_repository_has_one_address() -> None:
+    address = yaml.safe_load(text("_config.yml"))["repository"]["url"]
+    owner_and_name = address.removeprefix("https://github.com/")
+    assert address in text("CITATION.cff")
+    readme = text("README.md")
+    launches = re.findall(r"(?:/v2/gh|colab[^ )]*?/github)/([\w.-]+/[\w.-]+)/", readme)
+    assert launches
+    assert set(launches) == {owner_and_name}
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_relative_links_resolve(page: str) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)\)", text(page))
+    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+    assert not missing
+
+
+def test_no_tracked_file_names_a_folder_of_the_authors_machine() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    # written so that this file does not match itself
+    pattern = re.compile(rb"(?<![\w.])/(?:wor[k]|roo[t]|hom[e]/\w+|tm[p])/\w")
+    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    named = [p for p in paths if p.is_file() and pattern.search(p.read_bytes())]
+    assert not named
