@@ -43,7 +43,7 @@ publish: $(STAMP)  ## re-measure at five seeds and rewrite the committed noteboo
 test: $(STAMP)  ## lint, types, quick tests, and the committed notebooks against their outputs
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	$(PYTEST) --nbval-lax notebooks
+	DIP_HOME="$(CURDIR)/_build/nbval" $(PYTEST) --nbval-lax notebooks  # sees what is committed, no live runs
 	$(PYTEST) -n 2 tests --ignore tests/slow
 
 test-slow: $(STAMP)  ## the wheel in a fresh environment, the book in a real browser

@@ -70,8 +70,15 @@ class Page:
             f"{'; '.join(machines)} · re-run:* `{command}`"
         )
 
-    def numbers(self, values: Mapping[str, Interval | float | int | str]) -> None:
-        """Write the page's numbers, for prose and claims, to ``numbers/<notebook>.json``."""
+    def numbers(
+        self,
+        values: Mapping[str, Interval | float | int | str],
+        detectable: Mapping[str, float] | None = None,
+    ) -> None:
+        """Write the page's numbers, for prose and claims, to ``numbers/<notebook>.json``.
+
+        ``detectable`` gives the smallest effect that could have been found, for some keys.
+        """
         found: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
             if isinstance(value, Interval):
@@ -79,6 +86,8 @@ class Page:
                 found[key] = {**vars(value), "text": text, "n": len(self.profile.datasets)}
             else:
                 found[key] = {"value": value, "text": f"{value}"}
+            if detectable and key in detectable:
+                found[key]["detectable"] = detectable[key]
             found[key]["world"] = "paper" if self.profile.world == "photos" else "embedded"
         text = json.dumps(found, indent=1, sort_keys=True) + "\n"
         write_atomic(home() / "numbers" / f"{self.name}.json", text.encode())

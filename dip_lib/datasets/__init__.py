@@ -35,6 +35,10 @@ class Dataset(Protocol):
         """(N,) class index of every image of "train", "val" or "test"."""
         ...
 
+    def groups(self, split: str) -> list[str]:
+        """(N) name of the sub-population of each image; all alike where there is only one."""
+        ...
+
     def batches(self, split: str, view: int | None = None) -> Iterator[Tensor]:
         """The split's images in order, (B, 3, S, S) in 0..1; ``view`` numbers an augmented one."""
         ...

@@ -25,6 +25,7 @@ from dip_lib.glyphs.world import (
     FAMILIES,
     FONTS,
     HELD_OUT_FONTS,
+    PRETRAINING_FONTS,
     TEMPLATES,
     WORLD_FILE,
     characters,
@@ -141,6 +142,11 @@ class GlyphDataset:
         """Name of the font of every image of the split."""
         rows = self._draws(split)[1][self._kept(split)]
         return [FONTS[f] for f in masks().font[rows]]
+
+    def groups(self, split: str) -> list[str]:
+        """For every image of the split whether pre-training knew its font."""
+        known = {True: "pre-training fonts", False: "other fonts"}
+        return [known[f in PRETRAINING_FONTS] for f in self.drawn_fonts(split)]
 
     def batches(self, split: str, view: int | None = None) -> Iterator[Tensor]:
         """The split's images in order, (<= 256, 3, S, S) in 0..1 at a time.
