@@ -16,8 +16,9 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from itertools import groupby
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -89,6 +90,14 @@ def _cpu() -> str:
 
 def _start_worker() -> None:
     torch.set_num_threads(1)  # two threads a process on two busy cores are slower than one
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # a worker whose parent was killed would wait for work for ever, and keep its memory
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def groups(specs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:

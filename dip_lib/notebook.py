@@ -39,6 +39,13 @@ def _items(name: str, value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
+def _whole(items: list[Any], least: int) -> tuple[int, ...]:
+    """The items as whole numbers, each once; () when one is not a whole number >= ``least``."""
+    texts = [str(item).strip() for item in items]
+    sound = all(text.isdecimal() and int(text) >= least for text in texts)
+    return tuple(dict.fromkeys(map(int, texts))) if sound else ()
+
+
 @dataclass(frozen=True)
 class Page:
     """One notebook at work: its name, its profile and where results come from."""
@@ -66,7 +73,7 @@ class Page:
             "-p results fresh"
         )
         self.say(
-            f"*{self.profile.world} · {len(records)} runs · {spent} of one core, training alone · "
+            f"*{self.profile.world} · {len(records)} runs · {spent} of one core · "
             f"{'; '.join(machines)} · re-run:* `{command}`"
         )
 
@@ -108,24 +115,22 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
         if not (key.startswith("_") or key in KERNEL or isinstance(value, types.ModuleType)):
             one_of("parameter", key, PARAMETERS)
     profile = load_profile(str(parameters["profile"]))
-    if parameters["datasets"] != "all":
-        chosen = [str(d) for d in _items("datasets", parameters["datasets"])]
+    datasets, seeds, epochs = (parameters[name] for name in ("datasets", "seeds", "epochs"))
+    if datasets != "all":
+        chosen = tuple(dict.fromkeys(str(d) for d in _items("datasets", datasets)))
         for dataset in chosen:
             one_of(f"dataset of profile {profile.name}", dataset, profile.datasets)
-        profile = replace(profile, datasets=tuple(chosen))
-    try:
-        if parameters["seeds"] != "all":
-            chosen = _items("seeds", parameters["seeds"])
-            profile = replace(profile, seeds=tuple(int(s) for s in chosen))
-        if parameters["epochs"] is not None:
-            profile = replace(profile, epochs=int(parameters["epochs"]))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"seeds={parameters['seeds']!r} must be 'all' or whole numbers such as '1,2,3', and "
-            f"epochs={parameters['epochs']!r} a whole number or None"
-        ) from error
-    if not profile.seeds or not profile.datasets or profile.epochs < 1:
-        raise ValueError("a page needs at least one dataset, one seed and one epoch")
+        if not chosen:
+            raise ValueError(f"datasets={datasets!r} must be 'all' or name at least one dataset")
+        profile = replace(profile, datasets=chosen)
+    if seeds != "all":
+        if not (numbers := _whole(_items("seeds", seeds), 0)):
+            raise ValueError(f"seeds={seeds!r} must be 'all' or whole numbers such as '1,2,3'")
+        profile = replace(profile, seeds=numbers)
+    if epochs is not None:
+        if not (numbers := _whole([epochs], 1)):
+            raise ValueError(f"epochs={epochs!r} must be None or a whole number from 1 on")
+        profile = replace(profile, epochs=numbers[0])
     check_device(str(parameters["device"]))
     results = one_of("results", str(parameters["results"]), ("stored", "fresh"))
     plots.use_style()

@@ -119,6 +119,7 @@ def correlation_dots(table: pd.DataFrame) -> None:
     axes.axvline(0.9, color="0.5", ls=":", lw=1.2)
     axes.text(0.89, len(at) - 0.35, "claimed: ≥ 0.9", ha="right", va="center", color="0.35")
     axes.set(yticks=at, yticklabels=ordered.index, xlim=(-1.05, 1.05), ylim=(-0.7, len(at)))
+    axes.set(xticks=(-1, -0.5, 0, 0.5, 1))
     axes.set_xlabel("Spearman's ρ of new-class accuracy, CoOp's training")
     axes.grid(axis="y", color="0.92")
     axes.figure.legend(loc="outside lower center", ncols=3, handletextpad=0.2, columnspacing=1)
@@ -143,6 +144,7 @@ def trajectory_grid(records: Iterable[Record]) -> None:
         axes.set_title(name, pad=3)
     for axes in grid.flat[len(names) :]:
         axes.axis("off")
+    grid.flat[len(names) - 2].tick_params(labelbottom=True)  # the lowest panel of its column
     figure.supxlabel("ID$_1$ of the prompt", fontsize=10)
     figure.supylabel("accuracy on new classes, %", fontsize=10)
     handles, labels = grid.flat[0].get_legend_handles_labels()

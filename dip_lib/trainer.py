@@ -24,6 +24,7 @@ from torch import Tensor
 from dip_lib.backbone import Backbone
 from dip_lib.datasets import Dataset
 from dip_lib.density import information_density, singular_values
+from dip_lib.errors import one_of
 from dip_lib.features import Features
 from dip_lib.methods import LEARNT, Start
 from dip_lib.prompt import low_rank_prompt
@@ -134,7 +135,7 @@ def train(
             raise ValueError(f"runs of one batch may differ only in {DIFFER}: {shared} and {spec}")
     began = time.perf_counter()
     device, p0 = backbone.device, backbone.context(shared.context)
-    starts = [LEARNT[spec.method](p0, spec) for spec in specs]
+    starts = [LEARNT[one_of("method", spec.method, LEARNT)](p0, spec) for spec in specs]
     state, task = _stack(starts), base_to_new(specs, dataset, features)
     seeds = torch.tensor([s.seed for s in specs], device=device)
     rates = torch.tensor([s.lr for s in specs], device=device).view(-1, 1, 1)

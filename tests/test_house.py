@@ -1,0 +1,132 @@
+"""The house: rooms import one way, stay small, and name nobody's machine."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dip_lib
+from dip_lib import load_backbone
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "dip_lib"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# A room may import the rooms before it and nothing else of the library.
+ORDER = (
+    *("errors", "paths", "randomness", "spec"),
+    *("density", "prompt", "files"),
+    *("glyphs", "datasets"),
+    *("text", "backbone"),
+    *("features", "protocols"),
+    *("methods", "trainer"),
+    "store",
+    *("profiles", "measure", "study"),
+    *("statistics", "tables", "claims", "plots"),
+    "notebook",
+)
+CORE = ("prompt", "density", "text", "backbone", "features", "trainer")
+
+
+def room(path: Path) -> str:
+    """The room a file lies in: "prompt", "glyphs", ..."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_rooms(path: Path) -> Iterator[str]:
+    """Rooms that a file names in any import, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            whole = [f"{module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            module, whole = "", [alias.name for alias in node.names]
+        else:
+            continue
+        for name in [module, *whole] if module != "dip_lib" else whole:
+            if name.startswith("dip_lib."):
+                yield name.split(".")[1]
+
+
+def lines(paths: list[Path]) -> int:
+    return sum(len(path.read_text("utf-8").splitlines()) for path in paths)
+
+
+def test_every_room_has_its_place() -> None:
+    assert {room(path) for path in FILES} - {"__init__"} == set(ORDER)
+    assert len(set(ORDER)) == len(ORDER)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path: Path) -> None:
+    if path == PACKAGE / "__init__.py":
+        return  # the front door shows what all rooms offer
+    mine = ORDER.index(room(path))
+    later = {name for name in imported_rooms(path) if ORDER.index(name) > mine}
+    assert not later, f"{path.relative_to(ROOT)} imports {sorted(later)}, which come after it"
+
+
+def test_the_library_stays_small(capsys: pytest.CaptureFixture[str]) -> None:
+    core, package = lines([PACKAGE / f"{name}.py" for name in CORE]), lines(FILES)
+    with capsys.disabled():
+        print(f"\ndip_lib: core {core} of 1100 lines, package {package} of 4000 lines")
+    assert core <= 1100
+    assert package <= 4000
+
+
+def test_files_read_in_one_sitting() -> None:
+    long = {str(path.relative_to(ROOT)): lines([path]) for path in FILES if lines([path]) >= 300}
+    assert not long
+
+
+def test_nobodys_folders_are_named() -> None:
+    # written so that this file does not match itself
+    pattern = re.compile(r"(?<![\w.])/(?:wor[k]|roo[t]|tm[p]|hom[e]/\w+)/\w|\.\./share[d]")
+    texts = [*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]
+    named = [path.name for path in texts if pattern.search(path.read_text("utf-8"))]
+    assert not named
+
+
+def test_nothing_is_left_for_later() -> None:
+    marks = ("TOD" + "O", "FIXM" + "E", "NotImplemente" + "dError", "type: " + "ignore")
+    left = [path.name for path in FILES if any(m in path.read_text("utf-8") for m in marks)]
+    assert not left
+
+
+def test_the_package_says_it_is_typed() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_the_public_names_are_the_designs() -> None:
+    signatures = {
+        "information_density": ["prompt", "k=1", "power=1"],
+        "singular_values": ["prompt"],
+        "LowRankPrompt": ["init", "rank=1", "dropout=0.5"],
+        "densify": ["module", "name='ctx'", "rank=1", "dropout=0.5"],
+        "load_backbone": ["name", "pretrained=None", "device='cpu'", "precision=None"],
+        "few_shot": ["labels", "shots", "seed", "val_labels=None"],
+        "base_new": ["labels"],
+        "harmonic_mean": ["base", "new"],
+    }
+    assert sorted(dip_lib.__all__) == sorted(signatures)
+    for name, expected in signatures.items():
+        found = inspect.signature(getattr(dip_lib, name)).parameters.values()
+        shown = [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in found]
+        assert shown[: len(expected)] == expected
+    for thing in (getattr(dip_lib, name) for name in signatures):
+        assert inspect.getdoc(thing)
+
+
+def test_a_backbone_offers_the_designs_names() -> None:
+    clip = load_backbone("glyph-resnet")
+    names = ("context", "encode_image", "encode_text", "class_embeddings")
+    assert all(callable(getattr(clip, name)) for name in names)
+    assert callable(clip.preprocess)
+    assert clip.logit_scale > 1
+    assert not clip.model.training

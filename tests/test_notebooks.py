@@ -1,0 +1,169 @@
+"""The book's notebooks: each runs from nothing, and the committed copies are whole and checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CHECKED = "NBVAL_CHECK_OUTPUT"
+
+each_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with a home of its own and no committed results."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {"DIP_HOME": self.folder / "home", "DIP_RESULTS": self.folder / "nothing"}
+        # worker processes are the study's test; here they would only cost their start
+        return {**os.environ, **{name: str(path) for name, path in own.items()}, "DIP_WORKERS": "1"}
+
+    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", *map(str, words)]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+
+    def papermill(self, source: Path, target: str, **parameters: str) -> Any:
+        given = {"profile": "smoke", "results": "fresh"} | parameters
+        options = [word for name, value in given.items() for word in ("-p", name, value)]
+        return self.run("papermill", source, self.folder / target, *options, "--no-progress-bar")
+
+
+def code_cells(path: Path) -> list[Any]:
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell for cell in cells if cell.cell_type == "code"]
+
+
+def shown(path: Path) -> list[Any]:
+    """What a reader sees of each cell: its outputs, without progress bars."""
+    return [[o for o in cell.outputs if o.get("name") != "stderr"] for cell in code_cells(path)]
+
+
+def images(cell: Any) -> Iterator[str]:
+    for output in cell.outputs:
+        yield from (kind for kind in output.get("data", {}) if kind.startswith("image/"))
+
+
+def faults(path: Path) -> list[str]:
+    """What is wrong with an executed notebook: cells not run, errors, images without words."""
+    found = []
+    for number, cell in enumerate(code_cells(path)):
+        if cell.execution_count is None and "injected-parameters" not in cell.metadata.get(
+            "tags", []
+        ):
+            found.append(f"code cell {number} was not executed")
+        found += [f"code cell {number}: {o.ename}" for o in cell.outputs if "ename" in o]
+        alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        if any(images(cell)) and len(alt) < 40:
+            found.append(f"code cell {number} shows an image without alt text")
+    if not any(any(images(cell)) for cell in code_cells(path)):
+        found.append("no figure is shown")
+    return found
+
+
+@pytest.fixture(scope="module", params=SOURCES, ids=lambda path: path.stem)
+def fresh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A place in which one notebook was measured and executed from nothing."""
+    place = Place(tmp_path_factory.mktemp(request.param.stem))
+    done = place.papermill(request.param, "out.ipynb")
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+def test_a_notebook_runs_from_nothing(fresh: Place) -> None:
+    assert faults(fresh.folder / "out.ipynb") == []
+    (numbers,) = (fresh.folder / "home" / "numbers").iterdir()
+    found = json.loads(numbers.read_text())
+    assert found
+    assert all(number["text"] and number["world"] == "embedded" for number in found.values())
+
+
+def test_running_again_measures_nothing_and_shows_the_same(fresh: Place) -> None:
+    store = fresh.folder / "home" / "store"
+    before = {path.name: path.stat().st_mtime_ns for path in store.iterdir()}
+    (source,) = (path for path in SOURCES if fresh.folder.name.startswith(path.stem))
+    done = fresh.papermill(source, "again.ipynb", results="stored")
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.stat().st_mtime_ns for path in store.iterdir()} == before
+    assert shown(fresh.folder / "again.ipynb") == shown(fresh.folder / "out.ipynb")
+
+
+def tampered(notebook: Any) -> Any:
+    """The notebook with one digit of one compared output changed."""
+    for cell in reversed(notebook.cells):
+        for output in cell.get("outputs", []) if CHECKED in cell.source else []:
+            text = output.get("data", {}).get("text/plain", "")
+            if number := re.search(r"\d(?=\.\d)", text):
+                at, digit = number.start(), (int(number[0]) + 1) % 10
+                output.data["text/plain"] = f"{text[:at]}{digit}{text[at + 1 :]}"
+                return notebook
+    raise AssertionError("no compared output shows a number")
+
+
+@pytest.mark.parametrize("fresh", SOURCES[1:2], indirect=True, ids=lambda path: path.stem)
+def test_a_tampered_number_is_caught(fresh: Place) -> None:
+    notebook = nbformat.read(fresh.folder / "out.ipynb", as_version=4)
+    nbformat.write(tampered(notebook), fresh.folder / "tampered.ipynb")
+    files = [fresh.folder / "out.ipynb", fresh.folder / "tampered.ipynb"]
+    check = fresh.run("pytest", "-q", "-rA", "-p", "no:cacheprovider", "--nbval-lax", *files)
+    passed, failed = (
+        {line.split("::")[0].split()[-1] for line in check.stdout.splitlines() if line[:6] == word}
+        for word in ("PASSED", "FAILED")
+    )
+    assert check.returncode == 1, check.stdout + check.stderr
+    assert (failed, passed) == ({"tampered.ipynb"}, {"out.ipynb", "tampered.ipynb"})
+    assert len(re.findall("^FAILED", check.stdout, re.MULTILINE)) == 1
+
+
+def test_an_unknown_dataset_fails_in_the_cell_after_the_parameters(tmp_path: Path) -> None:
+    done = Place(tmp_path).papermill(SOURCES[0], "out.ipynb", datasets="greek,cyrilic")
+    assert done.returncode != 0
+    assert "'cyrilic'. Did you mean 'cyrillic'" in done.stderr
+    cells = code_cells(tmp_path / "out.ipynb")
+    kinds = [o.output_type for cell in cells for o in cell.outputs]
+    (injected,) = (
+        i for i, cell in enumerate(cells) if "injected-parameters" in cell.metadata.get("tags", [])
+    )
+    assert "ename" in cells[injected + 1].outputs[-1]
+    assert kinds.count("error") == 1
+    assert not (tmp_path / "home").exists()
+
+
+# ---- the committed copies -----------------------------------------------------------------------
+
+
+@each_notebook
+def test_a_committed_notebook_begins_with_its_parameters_and_their_check(source: Path) -> None:
+    parameters, first = code_cells(source)[:2]
+    assert "parameters" in parameters.metadata["tags"]
+    names = re.findall(r"^(\w+) = ", parameters.source, re.MULTILINE)
+    assert names == ["profile", "datasets", "seeds", "epochs", "device", "results"]
+    assert f'begin("{source.stem}", globals())' in first.source
+    assert nbformat.read(source, as_version=4).cells[0].source.startswith("# ")
+
+
+@each_notebook
+def test_a_committed_notebook_is_executed_whole_and_described(source: Path) -> None:
+    assert faults(source) == []
+    compared = [cell for cell in code_cells(source) if CHECKED in cell.source]
+    assert compared
+    assert all(cell.outputs for cell in compared)
+    assert not [c for c in code_cells(source) for o in c.outputs if o.get("name") == "stderr"]
+    assert "papermill" not in nbformat.read(source, as_version=4).metadata

@@ -1,0 +1,298 @@
+"""Studies end to end: real worker processes, a real store, a real kill, and the committed layer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from dip_lib import load_backbone, study
+from dip_lib.measure import BATCH, groups
+from dip_lib.profiles import Profile, load_profile, names
+from dip_lib.spec import RECIPE, RunSpec
+from dip_lib.store import Record, export
+
+SMOKE = replace(load_profile("smoke"), towers=("glyph-resnet",))
+
+
+def stamps(home: Path) -> dict[str, int]:
+    """When each stored run was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (home / "store").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the whole study was measured by two worker processes."""
+    home = tmp_path_factory.mktemp("measured")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIP_HOME", str(home))
+        patch.setenv("DIP_WORKERS", "2")
+        study.collect(study.base_to_new(SMOKE), SMOKE, results="fresh")
+    return home
+
+
+@pytest.fixture
+def home(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, for this test alone; what it lacks is measured in this process."""
+    shutil.copytree(measured, tmp_path / "home")
+    monkeypatch.setenv("DIP_WORKERS", "1")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def published(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+    """The study's records, exported to the committed results of a machine with no live runs."""
+    runs = study.base_to_new(SMOKE)
+    records = study.collect(runs, SMOKE)
+    export(records, tmp_path / "results" / "smoke" / "base_to_new.json")
+    monkeypatch.setenv("DIP_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("DIP_HOME", str(tmp_path / "elsewhere"))
+    return records
+
+
+# ---- which runs ---------------------------------------------------------------------------------
+
+
+def test_a_study_names_every_run_once_with_the_profiles_settings() -> None:
+    profile = load_profile("embedded-full")
+    small = replace(profile, towers=SMOKE.towers, seeds=(1, 2), datasets=("greek", "latin"))
+    runs = study.base_to_new(small)
+    assert len({run.key() for run in runs}) == len(runs)
+    count = {m: sum(run.method == m for run in runs) for m in ("zero-shot", "probe", "coop", "dip")}
+    assert count == {"zero-shot": 2, "probe": 4, "coop": 4 * len(profile.rates), "dip": 4}
+    for run in study.dip(small):
+        assert (run.rank, run.dropout, run.lr, run.epochs) == (1, 0.5, profile.lr, profile.epochs)
+    assert profile.lr in profile.rates
+
+
+@pytest.mark.parametrize("name", [n for n in names() if n != "paper"])
+def test_profiles_name_known_datasets_and_keep_the_protocol(name: str) -> None:
+    profile = load_profile(name)
+    runs = study.coop(replace(profile, seeds=profile.seeds[:1]))
+    assert [run.dataset for run in runs] == list(profile.datasets)
+    for run in runs:
+        assert (run.batch, run.momentum, run.weight_decay) == (128, 0.9, 5e-4)
+        assert run.warmup == 1 / 200
+        assert run.weights
+        assert run.data
+
+
+def test_groups_hold_every_run_once_and_only_runs_that_share_a_batch() -> None:
+    wide = replace(SMOKE, seeds=tuple(range(12)))
+    runs = study.base_to_new(wide)
+    found = list(groups(runs))
+    assert sorted(r.key() for group in found for r in group) == sorted(r.key() for r in runs)
+    assert list(groups(runs)) == found
+    for group in found:
+        assert 1 <= len(group) <= BATCH
+        kinds = {(r.dataset, r.method if r.method in ("zero-shot", "probe") else "") for r in group}
+        assert len(kinds) == 1
+
+
+# ---- measuring ----------------------------------------------------------------------------------
+
+
+def test_every_run_has_a_full_record_and_its_prompt(home: Path) -> None:
+    runs = study.base_to_new(SMOKE)
+    records = study.collect(runs, SMOKE)
+    assert [RunSpec.from_dict(record["spec"]) for record in records] == runs
+    p0 = load_backbone("glyph-resnet").context(SMOKE.context)
+    for run, record in zip(runs, records, strict=True):
+        assert (record["key"], record["recipe"]) == (run.key(), RECIPE)
+        assert record["status"] == "finished"
+        assert record["seconds"] > 0
+        assert record["memory_mb"] > 0
+        assert record["versions"]["torch"] == version("torch")
+        assert record["machine"]["device"] == "cpu"
+        assert record["machine"]["threads"] == 1
+        last = record["checkpoints"][-1]
+        assert 0 <= last["base"] <= 100
+        prompt = home / "store" / f"{run.key()}.safetensors"
+        assert prompt.is_file() == (run.method in ("coop", "dip"))
+        if prompt.is_file():
+            assert [c["epoch"] for c in record["checkpoints"]] == [0, 1, 2]
+            merged = load_file(prompt)["prompt"]
+            norm = float((merged - p0).double().norm())
+            assert last["update_norm"] == pytest.approx(norm, rel=1e-5)
+    assert {path.name for path in (home / "store").iterdir()} == {
+        f"{record['key']}.{suffix}"
+        for record in records
+        for suffix in ("json", "safetensors")
+        if suffix == "json" or record["spec"]["method"] in ("coop", "dip")
+    }
+
+
+def test_a_second_call_measures_nothing(home: Path) -> None:
+    before = stamps(home)
+    runs = study.base_to_new(SMOKE)
+    fresh = study.collect(runs, SMOKE, results="fresh")
+    assert stamps(home) == before
+    assert fresh == study.collect(runs, SMOKE, results="stored")
+
+
+def test_changing_a_setting_measures_only_what_it_touches(home: Path) -> None:
+    before = stamps(home)
+    changed = replace(SMOKE, lr=0.01, rates=(0.03,), datasets=("greek",))
+    runs = study.base_to_new(changed)
+    records = study.collect(runs, changed, results="fresh")
+    after = stamps(home)
+    assert {name: after[name] for name in before} == before
+    new = {run.key() for run in runs if run.lr == 0.01}
+    assert {name.split(".")[0] for name in after.keys() - before.keys()} == new
+    assert {r["spec"]["method"] for r in records if r["key"] in new} == {"coop", "dip"}
+
+
+def test_a_damaged_record_alone_is_measured_again_to_the_same_result(home: Path) -> None:
+    run = study.dip(SMOKE)[0]
+    (whole,) = study.collect([run], SMOKE)
+    path, before = home / "store" / f"{run.key()}.json", stamps(home)
+    path.write_text(path.read_text()[:100])
+    with pytest.warns(UserWarning, match=f"{path.name} is damaged"):
+        records = study.collect(study.base_to_new(SMOKE), SMOKE, results="fresh")
+    again = next(record for record in records if record["key"] == run.key())
+    for here, there in zip(again["checkpoints"], whole["checkpoints"], strict=True):
+        assert here["base"] == pytest.approx(there["base"], abs=100 / whole["test_images"][0])
+        assert here["id"] == pytest.approx(there["id"], abs=1e-4)
+    touched = {name for name, stamp in stamps(home).items() if before.get(name) != stamp}
+    assert touched == {f"{path.name}.damaged", path.name, f"{run.key()}.safetensors"}
+
+
+LONG = replace(SMOKE, epochs=20, rates=(0.01, 0.03), lr=0.01)
+MEASURE = """
+from dataclasses import replace
+from dip_lib import study
+from dip_lib.profiles import load_profile
+smoke = load_profile("smoke")
+long = replace(smoke, towers=("glyph-resnet",), epochs=20, rates=(0.01, 0.03), lr=0.01)
+study.collect(study.base_to_new(long), long, results="fresh")
+"""
+
+
+def alive(group: int) -> bool:
+    """Whether any process of the group still runs (a zombie does not)."""
+    running = psutil.process_iter(["pid", "status"])
+    living = [p.info["pid"] for p in running if p.info["status"] != psutil.STATUS_ZOMBIE]
+    found = []
+    for pid in living:
+        with suppress(ProcessLookupError):
+            found.append(os.getpgid(pid))
+    return group in found
+
+
+def test_killed_half_way_the_next_call_keeps_what_was_finished(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(home / "store")
+    monkeypatch.setenv("DIP_WORKERS", "2")
+    process = subprocess.Popen(
+        [sys.executable, "-c", MEASURE], start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    try:
+        while not list((home / "store").glob("*.json")):
+            assert process.poll() is None, "ended before its first run"
+            time.sleep(0.002)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        deadline = time.monotonic() + 60
+        while alive(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not alive(process.pid), "the killed call left worker processes behind"
+    finally:
+        if alive(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+    runs, before = study.base_to_new(LONG), stamps(home)
+    finished = {Path(name).stem for name in before if name.endswith(".json")}
+    assert 1 <= len(finished) < len(runs)
+    monkeypatch.setenv("DIP_WORKERS", "1")
+    records = study.collect(runs, LONG, results="fresh")
+    assert {record["status"] for record in records} == {"finished"}
+    after = stamps(home)
+    for key in finished:
+        assert after[f"{key}.json"] == before[f"{key}.json"]
+    assert not [name for name in after if name.endswith(".tmp")]
+
+
+# ---- stored results -----------------------------------------------------------------------------
+
+
+def test_an_empty_store_is_refused_with_the_command() -> None:
+    runs = study.base_to_new(SMOKE)
+    with pytest.raises(LookupError, match=rf"{len(runs)} of {len(runs)} runs.*'smoke'") as caught:
+        study.collect(runs, replace(SMOKE, name="smoke"), results="stored")
+    assert "results='fresh'" in str(caught.value)
+    assert "make publish" in str(caught.value)
+    with pytest.raises(ValueError, match="results 'frsh'.*'fresh'"):
+        study.collect(runs, SMOKE, results="frsh")
+
+
+def test_an_export_reads_as_what_was_measured(published: list[Record], tmp_path: Path) -> None:
+    stored = study.collect(study.base_to_new(SMOKE), SMOKE, results="stored")
+    assert not (tmp_path / "elsewhere").exists()  # reading writes nothing
+    for here, there in zip(stored, published, strict=True):
+        assert here.keys() == there.keys()
+        for name in ("key", "spec", "status", "classes", "test_images", "trainable", "machine"):
+            assert here[name] == there[name]
+        assert len(here["checkpoints"]) == len(there["checkpoints"])
+        for point, full in zip(here["checkpoints"], there["checkpoints"], strict=True):
+            assert point.keys() == full.keys()
+            for name, value in full.items():
+                assert_close(point[name], value)
+
+
+def assert_close(here: Any, there: Any) -> None:
+    """Equal up to the digits that an export keeps."""
+    if isinstance(there, dict):
+        assert here.keys() == there.keys()
+        for name in there:
+            assert_close(here[name], there[name])
+    else:
+        # singular values that are rounding alone have no digits to keep
+        assert here == (there if there is None else pytest.approx(there, rel=1e-4, abs=1e-12))
+
+
+def test_one_stale_run_is_missing_and_a_live_run_wins(published: list[Record]) -> None:
+    runs = study.dip(SMOKE)
+    stale = replace(runs[1], data="0" * 12)
+    with pytest.raises(LookupError, match=r"1 of 2 runs"):
+        study.collect([runs[0], stale], SMOKE, results="stored")
+    store = study.open_store(SMOKE, "stored")
+    live = next(r for r in published if r["key"] == runs[0].key()) | {"seconds": 12345.0}
+    store.put(live)
+    assert study.collect(runs[:1], SMOKE, results="stored") == [live]
+
+
+@pytest.mark.usefixtures("published")
+def test_fresh_results_take_nothing_from_what_is_committed() -> None:
+    runs = study.base_to_new(SMOKE)
+    assert study.open_store(SMOKE, "stored").missing(runs) == []
+    assert study.open_store(SMOKE, "fresh").missing(runs) == runs
+
+
+@pytest.mark.usefixtures("published")
+def test_another_profile_does_not_read_these_results() -> None:
+    other: Profile = replace(SMOKE, name="embedded")
+    assert study.open_store(other, "stored").records() == []
+
+
+def test_an_export_is_strict_json_with_one_line_a_run(
+    published: list[Record], tmp_path: Path
+) -> None:
+    path = tmp_path / "results" / "smoke" / "base_to_new.json"
+    text = path.read_text()
+    json.loads(text, parse_constant=pytest.fail)
+    assert len(text.splitlines()) == len(published) + 3
+    export(reversed(published), path)
+    assert path.read_text() == text  # the order of the runs does not matter

@@ -1,0 +1,273 @@
+"""The batched trainer computes what a plain loop over one run computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dip_lib import LowRankPrompt, densify, load_backbone
+from dip_lib.backbone import Backbone
+from dip_lib.datasets import Dataset, load_dataset
+from dip_lib.density import information_density
+from dip_lib.features import Features, load_features
+from dip_lib.profiles import load_profile
+from dip_lib.protocols import base_to_new
+from dip_lib.randomness import permutation
+from dip_lib.spec import RunSpec
+from dip_lib.study import spec
+from dip_lib.trainer import checkpoint_epochs, learning_rate, train
+
+Result = tuple[dict[str, Any], Tensor]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A backbone and one family with its features, and runs on them."""
+
+    clip: Backbone
+    dataset: Dataset
+    features: Features
+
+    def train(self, *runs: RunSpec) -> list[Result]:
+        return train(runs, self.clip, self.dataset, self.features)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    clip, dataset = load_backbone("glyph-resnet"), load_dataset("greek")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIP_HOME", str(tmp_path_factory.mktemp("home")))
+        return Bench(clip, dataset, load_features(clip, dataset, views=1))
+
+
+def run(method: str, seed: int = 1, **changes: Any) -> RunSpec:
+    return spec(load_profile("smoke"), "greek", method, seed, **{"epochs": 4} | changes)
+
+
+COOP = run("coop")
+DIP = run("dip", rank=1, dropout=0.5)
+MIXED = (
+    COOP,
+    DIP,
+    run("dip", seed=2, rank=4, dropout=0.0, lr=0.1),
+    run("coop", seed=3, lr=0.003),
+    run("dip", seed=3, rank=2, dropout=0.3),
+)
+
+
+# ---- schedule -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epochs", [1, 5, 10, 50, 200])
+@pytest.mark.parametrize("lr", [0.002, 0.03])
+def test_the_schedule_is_the_closed_form(epochs: int, lr: float) -> None:
+    found = [learning_rate(e, epochs, lr, 1 / 200) for e in range(epochs)]
+    rest = [0.5 * lr * (1 + math.cos(math.pi * (e - 1) / epochs)) for e in range(1, epochs)]
+    assert found == pytest.approx([lr / 200, *rest], rel=1e-12)
+
+
+def test_the_schedule_is_dassls() -> None:
+    # epoch 0 at a constant 1e-5; the cosine then starts at the full rate and does not reach 0
+    assert learning_rate(0, 200, 0.002, 1 / 200) == pytest.approx(1e-5)
+    assert learning_rate(1, 200, 0.002, 1 / 200) == pytest.approx(0.002)
+    assert learning_rate(9, 10, 0.002, 1 / 200) == pytest.approx(1.91e-4, abs=1e-6)
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.002)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 200)
+    for epoch in range(1, 200):  # Dassl's wrapper recounts: its cosine begins after the warm-up
+        theirs = optimiser.param_groups[0]["lr"]
+        assert learning_rate(epoch, 200, 0.002, 1 / 200) == pytest.approx(theirs, abs=1e-12)
+        optimiser.step()
+        cosine.step()
+
+
+@pytest.mark.parametrize(("epochs", "wanted"), [(40, 10), (2, 2), (7, 3), (3, 10), (1, 10)])
+def test_checkpoints_go_from_the_start_to_the_last_epoch(epochs: int, wanted: int) -> None:
+    found = checkpoint_epochs(epochs, wanted)
+    assert found[0] == 0
+    assert found[-1] == epochs
+    assert found == sorted(set(found))
+    assert len(found) == 1 + min(epochs, wanted)
+
+
+# ---- a run against a plain loop -----------------------------------------------------------------
+
+
+def plain_loop(
+    bench: Bench,
+    run: RunSpec,
+    parameters: list[nn.Parameter],
+    prompt: Callable[[], Tensor],
+    after: Callable[[], None] = lambda: None,
+) -> None:
+    """One run as anybody would write it: a loader, ``torch.optim.SGD``, cross-entropy."""
+    task = base_to_new([run], bench.dataset, bench.features)
+    images, labels = task.images[0, 0], task.labels[0]
+    optimiser = torch.optim.SGD(parameters, lr=1.0, momentum=0.9, weight_decay=5e-4)
+    for epoch in range(run.epochs):
+        optimiser.param_groups[0]["lr"] = learning_rate(epoch, run.epochs, run.lr, run.warmup)
+        order = permutation(run.seed, epoch, len(labels))
+        for chosen in order.split(run.batch):
+            if len(chosen) < run.batch:
+                continue
+            text = bench.clip.class_embeddings(prompt(), task.names)
+            logits = bench.clip.logit_scale * images[chosen] @ text.T
+            optimiser.zero_grad()
+            F.cross_entropy(logits, labels[chosen]).backward()
+            optimiser.step()
+            after()
+
+
+def test_coop_is_torchs_sgd_on_the_whole_prompt(bench: Bench) -> None:
+    ((_, merged),) = bench.train(COOP)
+    prompt = nn.Parameter(bench.clip.context(COOP.context))
+    start = prompt.detach().clone()
+    plain_loop(bench, COOP, [prompt], lambda: prompt)
+    assert (merged - start).norm() > 0.1
+    torch.testing.assert_close(merged, prompt.detach(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("rank", "dropout"), [(1, 0.5), (2, 0.3), (4, 0.0)])
+def test_dip_is_a_low_rank_prompt_in_a_plain_loop(bench: Bench, rank: int, dropout: float) -> None:
+    dip = run("dip", seed=2, rank=rank, dropout=dropout)
+    ((_, merged),) = bench.train(dip)
+    prompt = LowRankPrompt(bench.clip.context(dip.context), rank, dropout, seed=dip.seed)
+    plain_loop(bench, dip, [prompt.A, prompt.B], prompt)
+    assert (merged - prompt.init).norm() > 0.01
+    torch.testing.assert_close(merged, prompt.merge(), rtol=0, atol=1e-4)
+
+
+def test_dip_is_a_densified_module_in_a_plain_loop(bench: Bench) -> None:
+    module = nn.Module()
+    module.ctx = nn.Parameter(bench.clip.context(DIP.context))
+    handle = densify(module, seed=DIP.seed)
+    plain_loop(bench, DIP, list(handle.parameters()), lambda: module.ctx, handle.step)
+    handle.merge()
+    ((_, merged),) = bench.train(DIP)
+    torch.testing.assert_close(merged, module.ctx.detach(), rtol=0, atol=1e-4)
+
+
+# ---- many runs at once --------------------------------------------------------------------------
+
+
+def test_training_starts_exactly_at_the_words(bench: Bench) -> None:
+    p0 = bench.clip.context(COOP.context)
+    first = [record["checkpoints"][0] for record, _ in bench.train(*MIXED)]
+    for start in first:
+        assert start["epoch"] == 0
+        assert start["loss"] is None
+        assert start["update_norm"] == 0
+        assert start["update_singular"] == [0.0] * 4
+        assert (start["base"], start["new"]) == (first[0]["base"], first[0]["new"])
+        assert start["id"] == first[0]["id"]
+        assert start["id"][0] == pytest.approx(float(information_density(p0.double())))
+    # the words are also the hand-written prompt: accuracy of "a photo of a ...", by open_clip
+    task = base_to_new([COOP], bench.dataset, bench.features)
+    text = bench.clip.encode_text([f"a photo of a {name}." for name in task.names])
+    right = ((task.base.images @ text.T).argmax(1) == task.base.labels).double().mean()
+    assert first[0]["base"] == pytest.approx(100 * float(right), abs=100 / len(task.base.labels))
+
+
+def test_a_run_alone_and_in_a_mixed_batch_agree(bench: Bench) -> None:
+    for together, alone in zip(bench.train(*MIXED), map(bench.train, MIXED), strict=True):
+        (record, prompt), ((own_record, own_prompt),) = together, alone
+        torch.testing.assert_close(prompt, own_prompt, rtol=0, atol=1e-4)
+        for here, there in zip(record["checkpoints"], own_record["checkpoints"], strict=True):
+            for half, images in zip(("base", "new"), record["test_images"], strict=True):
+                assert abs(here[half] - there[half]) * images / 100 < 1.5  # one image flipped
+        assert (record["batch_runs"], own_record["batch_runs"]) == (len(MIXED), 1)
+
+
+def test_the_same_group_is_bit_identical(bench: Bench) -> None:
+    for (record, prompt), (again, same) in zip(
+        bench.train(*MIXED), bench.train(*MIXED), strict=True
+    ):
+        assert torch.equal(prompt, same)
+        assert record | {"seconds": 0} == again | {"seconds": 0}
+
+
+def test_padding_adds_no_rank_and_no_trained_numbers(bench: Bench) -> None:
+    p0 = bench.clip.context(COOP.context)
+    ranks = {"dip": lambda r: r.rank, "coop": lambda r: 4}
+    for one, (record, prompt) in zip(MIXED, bench.train(*MIXED), strict=True):
+        r = ranks[one.method](one)
+        update = (prompt - p0).double()
+        assert torch.linalg.matrix_rank(update, rtol=1e-4) == r
+        assert record["trainable"] == (4 * 128 if one.method == "coop" else r * (4 + 128))
+        last = record["checkpoints"][-1]
+        assert last["epoch"] == one.epochs
+        assert last["update_norm"] == pytest.approx(float(update.norm()), rel=1e-6)
+        spectrum = torch.linalg.svdvals(prompt.double())
+        assert last["singular"] == pytest.approx(spectrum.tolist(), rel=1e-9)
+        assert last["id"] == pytest.approx((spectrum.cumsum(0) / spectrum.sum()).tolist())
+
+
+def test_training_fits_the_base_classes(bench: Bench) -> None:
+    longer = [replace(each, epochs=10, lr=0.003) for each in (COOP, DIP)]
+    for record, _ in bench.train(*longer):
+        assert record["status"] == "finished"
+        start, *_, middle, last = record["checkpoints"]
+        assert last["loss"] < middle["loss"]
+        assert last["base"] > start["base"] + 1
+
+
+def test_decay_acts_on_what_is_trained_and_never_on_p0(bench: Bench) -> None:
+    p0 = bench.clip.context(COOP.context)
+    decays = [replace(each, lr=1e-3, weight_decay=50.0) for each in (COOP, DIP)]
+    (_, coop), (_, dip) = bench.train(*decays)
+    assert coop.norm() < 0.8 * p0.norm()
+    torch.testing.assert_close(dip, p0, rtol=0, atol=1e-2)
+
+
+# ---- faults -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["coop", "dip"])
+def test_a_diverging_run_says_when_and_leaves_its_neighbours_alone(
+    bench: Bench, method: str
+) -> None:
+    # no warm-up: epoch 0 does nothing, and the enormous rate strikes in epoch 1
+    healthy = [replace(each, warmup=0.0) for each in (COOP, DIP)]
+    fine = healthy[0] if method == "coop" else healthy[1]
+    wild = replace(fine, seed=7, lr=1e30)
+    sound = bench.train(replace(wild, lr=0.03), *healthy)
+    (broken, _), *others = bench.train(wild, *healthy)
+    assert broken["status"] == "stopped: non-finite loss in epoch 1"
+    assert [point["epoch"] for point in broken["checkpoints"]] == [0, 2, 4]
+    for (record, prompt), (expected, same) in zip(others, sound[1:], strict=True):
+        assert record["status"] == "finished"
+        assert torch.equal(prompt, same)
+        assert record["checkpoints"] == expected["checkpoints"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"shots": 8}, {"epochs": 3}, {"batch": 64}, {"weight_decay": 0.0}, {"context": "a photo"}],
+)
+def test_runs_that_cannot_share_a_batch_are_refused(bench: Bench, changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="runs of one batch may differ only in"):
+        bench.train(COOP, replace(DIP, **changes))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (replace(DIP, rank=0), "rank = 0 must be between 1 and .* = 4"),
+        (replace(DIP, rank=5), "rank = 5 must be between 1 and .* = 4"),
+        (replace(DIP, dropout=1.0), r"dropout = 1\.0 must be in \[0, 1\)"),
+        (replace(DIP, dropout=-0.1), r"dropout = -0\.1 must be in"),
+        (replace(COOP, rank=2), "coop trains the full prompt: rank 2"),
+        (replace(COOP, dropout=0.5), r"coop trains the full prompt.*dropout 0\.5"),
+        (replace(COOP, method="coup"), "'coup'.*'coop'"),
+        (replace(COOP, context="a photo of a platypus"), "'platypus'"),
+    ],
+)
+def test_bad_settings_are_refused_by_value(bench: Bench, bad: RunSpec, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        bench.train(bad)
