@@ -58,7 +58,8 @@ def execute(source: Path, target: Path, parameters: Mapping[str, str], home: Pat
     visible = ["--no-progress-bar", "--stderr-file", "/dev/stderr"]
     run = subprocess.run(
         [sys.executable, "-m", "papermill", str(source), str(part), *options, *visible],
-        env={**os.environ, "DIP_HOME": str(home)},
+        # papermill asks for widgets that a terminal does not need
+        env={**os.environ, "DIP_HOME": str(home), "PYTHONWARNINGS": "ignore:IProgress not found"},
     )
     if run.returncode:
         sys.exit(f"{source.stem} failed; the copy with the error is {part}; finished runs are kept")

@@ -65,6 +65,7 @@ class Page:
 
     def cost(self, records: Sequence[Record]) -> None:
         """The line under a figure: runs, seconds, hardware and the exact command."""
+        plots.show()  # the figures of this cell first
         machines = sorted({f"{r['machine']['cpu']}, {r['machine']['device']}" for r in records})
         seconds = sum(r["seconds"] for r in records)
         spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

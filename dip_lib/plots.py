@@ -53,6 +53,12 @@ def use_style() -> None:
     set_matplotlib_formats("svg", metadata={"Date": None})
 
 
+def show() -> None:
+    """Show the open figures in the notebook; later ones are SVG again."""
+    plt.show()
+    set_matplotlib_formats("svg", metadata={"Date": None})
+
+
 def _band(axes: Axes, epochs: Array, paths: Array, method: str, label: str | None = None) -> None:
     """Mean over the first axis of (S, T) as a line, the range of the seeds as a band."""
     colour = COLOURS[method]
@@ -60,13 +66,20 @@ def _band(axes: Axes, epochs: Array, paths: Array, method: str, label: str | Non
     axes.plot(epochs, paths.mean(0), color=colour, marker=MARKERS[method], ms=4, label=label)
 
 
-def contact_sheet(rows: Mapping[str, Array]) -> None:
-    """Pictures of each dataset in a row: label -> (K, 48, 48, 3) in 0..1."""
-    set_matplotlib_formats("png", dpi=144)  # pixels: a vector file would be larger and no sharper
-    count = len(rows)
-    _, grid = plt.subplots(count, 1, figsize=(WIDTH, 0.72 * count))
-    for axes, (label, pictures) in zip(np.atleast_1d(grid), rows.items(), strict=True):
-        axes.imshow(np.concatenate(list(pictures), axis=1), interpolation="nearest")
+def contact_sheet(rows: Mapping[str, Array], across: int) -> None:
+    """Pictures of each dataset, ``across`` to a line: label -> (K, 48, 48, 3) in 0..1."""
+    # noisy pictures: a vector file or PNG would be ten times larger and no clearer
+    set_matplotlib_formats("jpeg", dpi=144, pil_kwargs={"quality": 80})
+    lines = [-(-len(pictures) // across) for pictures in rows.values()]
+    height = sum(lines) * WIDTH / across + 0.24 * len(lines)
+    _, grid = plt.subplots(
+        len(rows), 1, figsize=(WIDTH, height), squeeze=False, height_ratios=lines
+    )
+    for axes, (label, pictures) in zip(grid.flat, rows.items(), strict=True):
+        size = pictures.shape[1]
+        sheet = np.ones((-len(pictures) % across, size, size, 3))  # white where a line is short
+        tiles = np.concatenate([pictures, sheet]).reshape(-1, across, size, size, 3)
+        axes.imshow(np.concatenate(np.concatenate(tiles, 1), 1), interpolation="nearest")
         axes.set_title(label, loc="left", pad=2)
         axes.axis("off")
 
@@ -186,24 +199,30 @@ def _average_path(records: Sequence[Record]) -> Array:
     return np.mean([path.mean(0) for path in found.values()], axis=0)
 
 
-def gains(ours: Iterable[Record], theirs: Iterable[Record], groups: Mapping[str, str]) -> None:
-    """DIP minus CoOp on each dataset: every seed a dot, their mean a bar; base, new and H."""
+def gains(
+    ours: Iterable[Record], theirs: Iterable[Record], groups: Mapping[str, Sequence[str]]
+) -> None:
+    """Ours minus theirs on each dataset of each group: a dot a seed, a bar their mean."""
     a, b = final(ours, "base", "new"), final(theirs, "base", "new")
-    names = sorted(a, key=lambda d: (groups[d], d), reverse=True)
-    _, grid = plt.subplots(1, 3, figsize=(WIDTH, 0.32 * len(names) + 1.3), sharey=True, sharex=True)
+    rows: list[str] = []  # from the top: a group's name, then its datasets
+    for group, members in groups.items():
+        rows += [f"{group}:", *sorted(set(members) & set(a))]
+    _, grid = plt.subplots(1, 3, figsize=(WIDTH, 0.3 * len(rows) + 1.3), sharey=True, sharex=True)
     columns = {
         "base": lambda v: v[:, 0],
         "new": lambda v: v[:, 1],
         "H": lambda v: harmonic_mean(v[:, 0], v[:, 1]),
     }
     for axes, (title, value) in zip(grid, columns.items(), strict=True):
-        for y, name in enumerate(names):
-            gap = value(a[name]) - value(b[name])
-            colour = COLOURS["dip"] if gap.mean() > 0 else COLOURS["coop"]
-            axes.barh(y, gap.mean(), color=colour, alpha=0.35, height=0.7)
-            axes.plot(gap, np.full(len(gap), y), "o", color=colour, ms=2.6)
+        for y, name in enumerate(rows):
+            if name in a:
+                gap = value(a[name]) - value(b[name])
+                colour = COLOURS["dip"] if gap.mean() > 0 else COLOURS["coop"]
+                axes.barh(y, gap.mean(), color=colour, alpha=0.35, height=0.7)
+                axes.plot(gap, np.full(len(gap), y), "o", color=colour, ms=2.6)
         axes.axvline(0, color="0.4", lw=0.8)
         axes.set_title(title)
         axes.tick_params(axis="y", length=0)
-    grid[0].set_yticks(range(len(names)), names)
+    grid[0].set_yticks(range(len(rows)), rows)
+    grid[0].invert_yaxis()
     grid[1].set_xlabel("DIP minus CoOp, points")

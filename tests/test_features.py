@@ -31,6 +31,9 @@ class Pictures:
     def labels(self, split: str) -> Tensor:
         return torch.arange(SIZES[split]) % 2
 
+    def groups(self, split: str) -> list[str]:
+        return ["all"] * SIZES[split]
+
     def batches(self, split: str, view: int | None = None) -> Iterator[Tensor]:
         self.drawn.append((split, view))
         source = torch.Generator().manual_seed(SIZES[split] + 100 * (view or 0))

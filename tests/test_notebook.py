@@ -101,7 +101,13 @@ def test_epochs_replace_the_profiles(epochs: Any, expected: int) -> None:
 
 
 def test_names_of_the_kernel_and_modules_are_no_parameters() -> None:
-    kernel = {"In": [""], "Out": {}, "_i1": "", "__name__": "__main__", "get_ipython": None}
+    kernel: dict[str, Any] = {
+        "In": [""],
+        "Out": {},
+        "_i1": "",
+        "__name__": "__main__",
+        "get_ipython": None,
+    }
     begin("p", DEFAULTS | kernel | {"json": json, "exit": None, "quit": None, "begin": begin})
 
 
@@ -115,13 +121,14 @@ def test_numbers_are_written_with_world_and_text(tmp_path: Path) -> None:
 
 
 def test_the_cost_line_names_runs_seconds_machine_and_command(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    page, lines = begin("02_page", DEFAULTS), []
-    object.__setattr__(page, "say", lines.append)
+    shown: list[Any] = []
+    monkeypatch.setattr("dip_lib.notebook.display", shown.append)
     machine = {"cpu": "Test CPU, 2 cores", "device": "cpu", "threads": 1}
-    page.cost([{"machine": machine, "seconds": 40.0}, {"machine": machine, "seconds": 2.2}])
-    (line,) = lines
+    records = [{"machine": machine, "seconds": 40.0}, {"machine": machine, "seconds": 2.2}]
+    begin("02_page", DEFAULTS).cost(records)
+    (line,) = (markdown.data for markdown in shown)
     for part in ("2 runs", "42 s", "Test CPU, 2 cores, cpu", "Glyph World"):
         assert part in line
     assert "papermill notebooks/02_page.ipynb out.ipynb -p profile smoke -p results fresh" in line

@@ -113,6 +113,9 @@ def test_the_repository_has_one_address() -> None:
     launches = re.findall(r"(?:/v2/gh|colab[^ )]*?/github)/([\w.-]+/[\w.-]+)/", readme)
     assert launches
     assert set(launches) == {owner_and_name}
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        named = set(re.findall(r"https://github.com/([\w.-]+/[\w.-]+)", notebook.read_text("utf-8")))
+        assert named == {owner_and_name}, notebook.name
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

@@ -144,13 +144,12 @@ def test_dip_is_a_low_rank_prompt_in_a_plain_loop(bench: Bench, rank: int, dropo
 
 
 def test_dip_is_a_densified_module_in_a_plain_loop(bench: Bench) -> None:
-    module = nn.Module()
-    module.ctx = nn.Parameter(bench.clip.context(DIP.context))
+    module = nn.ParameterDict({"ctx": bench.clip.context(DIP.context)})
     handle = densify(module, seed=DIP.seed)
-    plain_loop(bench, DIP, list(handle.parameters()), lambda: module.ctx, handle.step)
+    plain_loop(bench, DIP, list(handle.parameters()), lambda: module["ctx"], handle.step)
     handle.merge()
     ((_, merged),) = bench.train(DIP)
-    torch.testing.assert_close(merged, module.ctx.detach(), rtol=0, atol=1e-4)
+    torch.testing.assert_close(merged, module["ctx"].detach(), rtol=0, atol=1e-4)
 
 
 # ---- many runs at once --------------------------------------------------------------------------

@@ -148,6 +148,15 @@ class GlyphDataset:
         known = {True: "pre-training fonts", False: "other fonts"}
         return [known[f in PRETRAINING_FONTS] for f in self.drawn_fonts(split)]
 
+    def examples(self, count: int) -> Tensor:
+        """One picture of each of ``count`` classes, evenly spread: (count, 3, S, S) in 0..1."""
+        _, rows = self._draws("test")
+        every = self._per_class("test")
+        classes = np.linspace(0, len(self.points) - 1, count).astype(int)
+        source = torch.Generator().manual_seed(_seed(self.name, self.style, "examples"))
+        part = torch.from_numpy(masks().pixels[rows[classes * every]])
+        return render(part, STYLES[self.style.split("+")[0]], source)[0]
+
     def batches(self, split: str, view: int | None = None) -> Iterator[Tensor]:
         """The split's images in order, (<= 256, 3, S, S) in 0..1 at a time.
 

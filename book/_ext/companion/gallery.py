@@ -23,7 +23,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 logger = logging.getLogger(__name__)
-SUFFIX = {"image/svg+xml": "svg", "image/png": "png"}
+SUFFIX = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
 
 
 def title(notebook: dict[str, Any]) -> str:
