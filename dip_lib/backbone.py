@@ -69,9 +69,8 @@ class Backbone:
         """
         ids: list[int] = self.tokenizer.encode(words)
         if self.seen is not None and not self.seen.issuperset(ids):
-            unseen = [
-                w for w in words.split() if not self.seen.issuperset(self.tokenizer.encode(w))
-            ]
+            each = [word.strip(".,") for word in words.split()]
+            unseen = [w for w in each if not self.seen.issuperset(self.tokenizer.encode(w))]
             raise ValueError(
                 f"{self.name} has never seen {', '.join(map(repr, unseen or [words]))} (in "
                 f"{words!r}): its text tower knows only the words of Glyph World's captions. Use "

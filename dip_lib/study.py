@@ -34,8 +34,8 @@ def spec(profile: Profile, dataset: str, method: str, seed: int, **changes: Any)
     style = changes.pop("style", "default")
     shared = RunSpec.__dataclass_fields__.keys() & Profile.__dataclass_fields__.keys()
     values = {f: getattr(profile, f) for f in shared} | {"backbone": profile.backbone} | changes
-    values["weights"] = glyphs.fingerprint(values["backbone"])
     values["data"] = _data_fingerprint(dataset, style)
+    values["weights"] = glyphs.fingerprint(values["backbone"])
     return RunSpec(dataset=dataset, method=method, seed=seed, style=style, **values)
 
 
@@ -54,7 +54,7 @@ def coop(profile: Profile, **changes: Any) -> list[RunSpec]:
 
 
 def dip(profile: Profile, **changes: Any) -> list[RunSpec]:
-    """DIP with the paper's constants (rank 1, dropout 0.5) on every dataset and seed."""
+    """DIP with the book's constants (rank 1, dropout 0.5) on every dataset and seed."""
     constants = {"rank": 1, "dropout": 0.5} | changes
     return [
         spec(profile, d, "dip", s, **constants) for d in profile.datasets for s in profile.seeds

@@ -48,4 +48,4 @@ def test_dropout_mask_keeps_the_mean(p: float) -> None:
     mask = dropout_mask(torch.arange(50), 3, (4, 128), p)
     assert (mask == 0).double().mean() == pytest.approx(p, abs=0.02)
     assert mask.double().mean() == pytest.approx(1, abs=0.03)
-    assert set(mask.unique().tolist()) <= {0.0, pytest.approx(1 / (1 - p))}
+    assert mask[mask > 0].numpy() == pytest.approx(1 / (1 - p))

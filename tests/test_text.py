@@ -84,7 +84,7 @@ def test_bad_names_and_contexts_are_refused(glyph: Backbone) -> None:
     context = glyph.context("a photo of a")
     with pytest.raises(ValueError, match="duplicate|repeated|twice"):
         glyph.class_embeddings(context, ["small alpha", "small alpha"])
-    with pytest.raises(ValueError, match="'zeppelin'.*never|never seen 'zeppelin'"):
+    with pytest.raises(ValueError, match="never seen 'zeppelin'"):
         glyph.class_embeddings(context, ["small zeppelin"])
     with pytest.raises(ValueError, match="never seen 'zeppelin'"):
         glyph.encode_text(["a zeppelin"])

@@ -113,9 +113,9 @@ def test_the_repository_has_one_address() -> None:
     launches = re.findall(r"(?:/v2/gh|colab[^ )]*?/github)/([\w.-]+/[\w.-]+)/", readme)
     assert launches
     assert set(launches) == {owner_and_name}
-    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
-        named = set(re.findall(r"https://github.com/([\w.-]+/[\w.-]+)", notebook.read_text("utf-8")))
-        assert named == {owner_and_name}, notebook.name
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        named = re.findall(r"https://github.com/([\w.-]+/[\w.-]+)", path.read_text("utf-8"))
+        assert set(named) == {owner_and_name}, path.name
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

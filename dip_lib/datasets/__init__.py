@@ -14,6 +14,22 @@ from dip_lib.glyphs import families
 __all__ = ["Dataset", "base_new", "few_shot", "harmonic_mean", "load_dataset"]
 
 
+PHOTOGRAPHS = (
+    "imagenet",
+    "caltech101",
+    "oxford_pets",
+    "stanford_cars",
+    "flowers102",
+    "food101",
+    "fgvc_aircraft",
+    "sun397",
+    "dtd",
+    "eurosat",
+    "ucf101",
+)
+"""The eleven datasets of the profile ``paper``."""
+
+
 class Dataset(Protocol):
     """What the rest of the library asks of a dataset."""
 
@@ -52,7 +68,13 @@ def load_dataset(name: str, style: str = "default") -> Dataset:
         style: the style a family is drawn in; "default" is its own.
 
     Raises:
-        ValueError: an unknown name or style, with the nearest names.
+        ValueError: an unknown name or style, with the nearest names; a photo dataset.
     """
+    if name in PHOTOGRAPHS:
+        raise ValueError(
+            f"dataset {name!r} is one of the field's photo datasets, which this version cannot "
+            "read yet. Use the profile 'embedded', or a dataset of Glyph World: "
+            f"{', '.join(families.NAMES)}."
+        )
     one_of("dataset", name, families.NAMES)
     return families.glyph_dataset(name, style)
