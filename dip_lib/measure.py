@@ -12,7 +12,6 @@ import resource
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from itertools import groupby
@@ -103,11 +102,10 @@ def _end_with_parent() -> None:
 def groups(specs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
     """Runs that can share a batch, at most :data:`BATCH` together, in a fixed order."""
 
-    def shared(run: RunSpec) -> str:
-        neutral = replace(run, method="", seed=0, rank=0, dropout=0.0, lr=0.0)
-        return f"{run.dataset}|{neutral.key()}|{run.method in UNTRAINED and run.method}"
+    def batch_key(run: RunSpec) -> str:
+        return f"{run.dataset}|{run.shared().key()}|{run.method in UNTRAINED and run.method}"
 
-    for _, same in groupby(sorted(specs, key=shared), key=shared):
+    for _, same in groupby(sorted(specs, key=batch_key), key=batch_key):
         batch = list(same)
         for start in range(0, len(batch), BATCH):
             yield batch[start : start + BATCH]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 RECIPE = 1
@@ -63,6 +63,10 @@ class RunSpec:
         """16 hex digits that name the run: sha256 of all fields and the recipe version."""
         text = json.dumps({**asdict(self), "recipe": RECIPE}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def shared(self) -> RunSpec:
+        """What runs of one batch must have in common: all but method, seed, rank, dropout, lr."""
+        return replace(self, method="", seed=0, rank=0, dropout=0.0, lr=0.0)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunSpec:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,21 +32,23 @@ from dip_lib.protocols import Split, Task, base_to_new
 from dip_lib.randomness import dropout_mask, permutation
 from dip_lib.spec import RunSpec
 
-DIFFER = ("method", "seed", "rank", "dropout", "lr")
-"""Fields in which the runs of one batch may differ."""
 
-
-@dataclass
+@dataclass(frozen=True)
 class State:
-    """What is trained, and its momentum: P = base + mask * (A B), shapes (R, …)."""
+    """What R runs train: P = base + mask * (A B). Updated in place."""
 
     base: Tensor  # (R, n, d)
     a: Tensor  # (R, n, r)
     b: Tensor  # (R, r, d)
-    trains_base: Tensor  # (R, 1, 1) 1.0 where base is the prompt
+    trains_base: Tensor  # (R, 1, 1) whether base itself is the prompt
     dropout: Tensor  # (R, 1, 1)
 
+    @property
+    def trained(self) -> list[Tensor]:
+        return [self.base, self.a, self.b]
+
     def prompt(self, mask: Tensor | None = None) -> Tensor:
+        """(R, n, d); without a mask the prompt as it is evaluated."""
         return low_rank_prompt(self.base, self.a, self.b, mask)
 
 
@@ -64,15 +66,14 @@ def checkpoint_epochs(epochs: int, checkpoints: int) -> list[int]:
 
 
 def _stack(starts: Sequence[Start]) -> State:
-    rank = max(s.a.shape[1] for s in starts)
-    flags = [[float(s.trains_base), s.dropout] for s in starts]
-    both = torch.tensor(flags, device=starts[0].base.device).T.reshape(2, -1, 1, 1)
+    """The runs' starts as one state that can be differentiated."""
+    rank, device = max(s.a.shape[1] for s in starts), starts[0].base.device
     return State(
-        torch.stack([s.base for s in starts]),
-        torch.stack([F.pad(s.a, (0, rank - s.a.shape[1])) for s in starts]),
-        torch.stack([F.pad(s.b, (0, 0, 0, rank - s.b.shape[0])) for s in starts]),
-        both[0],
-        both[1],
+        torch.stack([s.base for s in starts]).requires_grad_(),
+        torch.stack([F.pad(s.a, (0, rank - s.a.shape[1])) for s in starts]).requires_grad_(),
+        torch.stack([F.pad(s.b, (0, 0, 0, rank - s.b.shape[0])) for s in starts]).requires_grad_(),
+        torch.tensor([s.trains_base for s in starts], device=device).view(-1, 1, 1),
+        torch.tensor([s.dropout for s in starts], device=device).view(-1, 1, 1),
     )
 
 
@@ -110,18 +111,33 @@ def evaluate(prompt: Tensor, p0: Tensor, backbone: Backbone, task: Task) -> list
     return rows
 
 
+@torch.no_grad()
+def descend(
+    state: State, velocity: list[Tensor], loss: Tensor, lr: Tensor, spec: RunSpec, alive: Tensor
+) -> None:
+    """One step of SGD, as torch.optim.SGD with momentum and weight decay, a rate for each run.
+
+    Args:
+        velocity: momentum of each trained tensor, updated in place.
+        loss: (R,), differentiable in the state.
+        lr: (R, 1, 1).
+        alive: (R, 1, 1), False for runs that have stopped: they keep their state.
+    """
+    gradients = torch.autograd.grad(loss, state.trained, torch.ones_like(loss))
+    moves = (state.trains_base & alive, alive, alive)
+    zero = torch.zeros((), device=lr.device)
+    for tensor, v, gradient, move in zip(state.trained, velocity, gradients, moves, strict=True):
+        v.mul_(spec.momentum).add_(gradient + spec.weight_decay * tensor)
+        tensor.sub_(torch.where(move, lr * v, zero))
+
+
 def train(
-    specs: Sequence[RunSpec],
-    backbone: Backbone,
-    dataset: Dataset,
-    features: Features,
-    progress: Callable[[int], None] = lambda epochs: None,
+    specs: Sequence[RunSpec], backbone: Backbone, dataset: Dataset, features: Features
 ) -> list[tuple[dict[str, Any], Tensor]]:
     """Train R runs at once.
 
     Args:
-        specs: runs that differ in nothing but :data:`DIFFER`.
-        progress: called with 1 after each epoch.
+        specs: runs that differ in nothing but what :meth:`RunSpec.shared` leaves out.
 
     Returns:
         For each run its record (without machine and time of day) and its merged prompt (n, d).
@@ -129,86 +145,67 @@ def train(
     Raises:
         ValueError: runs that cannot share a batch; a rank, dropout or name that is not valid.
     """
-    shared = replace(specs[0], **{f: getattr(specs[0], f) for f in DIFFER})
-    for spec in specs:
-        if replace(spec, **{f: getattr(shared, f) for f in DIFFER}) != shared:
-            raise ValueError(f"runs of one batch may differ only in {DIFFER}: {shared} and {spec}")
+    shared, runs = specs[0].shared(), len(specs)
+    if other := [s for s in specs if s.shared() != shared]:
+        raise ValueError(
+            "runs of one batch may differ only in method, seed, rank, dropout and learning rate: "
+            f"{specs[0]} and {other[0]}"
+        )
     began = time.perf_counter()
     device, p0 = backbone.device, backbone.context(shared.context)
     starts = [LEARNT[one_of("method", spec.method, LEARNT)](p0, spec) for spec in specs]
     state, task = _stack(starts), base_to_new(specs, dataset, features)
+    velocity = [torch.zeros_like(t) for t in state.trained]
     seeds = torch.tensor([s.seed for s in specs], device=device)
     rates = torch.tensor([s.lr for s in specs], device=device).view(-1, 1, 1)
-    alive = torch.ones(len(specs), 1, 1, dtype=torch.bool, device=device)
+    alive = torch.ones(runs, 1, 1, dtype=torch.bool, device=device)
     stopped: dict[int, int] = {}  # run -> epoch in which its loss was not finite
 
-    images, labels = task.images, task.labels
-    count = labels.shape[1]
+    count = task.labels.shape[1]
     batch = min(shared.batch, count)
     steps = count // batch  # as the peers: an incomplete last batch is dropped
-    rows = torch.arange(len(specs), device=device)[:, None]
-    trained = [state.base, state.a, state.b]
-    momentum = [torch.zeros_like(t) for t in trained]
+    row = torch.arange(runs, device=device)[:, None]
     due = checkpoint_epochs(shared.epochs, shared.checkpoints)
-    checkpoints: list[list[dict[str, Any]]] = [[] for _ in specs]
-
-    def check(epoch: int, loss: Tensor | None) -> None:
-        for r, row in enumerate(evaluate(state.prompt(), p0, backbone, task)):
-            mean = None if loss is None else float(loss[r])
-            checkpoints[r].append({"epoch": epoch, "loss": mean} | row)
-
-    check(0, None)
+    points = [_point(0, None, found) for found in evaluate(state.prompt(), p0, backbone, task)]
+    checkpoints = [[point] for point in points]
     for epoch in range(shared.epochs):
         order = permutation(seeds, epoch, count)  # (R, N)
-        view = images[:, epoch % shared.views]  # (R, N, e)
+        view = task.images[:, epoch % shared.views]  # (R, N, e)
         lr = rates * learning_rate(epoch, shared.epochs, 1.0, shared.warmup)
-        total = torch.zeros(len(specs), device=device)
+        mean_loss = torch.zeros(runs, device=device)
         for step in range(steps):
             chosen = order[:, step * batch : (step + 1) * batch]  # (R, B)
             mask = dropout_mask(seeds, epoch * steps + step, p0.shape, state.dropout)
-            for tensor in trained:
-                tensor.requires_grad_(True)
             text = backbone.class_embeddings(state.prompt(mask), task.names)  # (R, C, e)
-            logits = backbone.logit_scale * view[rows, chosen] @ text.transpose(1, 2)
-            loss = (
-                F.cross_entropy(
-                    logits.flatten(0, 1), labels[rows, chosen].flatten(), reduction="none"
-                )
-                .view(len(specs), -1)
-                .mean(1)
-            )  # (R,)
-            gradients = torch.autograd.grad(loss.sum(), trained)
-            with torch.no_grad():
-                alive &= torch.isfinite(loss).view(-1, 1, 1)
-                for i, (tensor, gradient) in enumerate(zip(trained, gradients, strict=True)):
-                    # SGD as torch.optim.SGD(momentum, weight_decay), with a rate for each run
-                    frozen = 1 - state.trains_base if i == 0 else torch.zeros_like(rates)
-                    step_direction = gradient + shared.weight_decay * tensor
-                    momentum[i] = shared.momentum * momentum[i] + step_direction
-                    move = lr * momentum[i] * (1 - frozen)
-                    tensor.requires_grad_(False)
-                    tensor -= torch.where(alive, move, torch.zeros_like(move))
-                total += loss.detach() / steps
+            logits = backbone.logit_scale * view[row, chosen] @ text.transpose(1, 2)  # (R, B, C)
+            labels = task.labels[row, chosen]  # (R, B)
+            loss = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(1)
+            alive &= torch.isfinite(loss).view(-1, 1, 1)
+            descend(state, velocity, loss, lr, shared, alive)
+            mean_loss += loss.detach() / steps
         for r in (~alive.flatten()).nonzero().flatten().tolist():
             stopped.setdefault(r, epoch)
         if epoch + 1 in due:
-            check(epoch + 1, total)
-        progress(1)
+            for r, found in enumerate(evaluate(state.prompt(), p0, backbone, task)):
+                checkpoints[r].append(_point(epoch + 1, float(mean_loss[r]), found))
 
-    seconds = (time.perf_counter() - began) / len(specs)
-    merged, results = state.prompt().cpu(), []
+    seconds, merged = (time.perf_counter() - began) / runs, state.prompt().detach().cpu()
+    records = []
     for r, spec in enumerate(specs):
+        fate = f"stopped: non-finite loss in epoch {stopped[r]}" if r in stopped else "finished"
         record = {
             "spec": vars(spec).copy(),
             "classes": [len(task.base.names), len(task.new.names)],
             "test_images": [len(task.base.labels), len(task.new.labels)],
             "trainable": starts[r].trainable,
-            "status": (
-                f"stopped: non-finite loss in epoch {stopped[r]}" if r in stopped else "finished"
-            ),
+            "status": fate,
             "checkpoints": checkpoints[r],
             "seconds": seconds,
-            "batch_runs": len(specs),
+            "batch_runs": runs,
         }
-        results.append((record, merged[r].clone()))
-    return results
+        records.append((record, merged[r].clone()))
+    return records
+
+
+def _point(epoch: int, loss: float | None, found: dict[str, Any]) -> dict[str, Any]:
+    return {"epoch": epoch, "loss": loss} | found

@@ -15,6 +15,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -25,9 +26,18 @@ from open_clip.model import CLIP
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dip_lib.glyphs.captions import FONT_WORDS, caption, tokenizer, vocabulary
+from dip_lib.glyphs.captions import vocabulary
+from dip_lib.glyphs.corpus import Corpus
 from dip_lib.glyphs.draw import masks
-from dip_lib.glyphs.models import CARD, EMBEDDING, build, normalise, pack, weights_path
+from dip_lib.glyphs.models import (
+    CARD,
+    EMBEDDING,
+    build,
+    load_glyph_clip,
+    normalise,
+    pack,
+    weights_path,
+)
 from dip_lib.glyphs.styles import GENERIC, render
 from dip_lib.glyphs.world import FONTS, PRETRAINING_FONTS, characters, full_name
 from dip_lib.paths import home
@@ -55,55 +65,6 @@ RECIPES = {
 }
 
 
-@dataclass(frozen=True)
-class Batch:
-    images: Tensor  # (B, 3, 48, 48), normalised
-    tokens: Tensor  # (B, L) rows of the compact vocabulary
-    character: Tensor  # (B,)
-
-
-class Corpus:
-    """All masks of the pre-training fonts, ready to be drawn and captioned."""
-
-    def __init__(self) -> None:
-        drawn = masks()
-        usable = drawn.font < len(PRETRAINING_FONTS)
-        order = np.argsort(drawn.character[usable], kind="stable")
-        self.pixels = torch.from_numpy(drawn.pixels[usable][order])
-        self.font = drawn.font[usable][order]
-        self.count = len(characters())
-        # masks of character c are rows start[c] : start[c + 1]
-        self.start = np.searchsorted(drawn.character[usable][order], np.arange(self.count + 1))
-        ids = vocabulary()
-        self.row = {int(token): row for row, token in enumerate(ids)}
-        self.ends = self.row[tokenizer().sot_token_id], self.row[tokenizer().eot_token_id]
-
-    def tokens(self, texts: list[str]) -> Tensor:
-        """Rows of the compact vocabulary, padded to the longest text, (B, L)."""
-        first, last = self.ends
-        rows = [[first, *(self.row[t] for t in tokenizer().encode(x)), last] for x in texts]
-        width = max(map(len, rows))
-        return torch.tensor([row + [0] * (width - len(row)) for row in rows])
-
-    def batch(self, recipe: Recipe, step: int) -> Batch:
-        """The batch of step ``step``: half random characters, half runs of neighbours."""
-        random = np.random.default_rng([recipe.seed, step])
-        source = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        free = random.permutation(self.count)[: recipe.batch // 2]
-        starts = random.integers(0, self.count, 4)
-        runs = [(s + np.arange(recipe.batch // 8)) % self.count for s in starts]
-        chosen = np.unique(np.concatenate([free, *runs]))
-        size = self.start[chosen + 1] - self.start[chosen]
-        mask = self.start[chosen] + (random.random(len(chosen)) * size).astype(int)
-        images, tags = render(self.pixels[torch.from_numpy(mask)], GENERIC, source)
-        texts = []
-        for b, c in enumerate(chosen):
-            looks = [word for word, applies in tags.items() if applies[b]]
-            looks.append(FONT_WORDS[FONTS[self.font[mask[b]]]])
-            texts.append(caption(characters()[c], looks, random))
-        return Batch(normalise(images), self.tokens(texts), torch.from_numpy(chosen))
-
-
 def text_features(model: CLIP, tokens: Tensor) -> Tensor:
     """Unit text features; as the model's own, without the padding up to 32 positions."""
     length = tokens.shape[1]
@@ -115,8 +76,6 @@ def text_features(model: CLIP, tokens: Tensor) -> Tensor:
 
 def _load_teacher(name: str) -> CLIP:
     """The finished teacher with the compact vocabulary, frozen."""
-    from dip_lib.glyphs.models import load_glyph_clip
-
     whole, _ = load_glyph_clip(name)
     teacher = build(name, len(vocabulary()))
     state = whole.state_dict()
@@ -125,7 +84,52 @@ def _load_teacher(name: str) -> CLIP:
     return teacher.eval().requires_grad_(False)
 
 
-def _optimiser(model: CLIP, prototypes: Tensor, recipe: Recipe) -> torch.optim.AdamW:
+@dataclass
+class Training:
+    """Everything that a checkpoint holds."""
+
+    model: CLIP
+    prototypes: nn.Parameter
+    optimiser: torch.optim.AdamW
+    recipe: Recipe
+    step: int = 0
+    seconds: float = 0.0
+
+    def save(self, path: Path) -> None:
+        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        state |= {"prototypes": self.prototypes.data, "recipe": asdict(self.recipe)}
+        state |= {"step": self.step, "seconds": self.seconds}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, part := path.with_suffix(".part"))
+        part.replace(path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint, if there is one of the same recipe."""
+        if not path.is_file():
+            return
+        device = self.prototypes.device
+        state = torch.load(path, weights_only=True, map_location=device)
+        if state["recipe"] == asdict(self.recipe):
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.prototypes.data.copy_(state["prototypes"])
+            self.step, self.seconds = state["step"], state["seconds"]
+            tqdm.write(f"going on from step {self.step} ({path})")
+
+
+def _begin(name: str, recipe: Recipe, teacher: CLIP | None, device: str) -> Training:
+    """Untrained model and optimiser; with a teacher its text tower, locked."""
+    torch.manual_seed(recipe.seed)
+    model = build(name, len(vocabulary()))
+    prototypes = nn.Parameter((0.1 * torch.randn(len(characters()), EMBEDDING)).to(device))
+    if teacher is not None:
+        text = {k: v for k, v in teacher.state_dict().items() if not k.startswith("visual.")}
+        model.load_state_dict(text, strict=False)
+        for key, parameter in model.named_parameters():
+            parameter.requires_grad_(key.startswith("visual.") or key == "logit_scale")
+    model.to(device).train()
+    if _convolutional(name):
+        model.visual.to(memory_format=torch.channels_last)
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     matrices = [p for n, p in named if p.ndim >= 2 and "embedding" not in n]
     rest = [p for n, p in named if p.ndim < 2 or "embedding" in n]
@@ -133,7 +137,49 @@ def _optimiser(model: CLIP, prototypes: Tensor, recipe: Recipe) -> torch.optim.A
         {"params": matrices, "weight_decay": recipe.weight_decay},
         {"params": [*rest, prototypes], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98), eps=1e-6)
+    optimiser = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98), eps=1e-6)
+    return Training(model, prototypes, optimiser, recipe)
+
+
+def _convolutional(name: str) -> bool:
+    return name == "glyph-resnet"
+
+
+def _image_encoder(model: CLIP, recipe: Recipe) -> Callable[[Tensor], Tensor]:
+    if not recipe.compiled:
+        return model.encode_image
+    whole = torch.compile(model.encode_image, dynamic=False)
+
+    def encode(images: Tensor) -> Tensor:
+        # batches differ a little in size, and another size would compile anew: fill it up
+        filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, recipe.batch - len(images)))
+        return whole(filled)[: len(images)]
+
+    return encode
+
+
+def _loss(
+    run: Training, teacher: CLIP | None, images: Tensor, image: Tensor, words: Tensor, which: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The loss of a batch and its top-1 accuracy within the batch.
+
+    Args:
+        images: (B, 3, 48, 48). image, words: (B, e) unit features. which: (B,) characters.
+    """
+    recipe, progress = run.recipe, run.step / run.recipe.steps
+    logits = run.model.logit_scale.exp() * image @ words.T
+    target = torch.arange(len(image), device=image.device)
+    loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    help_weight = 1 - 0.8 * min(1, 1.5 * progress)
+    table = recipe.prototype_scale * F.normalize(run.prototypes, dim=-1).T
+    loss = loss + help_weight * F.cross_entropy(image @ table, which)
+    if teacher is None:
+        loss = loss + help_weight * F.cross_entropy(words @ table, which)
+    else:
+        with torch.no_grad():
+            goal = F.normalize(teacher.encode_image(images), dim=-1)
+        loss = loss + recipe.distillation * (1 - (image * goal).sum(1)).mean()
+    return loss, (logits.argmax(1) == target).float().mean()
 
 
 def train(name: str, recipe: Recipe, device: str = "cpu", every: int = 50) -> tuple[CLIP, float]:
@@ -142,85 +188,38 @@ def train(name: str, recipe: Recipe, device: str = "cpu", every: int = 50) -> tu
     A checkpoint is kept every ``every`` steps under the live results; an interrupted call goes on
     from it. The checkpoint of another recipe is ignored.
     """
-    torch.manual_seed(recipe.seed)
-    corpus, model = Corpus(), build(name, len(vocabulary()))
-    prototypes = nn.Parameter(0.1 * torch.randn(corpus.count, EMBEDDING))
+    corpus = Corpus()
     teacher = _load_teacher(recipe.teacher).to(device) if recipe.teacher else None
-    if teacher is not None:
-        text = {k: v for k, v in teacher.state_dict().items() if not k.startswith("visual.")}
-        model.load_state_dict(text, strict=False)
-        for key, parameter in model.named_parameters():
-            parameter.requires_grad_(key.startswith("visual.") or key == "logit_scale")
-    model, prototypes = model.to(device).train(), nn.Parameter(prototypes.to(device))
-    convolutional = name == "glyph-resnet"
-    if convolutional:
-        model.visual.to(memory_format=torch.channels_last)
-    optimiser = _optimiser(model, prototypes, recipe)
-    encode = model.encode_image
-    if recipe.compiled:
-        whole = torch.compile(model.encode_image, dynamic=False)
-
-        def encode(images: Tensor) -> Tensor:
-            # batches differ a little in size, and another size would compile anew: fill it up
-            filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, recipe.batch - len(images)))
-            return whole(filled)[: len(images)]
-
+    run = _begin(name, recipe, teacher, device)
+    encode = _image_encoder(run.model, recipe)
     saved = home() / "pretrain" / f"{name}.pt"
-    first, spent = 0, 0.0
-    if saved.is_file():
-        state = torch.load(saved, weights_only=True, map_location=device)
-        if state["recipe"] == asdict(recipe):
-            model.load_state_dict(state["model"])
-            optimiser.load_state_dict(state["optimiser"])
-            prototypes.data.copy_(state["prototypes"])
-            first, spent = state["step"], state["seconds"]
-            tqdm.write(f"{name}: going on from step {first} ({saved})")
-
-    began = time.perf_counter()
-    bar = tqdm(range(first, recipe.steps), name, recipe.steps, initial=first, mininterval=5)
+    run.resume(saved)
+    before, began = run.seconds, time.perf_counter()
+    bar = tqdm(range(run.step, recipe.steps), name, recipe.steps, initial=run.step, mininterval=5)
     for step in bar:
-        done = step / recipe.steps
         lr = recipe.lr * min(1, (step + 1) / recipe.warmup_steps)
-        lr *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
-        for group in optimiser.param_groups:
+        lr *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+        for group in run.optimiser.param_groups:
             group["lr"] = lr
-        batch = corpus.batch(recipe, step)
-        images, tokens = batch.images.to(device), batch.tokens.to(device)
-        character = batch.character.to(device)
-        if convolutional:
+        batch = corpus.batch(recipe.batch, recipe.seed, step)
+        images, which = batch.images.to(device), batch.character.to(device)
+        if _convolutional(name):
             images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=convolutional):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=_convolutional(name)):
             image = F.normalize(encode(images).float(), dim=-1)  # (B, e)
         with torch.set_grad_enabled(teacher is None):
-            words = text_features(model, tokens)  # (B, e)
-        logits = model.logit_scale.exp() * image @ words.T
-        target = torch.arange(len(images), device=device)
-        loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-        help_weight = 1 - 0.8 * min(1, 1.5 * done)
-        table = recipe.prototype_scale * F.normalize(prototypes, dim=-1).T
-        loss = loss + help_weight * F.cross_entropy(image @ table, character)
-        if teacher is None:
-            loss = loss + help_weight * F.cross_entropy(words @ table, character)
-        else:
-            with torch.no_grad():
-                goal = F.normalize(teacher.encode_image(images), dim=-1)
-            loss = loss + recipe.distillation * (1 - (image * goal).sum(1)).mean()
-        optimiser.zero_grad(set_to_none=True)
+            words = text_features(run.model, batch.tokens.to(device))  # (B, e)
+        loss, top1 = _loss(run, teacher, images, image, words, which)
+        run.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        model.logit_scale.data.clamp_(0, math.log(100))
-        if (step + 1) % every == 0:
-            accuracy = (logits.argmax(1) == target).float().mean().item()
-            scale = model.logit_scale.exp().item()
-            bar.set_postfix(loss=f"{loss.item():.2f}", top1=f"{accuracy:.2f}", scale=f"{scale:.1f}")
-            saved.parent.mkdir(parents=True, exist_ok=True)
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-            state |= {"prototypes": prototypes.data, "recipe": asdict(recipe), "step": step + 1}
-            seconds = spent + time.perf_counter() - began
-            torch.save(state | {"seconds": seconds}, part := saved.with_suffix(".part"))
-            part.replace(saved)
-    return model.cpu().eval(), spent + time.perf_counter() - began
+        nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
+        run.optimiser.step()
+        run.model.logit_scale.data.clamp_(0, math.log(100))
+        run.step, run.seconds = step + 1, before + time.perf_counter() - began
+        if run.step % every == 0:
+            bar.set_postfix(loss=f"{loss.item():.2f}", top1=f"{top1.item():.2f}")
+            run.save(saved)
+    return run.model.cpu().eval(), run.seconds
 
 
 @torch.no_grad()
