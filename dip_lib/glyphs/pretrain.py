@@ -61,7 +61,7 @@ class Recipe:
 
 RECIPES = {
     "glyph-resnet": Recipe(steps=1000),
-    "glyph-vit": Recipe(steps=800, teacher="glyph-resnet", compiled=True),
+    "glyph-vit": Recipe(steps=1200, teacher="glyph-resnet", compiled=True),
 }
 
 
