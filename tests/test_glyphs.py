@@ -25,6 +25,7 @@ from dip_lib.glyphs.choose import choose
 from dip_lib.glyphs.corpus import Corpus
 from dip_lib.glyphs.families import PER_CLASS, SHIFTS, glyph_dataset
 from dip_lib.glyphs.pretrain import RECIPES, Recipe, train
+from dip_lib.glyphs.render import render
 from dip_lib.glyphs.world import FAMILIES, FONTS, HELD_OUT_FONTS, characters, members
 
 TINY = Recipe(steps=8, batch=32)
@@ -225,7 +226,7 @@ def test_every_class_can_be_named(name: str) -> None:
 
 def test_the_words_for_looks_are_the_captions_own() -> None:
     masks = torch.from_numpy(draw.masks().pixels[:8])
-    _, tags = styles.render(masks, styles.GENERIC, torch.Generator().manual_seed(0))
+    _, tags = render(masks, styles.GENERIC, torch.Generator().manual_seed(0))
     assert set(tags) <= set(LOOKS)
     assert all(applies.shape == (8,) for applies in tags.values())
 

@@ -1,7 +1,8 @@
 """Glyph World: an image-text world that every machine with matplotlib already has.
 
-``world`` lists characters, fonts and names; ``draw`` renders masks; ``styles`` turns masks into
-images; ``families`` are the datasets; ``captions``, ``models`` and ``pretrain`` make the CLIPs.
+``world`` lists characters, fonts and names; ``draw`` makes masks; ``styles`` and ``render`` turn
+them into images; ``families`` are the datasets; ``captions``, ``corpus``, ``models`` and
+``pretrain`` make the CLIPs.
 """
 
 from dip_lib.glyphs.models import fingerprint

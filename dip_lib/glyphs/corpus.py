@@ -14,7 +14,8 @@ from torch import Tensor
 from dip_lib.glyphs.captions import FONT_WORDS, caption, tokenizer, vocabulary
 from dip_lib.glyphs.draw import masks
 from dip_lib.glyphs.models import normalise
-from dip_lib.glyphs.styles import GENERIC, render
+from dip_lib.glyphs.render import render
+from dip_lib.glyphs.styles import GENERIC
 from dip_lib.glyphs.world import FONTS, PRETRAINING_FONTS, characters
 
 

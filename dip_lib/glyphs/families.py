@@ -20,7 +20,8 @@ from torch import Tensor
 
 from dip_lib.errors import one_of
 from dip_lib.glyphs.draw import masks
-from dip_lib.glyphs.styles import IMAGE_SIZE, STYLES, render, style_of
+from dip_lib.glyphs.render import IMAGE_SIZE, render
+from dip_lib.glyphs.styles import STYLES, style_of
 from dip_lib.glyphs.world import (
     FAMILIES,
     FONTS,

@@ -38,7 +38,8 @@ from dip_lib.glyphs.models import (
     pack,
     weights_path,
 )
-from dip_lib.glyphs.styles import GENERIC, render
+from dip_lib.glyphs.render import render
+from dip_lib.glyphs.styles import GENERIC
 from dip_lib.glyphs.world import FONTS, PRETRAINING_FONTS, characters, full_name
 from dip_lib.paths import home
 
