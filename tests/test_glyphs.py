@@ -24,8 +24,9 @@ from dip_lib.glyphs.captions import LOOKS, caption, tokenizer, vocabulary
 from dip_lib.glyphs.choose import choose
 from dip_lib.glyphs.corpus import Corpus
 from dip_lib.glyphs.families import PER_CLASS, SHIFTS, glyph_dataset
-from dip_lib.glyphs.pretrain import RECIPES, Recipe, train
+from dip_lib.glyphs.pretrain import RECIPES
 from dip_lib.glyphs.render import render
+from dip_lib.glyphs.training import Recipe, train
 from dip_lib.glyphs.world import FAMILIES, FONTS, HELD_OUT_FONTS, characters, members
 
 TINY = Recipe(steps=8, batch=32)
@@ -185,7 +186,7 @@ def forgetful() -> Iterator[None]:
 
 
 def test_this_machine_draws_the_committed_pixels() -> None:
-    assert draw.changed_fonts() == []
+    assert draw.changed_fonts(draw.every_mask()) == []
     files = {font: draw.font_digest(font) for font in FONTS}
     assert files == {font: recorded["file"] for font, recorded in world.world()["fonts"].items()}
 
@@ -200,9 +201,13 @@ def test_a_font_that_renders_differently_is_named(monkeypatch: pytest.MonkeyPatc
 
 def test_a_digest_tells_fonts_and_characters_apart() -> None:
     points = characters()[:30]
-    assert draw.mask_digest("DejaVuSans", points) == draw.mask_digest("DejaVuSans", points)
-    assert draw.mask_digest("DejaVuSans", points) != draw.mask_digest("DejaVuSans-Bold", points)
-    assert draw.mask_digest("DejaVuSans", points) != draw.mask_digest("DejaVuSans", points[1:])
+
+    def digest(font: str, of: list[int]) -> str:
+        return draw.mask_digest(draw.draw(point, font) for point in of)
+
+    assert digest("DejaVuSans", points) == digest("DejaVuSans", points)
+    assert digest("DejaVuSans", points) != digest("DejaVuSans-Bold", points)
+    assert digest("DejaVuSans", points) != digest("DejaVuSans", points[1:])
     assert draw.draw(0x1F600, "STIXGeneral") is None  # a character that the font does not have
 
 
@@ -275,7 +280,7 @@ def test_a_killed_pretraining_goes_on_to_the_same_weights(
 ) -> None:
     code = (
         "import torch; torch.set_num_threads(1)\n"
-        "from dip_lib.glyphs.pretrain import Recipe, train\n"
+        "from dip_lib.glyphs.training import Recipe, train\n"
         f"train('glyph-resnet', Recipe(steps={TINY.steps}, batch={TINY.batch}), every=1)"
     )
     saved = tmp_path / "home" / "pretrain" / "glyph-resnet.pt"

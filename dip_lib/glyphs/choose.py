@@ -13,7 +13,7 @@ import unicodedata
 import numpy as np
 from fontTools.ttLib import TTFont
 
-from dip_lib.glyphs.draw import font_digest, mask_digest
+from dip_lib.glyphs.draw import draw, font_digest, mask_digest
 from dip_lib.glyphs.world import FONTS, PRETRAINING_FONTS, WORLD_FILE, font_path, short_name
 
 MOST = 64
@@ -80,7 +80,8 @@ def main() -> None:
     sets = choose()
     points = sorted(p for members in sets.values() for p in members)
     fonts = {
-        font: {"file": font_digest(font), "masks": mask_digest(font, points)} for font in FONTS
+        font: {"file": font_digest(font), "masks": mask_digest(draw(p, font) for p in points)}
+        for font in FONTS
     }
     WORLD_FILE.write_text(json.dumps({"sets": sets, "fonts": fonts}, indent=None) + "\n")
     print({name: len(members) for name, members in sets.items()}, len(points), "characters")

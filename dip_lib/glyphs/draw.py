@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -66,7 +66,7 @@ def draw(point: int, font: str) -> np.ndarray | None:
     middle = (SIZE - (left + right) / 2, SIZE - (top + bottom) / 2)
     pen.text(middle, text, font=sized, fill=255, anchor="ls")
     pixels = np.asarray(canvas)[SIZE // 2 : SIZE // 2 + SIZE, SIZE // 2 : SIZE // 2 + SIZE]
-    return pixels if pixels.max() > FAINTEST else None
+    return pixels.copy() if pixels.max() > FAINTEST else None  # lets go of the canvas
 
 
 def font_digest(font: str) -> str:
@@ -74,19 +74,23 @@ def font_digest(font: str) -> str:
     return hashlib.sha256(font_path(font).read_bytes()).hexdigest()
 
 
-def mask_digest(font: str, points: Iterable[int]) -> str:
-    """sha256 over the masks that ``font`` draws of ``points``: changes when rendering changes."""
+def mask_digest(drawn: Iterable[np.ndarray | None]) -> str:
+    """sha256 over the masks of one font, in order: changes when rendering changes."""
     digest = hashlib.sha256()
-    for point in points:
-        mask = draw(point, font)
-        digest.update(b"-" if mask is None else np.ascontiguousarray(mask).tobytes())
+    for mask in drawn:
+        digest.update(b"-" if mask is None else mask.tobytes())
     return digest.hexdigest()
 
 
-def changed_fonts() -> list[str]:
-    """Fonts that this machine renders differently from the committed digests (normally none)."""
+def every_mask() -> dict[str, list[np.ndarray | None]]:
+    """Font -> the mask of each of :func:`~dip_lib.glyphs.world.characters`, or None."""
+    return {font: [draw(point, font) for point in characters()] for font in FONTS}
+
+
+def changed_fonts(drawn: Mapping[str, Iterable[np.ndarray | None]]) -> list[str]:
+    """Fonts whose masks differ from the committed digests (normally none)."""
     recorded = world()["fonts"]
-    return [f for f in FONTS if mask_digest(f, characters()) != recorded[f]["masks"]]
+    return [font for font in drawn if mask_digest(drawn[font]) != recorded[font]["masks"]]
 
 
 @cache
@@ -96,7 +100,8 @@ def masks() -> Masks:
     Warns, naming the fonts, when this machine's fonts or FreeType draw other pixels than those
     the committed weights and results were made with.
     """
-    if changed := changed_fonts():
+    drawn = every_mask()
+    if changed := changed_fonts(drawn):
         warnings.warn(
             f"these fonts render differently from the committed world: {', '.join(changed)}. "
             "Results of this machine are not comparable with the book's; install the versions "
@@ -105,8 +110,7 @@ def masks() -> Masks:
         )
     pixels, character, font = [], [], []
     for f, name in enumerate(FONTS):
-        for c, point in enumerate(characters()):
-            mask = draw(point, name)
+        for c, mask in enumerate(drawn[name]):
             if mask is not None:
                 pixels.append(mask)
                 character.append(c)
