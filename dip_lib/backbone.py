@@ -1,6 +1,7 @@
 """Frozen CLIPs behind one face: open_clip's models, and the two small CLIPs of Glyph World.
 
-Symbols: n context vectors, d text width, e embedding size, C classes, R contexts at once.
+Symbols: n context vectors, d text width, e embedding size, C classes, R contexts at once, D
+blocks with prompts of their own.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import torch.nn.functional as F
 from open_clip.model import CLIP
 from torch import Tensor
 
-from dip_lib import text
 from dip_lib.datasets.splits import check_class_names
+from dip_lib.encoder import Encoder
 from dip_lib.errors import one_of
 from dip_lib.glyphs import models as glyph_models
 from dip_lib.glyphs.captions import tokenizer as glyph_tokenizer
+from dip_lib.text import misfit
 
 OPENAI_NAMES = ("ViT-B-16", "ViT-B-32", "ViT-L-14", "RN50")
 """These four always mean OpenAI's architecture, with QuickGELU, also with random weights."""
@@ -40,6 +42,8 @@ class Backbone:
         mean, std: normalisation of images in 0..1.
         seen: token ids the text tower was trained on; None = all of them.
         fingerprint: changes when the weights change; part of every run's key.
+        memory: bytes that the activations of one pass through the text tower may take; more
+            classes go through in parts.
     """
 
     name: str
@@ -50,7 +54,10 @@ class Backbone:
     std: tuple[float, float, float]
     seen: frozenset[int] | None
     fingerprint: str
-    _layouts: dict[tuple[str, ...], text.Layout] = field(default_factory=dict, repr=False)
+    memory: int = 2**30
+    _encoders: dict[tuple[tuple[str, ...], int, bool], Encoder] = field(
+        default_factory=dict, repr=False
+    )
 
     @property
     def device(self) -> torch.device:
@@ -96,56 +103,101 @@ class Backbone:
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Unit text embeddings by open_clip's own full-length forward: (T, e), float32."""
+        """Unit text embeddings by open_clip's own full-length forward: (T, e), float32.
+
+        Raises:
+            ValueError: a text longer than the tower's positions (open_clip would cut it), or a
+                word that the tower has never seen.
+        """
+        positions = len(self.model.positional_embedding)
         for line in texts:
-            self.tokens(line)
+            if (needed := len(self.tokens(line)) + 2) > positions:
+                raise ValueError(
+                    f"{line!r} needs {needed} of the {positions} text positions of {self.name}. "
+                    "Shorten it."
+                )
         ids = self.tokenizer(list(texts)).to(self.device)
         return F.normalize(self.model.encode_text(ids).float(), dim=-1)
 
-    def layout(self, class_names: Sequence[str], n: int) -> text.Layout:
-        """The suffix trie of ``class_names`` behind ``n`` context vectors; kept by names."""
+    def encoder(self, class_names: Sequence[str], n: int, per_class: bool = False) -> Encoder:
+        """The encoder of ``class_names`` behind ``n`` context vectors; kept by names.
+
+        Raises:
+            ValueError: repeated names, a word that the tower has never seen, names that do not
+                fit behind the context.
+        """
         names = tuple(class_names)
+        if (found := self._encoders.get((names, n, per_class))) is not None:
+            return found
         check_class_names(names)
-        if names not in self._layouts:
-            end = self.tokenizer.eot_token_id
-            # as the peers: underscores are spaces, a full stop closes the name
-            suffixes = [[*self.tokens(f"{name.replace('_', ' ')}."), end] for name in names]
-            self._layouts[names] = text.layout(suffixes).to(self.device)
-        found, positions = self._layouts[names], len(self.model.positional_embedding)
-        longest = int(found.length.max())
-        if 1 + n + longest > positions:
-            worst = names[int(found.length.argmax())]
+        end = self.tokenizer.eot_token_id
+        # as the peers: underscores are spaces, a full stop closes the name
+        suffixes = [[*self.tokens(f"{name.replace('_', ' ')}."), end] for name in names]
+        positions = len(self.model.positional_embedding)
+        if too_long := [
+            f"{name!r} ({len(suffix)})"
+            for name, suffix in zip(names, suffixes, strict=True)
+            if 1 + n + len(suffix) > positions
+        ]:
             raise ValueError(
-                f"{self.name} has {positions} text positions; the start token, {n} context vectors "
-                f"and the {longest} tokens of {worst!r} need {1 + n + longest}. "
-                "Shorten the context or the name."
+                f"{self.name} has {positions} text positions; the start token and {n} context "
+                f"vectors leave {max(0, positions - 1 - n)}, and these names need more tokens: "
+                f"{', '.join(too_long[:5])}{' …' * (len(too_long) > 5)}. "
+                "Shorten the context or the names."
             )
+        found = Encoder(
+            self.model, suffixes, n, self.tokenizer.sot_token_id, per_class, self.memory
+        )
+        self._encoders[names, n, per_class] = found
         return found
 
-    def class_embeddings(self, context: Tensor, class_names: Sequence[str]) -> Tensor:
+    def class_embeddings(
+        self,
+        context: Tensor,
+        class_names: Sequence[str],
+        deep: Sequence[Tensor] = (),
+        per_class: bool = False,
+    ) -> Tensor:
         """Class embeddings for a learnable context, exact and differentiable in it.
 
         Args:
-            context: (n, d), or (R, n, d) for R prompts at once.
+            context: (n, d), or (R, n, d) for R prompts at once; with ``per_class`` (C, n, d) or
+                (R, C, n, d), a context for each class.
             class_names: C different names.
+            deep: prompts of deeper blocks, each shaped as ``context``: ``deep[i]`` replaces the
+                context's states before block i + 1 (MaPLe, PromptSRC).
+            per_class: whether every class has a context of its own (CoOp's "class-specific").
 
         Returns:
-            (C, e) or (R, C, e), unit length.
+            (C, e) or (R, C, e), fp32, unit length.
 
         Raises:
-            ValueError: repeated names, a context of another width, too many positions,
-                a word that the tower has never seen.
+            ValueError: repeated names, a context or deep prompt of another shape, more deep
+                prompts than blocks, too many positions, a word that the tower has never seen.
         """
         width = self.model.positional_embedding.shape[1]
-        if context.dim() not in (2, 3) or context.shape[-1] != width:
+        single = 3 if per_class else 2
+        classes = len(class_names)
+        fits = context.dim() in (single, single + 1) and context.shape[-1] == width
+        if not fits or (per_class and context.shape[-3] != classes):
+            shape = f"({classes}, n, {width})" if per_class else f"(n, {width})"
             raise ValueError(
-                f"{self.name} needs a context (n, {width}) or (R, n, {width}), "
-                f"got {tuple(context.shape)}"
+                f"{self.name} needs a context {shape} or (R, {shape[1:]}, got "
+                f"{tuple(context.shape)}"
             )
-        classes = self.layout(class_names, context.shape[-2])
-        batched = context if context.dim() == 3 else context[None]
-        found = text.encode(self.model, classes, batched, self.tokenizer.sot_token_id)
-        return found if context.dim() == 3 else found[0]
+        if len(deep) >= (blocks := len(self.model.transformer.resblocks)):
+            raise ValueError(
+                f"{len(deep)} deep prompts for the {blocks} blocks of {self.name}: the first block "
+                f"reads the context itself, so at most {blocks - 1} fit"
+            )
+        if other := [tuple(p.shape) for p in deep if p.shape != context.shape]:
+            raise ValueError(
+                f"deep prompts need the context's shape {tuple(context.shape)}, got {other[0]}"
+            )
+        encoder = self.encoder(class_names, context.shape[-2], per_class)
+        if context.dim() > single:
+            return encoder(context, deep)
+        return encoder(context[None], [p[None] for p in deep])[0]
 
 
 def _glyph_preprocess(image: Any) -> Tensor:
@@ -210,8 +262,8 @@ def load_backbone(
     model, _, preprocess = open_clip.create_model_and_transforms(
         name, pretrained=pretrained, force_quick_gelu=name in OPENAI_NAMES
     )
-    if not isinstance(model, CLIP) or not hasattr(model, "text_projection"):
-        raise ValueError(f"{name} has no text tower of CLIP's layout; use a CLIP model")
+    if reason := misfit(model):
+        raise ValueError(f"{name} cannot be used: {reason}. Use a CLIP such as ViT-B-16.")
     model = model.eval().requires_grad_(False).to(chosen, dtype)
     shapes = hashlib.sha256()
     for parameter in model.parameters():

@@ -1,13 +1,13 @@
 """Exact class embeddings for a learnable context, through a frozen causal text tower.
 
-A prompt gives class c the tokens ``[SOS] [context 1..n] [class name] [.] [EOT] [padding]``. The
-tower is causal: a state depends only on the tokens up to it. So nothing after EOT is computed; the
-start token and the context are computed once for all classes; suffixes that begin with the same
-words share those states (a trie); and in the last block only EOT asks. Every step is exact:
-results agree with the full-length forward to float rounding.
+Only the rows of :mod:`dip_lib.layout` are computed: no padding, every shared beginning once. What
+depends on no context is computed once and for all (the queries, keys and values of names in the
+first block), and in the last block only EOT asks. Every step is exact: results agree with the
+full-length forward to float rounding. The residual stream and the prompt are fp32; matrix products
+run in the precision of the tower's weights.
 
-Symbols: R contexts at once, n context vectors, d width, P = 1 + n prefix positions, C classes,
-N distinct suffix nodes, L longest suffix, H heads, h = d / H, e embedding size.
+Symbols: R contexts at once, S context slots, d width, N rows, P shared rows, C classes, H heads,
+h = d / H, e embedding size.
 """
 
 from __future__ import annotations
@@ -19,127 +19,134 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP
-from torch import Tensor
+from open_clip.transformer import QuickGELU, ResidualAttentionBlock
+from torch import Tensor, nn
+
+from dip_lib.layout import Layout
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where the suffix tokens of each class live among the N states that are computed."""
+class Classes:
+    """A layout with what is constant in it for one tower."""
 
-    tokens: Tensor  # (N,) token of each node
-    depth: Tensor  # (N,) position after the context, 0 = first
-    slots: Tensor  # (C, L) node that class c reads at suffix position t; padding repeats its EOT
-    owner: Tensor  # (N,) one flat slot c * L + t at which the node's own query is asked
-    length: Tensor  # (C,) suffix length, EOT included
-
-    @property
-    def end(self) -> Tensor:
-        """(C,) node of each class's EOT."""
-        return self.slots.gather(1, self.length[:, None] - 1)[:, 0]
-
-    def to(self, device: torch.device) -> Layout:
-        return Layout(**{k: v.to(device) for k, v in vars(self).items()})
+    layout: Layout
+    embedding: Tensor  # (N, d) token plus position embeddings, fp32; slots hold the position alone
+    first: Tensor  # (N, 3d) queries, keys and values of the first block; unused in the slots
 
 
-def layout(suffixes: Sequence[Sequence[int]]) -> Layout:
-    """The trie of ``suffixes``, each the tokens after the context, EOT included."""
-    longest = max(map(len, suffixes))
-    node: dict[tuple[int, ...], int] = {}
-    tokens: list[int] = []
-    depth, owner, slots = [], [], []
-    for c, suffix in enumerate(suffixes):
-        path = []
-        for t, token in enumerate(suffix):
-            prefix = tuple(suffix[: t + 1])
-            if prefix not in node:
-                node[prefix] = len(tokens)
-                tokens.append(token)
-                depth.append(t)
-                owner.append(c * longest + t)
-            path.append(node[prefix])
-        slots.append(path + [path[-1]] * (longest - len(path)))
-    return Layout(
-        torch.tensor(tokens),
-        torch.tensor(depth),
-        torch.tensor(slots),
-        torch.tensor(owner),
-        torch.tensor([len(s) for s in suffixes]),
+def misfit(model: nn.Module) -> str:
+    """Why ``model``'s text tower cannot be encoded exactly here; "" when it can."""
+    if not isinstance(model, CLIP):
+        return "it has no text tower of CLIP's layout"
+    blocks, positions = model.transformer.resblocks, len(model.positional_embedding)
+    causal = torch.full((positions, positions), -torch.inf).triu(1)
+    if model.attn_mask is None or not torch.equal(model.attn_mask.float().cpu(), causal):
+        return "its text tower is not causal, so every token depends on every other"
+    if model.text_pool_type not in ("argmax", "eos"):
+        return f"its text tower pools {model.text_pool_type!r} and not the end-of-text token"
+    if not all(
+        type(block) is ResidualAttentionBlock and isinstance(block.ls_1, nn.Identity)
+        for block in blocks
+    ):
+        return f"its text tower has blocks of another kind ({type(blocks[0]).__name__})"
+    if not isinstance(model.text_projection, nn.Parameter):
+        return "its text projection is not one matrix"
+    return ""
+
+
+def _norm(norm: Any, x: Tensor, scale: float = 1.0) -> Tensor:
+    """LayerNorm in fp32, times ``scale``."""
+    return F.layer_norm(
+        x, norm.normalized_shape, scale * norm.weight.float(), scale * norm.bias.float(), norm.eps
     )
 
 
-def _project(block: Any, x: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values of rows ``x``: 3 x (R, rows, H, h)."""
-    attention = block.attn
-    y = F.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
-    q, k, v = y.view(*x.shape[:2], 3, heads, -1).unbind(2)
-    return q, k, v
+def _project(block: Any, x: Tensor, part: slice = slice(None)) -> Tensor:
+    """Queries, keys and values of rows x (..., d): (..., 3d), or a ``part`` of these columns."""
+    weight, bias = block.attn.in_proj_weight[part], block.attn.in_proj_bias[part]
+    return F.linear(_norm(block.ln_1, x).to(weight.dtype), weight, bias)
 
 
 def _finish(block: Any, x: Tensor, mixed: Tensor) -> Tensor:
-    """The block's residual attention output and residual MLP; ``mixed`` is (R, rows, H, h)."""
-    out = block.attn.out_proj
-    x = x + F.linear(mixed.flatten(2), out.weight, out.bias)
-    return x + block.mlp(block.ln_2(x))
+    """The block's residual attention output and residual MLP; ``mixed`` is (R, rows, d)."""
+    x = x + block.attn.out_proj(mixed)
+    fc, activation, proj = block.mlp
+    if not isinstance(activation, QuickGELU):
+        return x + proj(activation(fc(_norm(block.ln_2, x).to(fc.weight.dtype))))
+    # QuickGELU(z) = silu(1.702 z) / 1.702, and silu is one pass forward and one backward. The
+    # factor goes into the small vectors around the matrices.
+    s = 1.702
+    hidden = F.linear(_norm(block.ln_2, x, s).to(fc.weight.dtype), fc.weight, s * fc.bias)
+    out = F.linear(F.silu(hidden), proj.weight, s * proj.bias)
+    return torch.add(x, out, alpha=1 / s)
 
 
-def encode(model: CLIP, classes: Layout, context: Tensor, start_token: int) -> Tensor:
+def prepare(model: CLIP, layout: Layout) -> Classes:
+    """Compute what is constant for ``layout``, which lies on the model's device."""
+    with torch.no_grad():
+        tokens = model.token_embedding.weight[layout.tokens].float()
+        tokens[layout.slots] = 0
+        embedding = tokens + model.positional_embedding[layout.position].float()
+        return Classes(layout, embedding, _project(model.transformer.resblocks[0], embedding))
+
+
+def encode(model: CLIP, classes: Classes, context: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
     """Unit class embeddings for R contexts.
 
     Args:
         model: a CLIP of OpenAI's layout with a causal text tower, frozen.
-        classes: the suffixes of the C classes.
-        context: (R, n, d), the only input that needs a gradient.
-        start_token: id of the start-of-text token.
+        classes: from :func:`prepare`, C classes.
+        context: (R, S, d), fp32, what fills the context slots.
+        deep: (R, S, d) each; ``deep[i]`` replaces the context rows before block i + 1.
 
     Returns:
-        (R, C, e), unit length, differentiable in ``context``.
+        (R, C, e), fp32, unit length, differentiable in ``context`` and ``deep``.
     """
-    runs, n, width = context.shape
-    prefix_len, (count, longest) = 1 + n, classes.slots.shape
+    at, runs = classes.layout, len(context)
     blocks = model.transformer.resblocks
     heads = blocks[0].attn.num_heads
-    position = model.positional_embedding
-    start = model.token_embedding.weight[start_token].expand(runs, 1, width)
-    prefix = torch.cat([start, context], 1) + position[:prefix_len]  # (R, P, d)
-    suffix = model.token_embedding(classes.tokens) + position[prefix_len + classes.depth]
-    suffix = suffix.expand(runs, -1, -1)  # (R, N, d)
-    device = context.device
-    causal = torch.ones(longest, prefix_len + longest, dtype=torch.bool, device=device)
-    causal = causal.tril(prefix_len)  # (L, P + L)
-
-    def gather(of_prefix: Tensor, of_suffix: Tensor) -> Tensor:
-        """(R, P, H, h), (R, N, H, h) -> what each class attends to, (R * C, H, P + L, h)."""
-        shared = of_prefix[:, None].expand(-1, count, -1, -1, -1)
-        own = of_suffix[:, classes.slots]  # (R, C, L, H, h)
-        return torch.cat([shared, own], 2).flatten(0, 1).transpose(1, 2)
-
-    for block in blocks[:-1]:
-        both = torch.cat([prefix, suffix], 1)  # (R, P + N, d)
-        q, k, v = _project(block, both, heads)
-        parts = [prefix_len, suffix.shape[1]]
-        (pq, sq), (pk, sk), (pv, sv) = (z.split(parts, 1) for z in (q, k, v))
-        of_prefix = F.scaled_dot_product_attention(
-            pq.transpose(1, 2), pk.transpose(1, 2), pv.transpose(1, 2), is_causal=True
-        ).transpose(1, 2)  # (R, P, H, h)
-        queries = sq[:, classes.slots].flatten(0, 1).transpose(1, 2)  # (R * C, H, L, h)
-        mixed = F.scaled_dot_product_attention(
-            queries, gather(pk, sk), gather(pv, sv), attn_mask=causal
-        )
-        mixed = mixed.transpose(1, 2).reshape(runs, count * longest, heads, -1)
-        of_suffix = mixed.index_select(1, classes.owner)  # (R, N, H, h)
-        both = _finish(block, both, torch.cat([of_prefix, of_suffix], 1))
-        prefix, suffix = both.split(parts, 1)
+    x = classes.embedding.expand(runs, -1, -1)
+    x = x.index_add(1, at.slots, context)  # (R, N, d)
+    qkv = classes.first.expand(runs, -1, -1)
+    qkv = qkv.index_copy(1, at.slots, _project(blocks[0], x[:, at.slots]))
+    for i, block in enumerate(blocks[:-1]):
+        if i:
+            if i <= len(deep):
+                x = x.index_copy(1, at.slots, deep[i - 1])
+            qkv = _project(block, x)
+        q, k, v = qkv.view(runs, -1, 3, heads, x.shape[-1] // heads).permute(2, 0, 3, 1, 4)
+        x = _finish(block, x, _attend(at, q, k, v))
 
     # last block: only the EOT rows ask
-    both = torch.cat([prefix, suffix], 1)
-    q, k, v = _project(blocks[-1], both, heads)
-    pk, pv = k[:, :prefix_len], v[:, :prefix_len]
-    sq, sk, sv = (z[:, prefix_len:] for z in (q, k, v))
-    asked = sq[:, classes.end].flatten(0, 1)[:, :, None]  # (R * C, H, 1, h)
-    seen = causal[classes.length - 1][:, None, None]  # (C, 1, 1, P + L)
-    mixed = F.scaled_dot_product_attention(
-        asked, gather(pk, sk), gather(pv, sv), attn_mask=seen.repeat(runs, 1, 1, 1)
+    if len(blocks) <= len(deep) + 1:
+        x = x.index_copy(1, at.slots, deep[len(blocks) - 2])
+    width = x.shape[-1]
+    last, asking = blocks[-1], x[:, at.end]  # (R, C, d)
+    k, v = (
+        _project(last, x, slice(width, None))
+        .view(runs, -1, 2, heads, width // heads)
+        .permute(2, 0, 3, 1, 4)
     )
-    mixed = mixed[:, :, 0].view(runs, count, heads, -1)
-    x = _finish(blocks[-1], suffix[:, classes.end], mixed)  # (R, C, d)
-    return F.normalize(model.ln_final(x) @ model.text_projection, dim=-1)
+    q = _project(last, asking, slice(width)).view(runs, -1, heads, width // heads).transpose(1, 2)
+    x = _finish(last, asking, _attend(at, q, k, v, ends=True))
+    x = _norm(model.ln_final, x).to(model.text_projection.dtype) @ model.text_projection
+    return F.normalize(x.float(), dim=-1)[:, at.order]
+
+
+def _attend(at: Layout, q: Tensor, k: Tensor, v: Tensor, ends: bool = False) -> Tensor:
+    """Attention of every row, or of the EOT rows alone, along its path: (R, rows, d).
+
+    Args:
+        q: (R, H, N, h); with ``ends`` (R, H, C, h).
+        k, v: (R, H, N, h).
+    """
+    parts = []
+    for rows, members, mask in at.bins:
+        keys, values = k[:, :, rows], v[:, :, rows]
+        if rows.start:
+            keys = torch.cat([k[:, :, : at.shared], keys], 2)
+            values = torch.cat([v[:, :, : at.shared], values], 2)
+        if ends:
+            rows, mask = members, mask[at.end[members] - rows.start]
+        parts.append(F.scaled_dot_product_attention(q[:, :, rows], keys, values, attn_mask=mask))
+    return torch.cat(parts, 2).transpose(1, 2).flatten(2)

@@ -24,7 +24,7 @@ ORDER = (
     *("errors", "paths", "randomness", "spec"),
     *("density", "prompt", "files"),
     *("glyphs", "datasets"),
-    *("text", "backbone"),
+    *("layout", "text", "encoder", "backbone"),
     *("features", "protocols"),
     *("methods", "trainer"),
     "store",
@@ -32,7 +32,7 @@ ORDER = (
     *("statistics", "tables", "claims", "plots"),
     "notebook",
 )
-CORE = ("prompt", "density", "text", "backbone", "features", "trainer")
+CORE = ("prompt", "density", "layout", "text", "encoder", "backbone", "features", "trainer")
 
 
 def room(path: Path) -> str:
