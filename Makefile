@@ -13,7 +13,7 @@ PIP    := pip install --disable-pip-version-check
 STAMP  := .venv/.installed
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q
 
-.PHONY: help book site publish test test-slow lock clean
+.PHONY: help book site publish bench test test-slow lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -39,6 +39,10 @@ site: $(STAMP)  ## build the book from the committed results, in seconds
 publish: PROFILE = embedded-full
 publish: $(STAMP)  ## re-measure at five seeds and rewrite the committed notebooks and results
 	$(RUN) book/build.py publish --profile "$(PROFILE)" --device "$(DEVICE)"
+
+bench: $(STAMP)  ## measure speed and memory on this machine (about half an hour of one core)
+	for each in text_step sweep encode end_to_end; do \
+	  OMP_NUM_THREADS=1 $(RUN) benchmarks/$$each.py --device "$(DEVICE)" || exit 1; done
 
 test: $(STAMP)  ## lint, types, quick tests, and the committed notebooks against their outputs
 	.venv/bin/ruff check .

@@ -30,7 +30,7 @@ def one_of(kind: str, value: str, choices: Iterable[str]) -> str:
 def out_of_memory(error: Exception) -> bool:
     """Whether torch raised ``error`` because memory ran out, on a GPU or on the CPU."""
     # the CPU's allocator and oneDNN raise plain RuntimeErrors; oneDNN does not give the reason
-    said = ("DefaultCPUAllocator", "could not create a primitive")
+    said = ("can't allocate memory", "could not create a primitive")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
         words in str(error) for words in said
     )

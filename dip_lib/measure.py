@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dip_lib.backbone import Backbone, load_backbone
+from dip_lib.backbone import Backbone
 from dip_lib.datasets import load_dataset
 from dip_lib.features import load_features
+from dip_lib.loading import GLYPH_NAMES, load_backbone
 from dip_lib.methods.probe import probe
 from dip_lib.methods.zero_shot import zero_shot
 from dip_lib.spec import RECIPE, RunSpec
@@ -34,20 +35,22 @@ from dip_lib.store import Store
 from dip_lib.trainer import train
 
 Record = dict[str, Any]
-BATCH = 16
-"""Most runs trained at once on a CPU."""
+BATCH = {"cpu": 16, "cuda": 64}
+"""Most runs trained at once: on a CPU few, so that every core has a batch."""
 UNTRAINED = ("zero-shot", "probe")
 """Methods that learn no prompt: measured one by one."""
 
 
 @cache
-def _backbone(name: str, device: str) -> Backbone:
-    return load_backbone(name, device=device)
+def _backbone(name: str, weights: str, precision: str, device: str) -> Backbone:
+    pretrained = None if name in GLYPH_NAMES else weights  # the glyph towers carry theirs
+    return load_backbone(name, pretrained, device, precision)
 
 
 def _measure(specs: Sequence[RunSpec], device: str) -> list[tuple[Record, Tensor | None]]:
     """One group of runs, in this process."""
-    backbone, first = _backbone(specs[0].backbone, device), specs[0]
+    first = specs[0]
+    backbone = _backbone(first.backbone, first.weights, first.precision, device)
     dataset = load_dataset(first.dataset, first.style)
     if first.method == "zero-shot":
         return [(_stamp(zero_shot(s, backbone, dataset), backbone), None) for s in specs]
@@ -73,13 +76,13 @@ def _stamp(record: Record, backbone: Backbone) -> Record:
         **record,
         "memory_mb": round(memory, 1),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
-        "machine": {"cpu": _cpu(), "threads": torch.get_num_threads(), "device": device},
+        "machine": {"cpu": cpu_name(), "threads": torch.get_num_threads(), "device": device},
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 
 @cache
-def _cpu() -> str:
+def cpu_name() -> str:
     """The processor's name, with the number of cores."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
@@ -99,16 +102,16 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def groups(specs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
-    """Runs that can share a batch, at most :data:`BATCH` together, in a fixed order."""
+def groups(specs: Sequence[RunSpec], most: int) -> Iterator[list[RunSpec]]:
+    """Runs that can share a batch, at most ``most`` together, in a fixed order."""
 
     def batch_key(run: RunSpec) -> str:
         return f"{run.dataset}|{run.shared().key()}|{run.method in UNTRAINED and run.method}"
 
     for _, same in groupby(sorted(specs, key=batch_key), key=batch_key):
         batch = list(same)
-        for start in range(0, len(batch), BATCH):
-            yield batch[start : start + BATCH]
+        for start in range(0, len(batch), most):
+            yield batch[start : start + most]
 
 
 def measure(specs: Sequence[RunSpec], store: Store, device: str = "cpu") -> None:
@@ -116,7 +119,7 @@ def measure(specs: Sequence[RunSpec], store: Store, device: str = "cpu") -> None
 
     On a CPU groups are spread over one-thread processes (``$DIP_WORKERS``, default: one a core).
     """
-    batches = list(groups(specs))
+    batches = list(groups(specs, BATCH[torch.device(device).type]))
     workers = 1 if device != "cpu" else int(os.environ.get("DIP_WORKERS", os.cpu_count() or 1))
     with tqdm(total=len(specs), desc="measuring", unit="run", mininterval=1) as bar:
 

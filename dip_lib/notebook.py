@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +13,10 @@ from typing import Any
 from IPython.display import Markdown, display
 
 from dip_lib import plots, study
-from dip_lib.backbone import check_device
 from dip_lib.errors import one_of
 from dip_lib.files import write_atomic
-from dip_lib.paths import home
+from dip_lib.loading import check_device
+from dip_lib.paths import home, results_dir, root
 from dip_lib.profiles import Profile, load_profile
 from dip_lib.spec import RunSpec
 from dip_lib.statistics import Interval
@@ -76,6 +78,42 @@ class Page:
         self.say(
             f"*{self.profile.world} · {len(records)} runs · {spent} of one core · "
             f"{'; '.join(machines)} · re-run:* `{command}`"
+        )
+
+    def benchmark(self, name: str) -> Record:
+        """What ``benchmarks/<name>.py`` measured: a short run now ("fresh"), else the last such
+        run of this machine, else the committed file.
+
+        Raises:
+            LookupError: nothing is stored, or the benchmarks are not here (they come with the
+                repository, not with the installed package).
+        """
+        path = home() / "benchmarks" / f"{name}.json"
+        if self.results == "fresh":
+            checkout = root()
+            if checkout is None:
+                raise LookupError(
+                    "the benchmarks are programs of the repository: clone it to measure them, or "
+                    "use results='stored'"
+                )
+            program = checkout / "benchmarks" / f"{name}.py"
+            options = ["--quick", "--device", self.device, "--out", str(path)]
+            subprocess.run([sys.executable, str(program), *options], check=True)
+        elif not path.is_file():
+            path = results_dir() / "benchmarks" / path.name
+            if not path.is_file():
+                raise LookupError(f"{path} is missing: run `python benchmarks/{name}.py`")
+        found: Record = json.loads(path.read_text("utf-8"))
+        return found
+
+    def measured(self, result: Record) -> None:
+        """The line under a benchmark's figure: hardware, date and the exact command."""
+        plots.show()  # the figures of this cell first
+        machine = result["machine"]
+        where = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
+        self.say(
+            f"*{where}, {machine['threads']} thread · torch {machine['torch']} · "
+            f"{machine['date']} · re-run:* `python benchmarks/{result['benchmark']}.py`"
         )
 
     def numbers(

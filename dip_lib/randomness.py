@@ -34,12 +34,14 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
-def uniform(seed: int | Tensor, step: int, shape: Sequence[int], stream: int = 0) -> Tensor:
+def uniform(
+    seed: int | Tensor, step: int | Tensor, shape: Sequence[int], stream: int = 0
+) -> Tensor:
     """Uniform numbers in [0, 1), float32, the same on every device.
 
     Args:
         seed: one integer, or an integer tensor (R,) with a seed for each run.
-        step: the counter (training step, epoch, ...).
+        step: the counter (training step, epoch, ...); an int64 tensor () gives the same bits.
         shape: shape of one draw.
         stream: separates draws of different purpose that share seed and step.
 
@@ -48,7 +50,9 @@ def uniform(seed: int | Tensor, step: int, shape: Sequence[int], stream: int = 0
     """
     seeds = torch.as_tensor(seed, dtype=torch.int64)
     key = _mix(seeds * _signed(_GAMMA) + _signed(_MIX2 * (stream + 1)))
-    key = _mix(key + _signed(step * _GAMMA))  # () or (R,)
+    # int64 tensors wrap by themselves, Python's integers do not
+    counter = step * _signed(_GAMMA) if isinstance(step, Tensor) else _signed(step * _GAMMA)
+    key = _mix(key + counter)  # () or (R,)
     count = torch.arange(1, math.prod(shape) + 1, device=seeds.device)
     bits = _mix(key[..., None] + count * _signed(_GAMMA))  # (..., prod(shape))
     # 24 bits: what a float32 in [0, 1) can hold exactly
@@ -63,7 +67,9 @@ def normal(seed: int | Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
     return ((-2 * torch.log1p(-radius)).sqrt() * torch.cos(2 * math.pi * angle)).float()
 
 
-def dropout_mask(seed: int | Tensor, step: int, shape: Sequence[int], p: float | Tensor) -> Tensor:
+def dropout_mask(
+    seed: int | Tensor, step: int | Tensor, shape: Sequence[int], p: float | Tensor
+) -> Tensor:
     """Inverted-dropout mask: 0 with probability ``p``, else 1 / (1 - p).
 
     ``p`` is one rate in [0, 1), or a tensor that broadcasts against (R, *shape).

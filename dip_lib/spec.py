@@ -28,9 +28,11 @@ class RunSpec:
         dropout: probability of dropping an entry of the low-rank update, in [0, 1).
         shots: training images a class.
         warmup: learning rate of epoch 0 as a fraction of ``lr``.
+        precision: of the frozen towers: "fp32", "bf16" or "fp16"; prompts are always fp32.
         views: augmented views of each training image, cycled over the epochs.
         checkpoints: evaluations along training, evenly spaced, after the one at the start.
-        weights, data: fingerprints of the backbone's weights and of the dataset.
+        weights: of the backbone: a fingerprint of the glyph towers', or open_clip's tag.
+        data: fingerprint of the dataset.
     """
 
     dataset: str
@@ -50,6 +52,7 @@ class RunSpec:
     warmup: float = 1 / 200
     views: int = 4
     checkpoints: int = 10
+    precision: str = "fp32"
     weights: str = ""
     data: str = ""
 

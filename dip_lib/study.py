@@ -15,6 +15,7 @@ from typing import Any
 from dip_lib import glyphs
 from dip_lib.datasets import load_dataset
 from dip_lib.errors import one_of
+from dip_lib.loading import GLYPH_NAMES
 from dip_lib.measure import measure
 from dip_lib.paths import home, results_dir
 from dip_lib.profiles import Profile, load_profile, names
@@ -35,7 +36,8 @@ def spec(profile: Profile, dataset: str, method: str, seed: int, **changes: Any)
     shared = RunSpec.__dataclass_fields__.keys() & Profile.__dataclass_fields__.keys()
     values = {f: getattr(profile, f) for f in shared} | {"backbone": profile.backbone} | changes
     values["data"] = _data_fingerprint(dataset, style)
-    values["weights"] = glyphs.fingerprint(values["backbone"])
+    glyph = values["backbone"] in GLYPH_NAMES
+    values["weights"] = glyphs.fingerprint(values["backbone"]) if glyph else profile.weights
     return RunSpec(dataset=dataset, method=method, seed=seed, style=style, **values)
 
 
@@ -76,6 +78,15 @@ def base_to_new(profile: Profile) -> list[RunSpec]:
     trained = [*frontier(profile), *coop(profile), *dip(profile)]
     runs = [*zero_shots(profile), *probes(profile), *trained]
     return list(dict.fromkeys(runs))  # the selected rate is one of the frontier's
+
+
+def precision(profile: Profile) -> list[RunSpec]:
+    """CoOp with the towers in bf16, and the same runs in the profile's precision."""
+    return [*coop(profile), *coop(profile, precision="bf16")]
+
+
+STUDIES = {"base_to_new": base_to_new, "precision": precision}
+"""The studies behind the committed book; each has a file of runs under ``results/<profile>``."""
 
 
 # ---- the store of a profile -------------------------------------------------------------------
@@ -119,9 +130,13 @@ def main() -> None:
     parser.add_argument("command", choices=["export"])
     parser.add_argument("--profile", default="embedded-full", help=", ".join(names()))
     profile = load_profile(parser.parse_args().profile)
-    path = results_dir() / profile.name / "base_to_new.json"
-    export(collect(base_to_new(profile), profile, results="stored"), path)
-    print(path)
+    written: set[RunSpec] = set()
+    for name, study in STUDIES.items():
+        runs = [run for run in study(profile) if run not in written]  # each run in one file
+        path = results_dir() / profile.name / f"{name}.json"
+        export(collect(runs, profile, results="stored"), path)
+        written.update(runs)
+        print(path)
 
 
 if __name__ == "__main__":

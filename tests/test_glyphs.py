@@ -19,15 +19,21 @@ import torch
 from torch import Tensor
 
 from dip_lib.datasets import load_dataset
-from dip_lib.glyphs import draw, families, hard, models, styles, world
+from dip_lib.glyphs import draw, families, models, styles, world
 from dip_lib.glyphs.captions import LOOKS, caption, tokenizer, vocabulary
-from dip_lib.glyphs.choose import choose
-from dip_lib.glyphs.corpus import Corpus
 from dip_lib.glyphs.families import PER_CLASS, SHIFTS, glyph_dataset
-from dip_lib.glyphs.pretrain import RECIPES
 from dip_lib.glyphs.render import render
-from dip_lib.glyphs.training import Recipe, train
 from dip_lib.glyphs.world import FAMILIES, FONTS, HELD_OUT_FONTS, characters, members
+from dip_lib.randomness import uniform
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "pretraining"))  # as when one of its programs is run
+
+import hard  # noqa: E402
+from choose import choose  # noqa: E402
+from corpus import Corpus  # noqa: E402
+from pretrain import RECIPES  # noqa: E402
+from training import Recipe, train  # noqa: E402
 
 TINY = Recipe(steps=8, batch=32)
 
@@ -37,7 +43,7 @@ def digests(images: Tensor) -> list[str]:
 
 
 def first_images(name: str, style: str, split: str, view: int | None = None) -> Tensor:
-    return next(glyph_dataset(name, style).batches(split, view))
+    return next(glyph_dataset(name, style).batches(split, (view,)))[0]
 
 
 # ---- the lists ----------------------------------------------------------------------------------
@@ -68,7 +74,7 @@ def test_each_class_has_its_images_in_every_split() -> None:
     for split, count in PER_CLASS.items():
         labels = dataset.labels(split)
         assert torch.bincount(labels).tolist() == [count] * len(dataset.class_names)
-        assert sum(map(len, dataset.batches(split))) == len(labels)
+        assert sum(images.shape[1] for images in dataset.batches(split)) == len(labels)
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:
@@ -93,7 +99,7 @@ def test_a_draw_is_the_same_twice_and_in_a_fresh_process() -> None:
     code = (
         "import hashlib; from dip_lib.glyphs.families import glyph_dataset as g\n"
         "for view in (None, 1):\n"
-        "    images = next(g('latin').batches('val', view))\n"
+        "    images = next(g('latin').batches('val', (view,)))\n"
         "    print(hashlib.sha256(images.numpy().tobytes()).hexdigest())\n"
     )
     fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -106,18 +112,69 @@ def test_a_draw_is_the_same_twice_and_in_a_fresh_process() -> None:
 def test_no_two_splits_or_views_share_an_image() -> None:
     dataset = glyph_dataset("greek")
     draws = [("train", None), ("train", 0), ("train", 1), ("val", None), ("test", None)]
-    seen = [d for split, view in draws for i in dataset.batches(split, view) for d in digests(i)]
+    shown = (images for split, view in draws for images in dataset.batches(split, (view,)))
+    seen = [digest for (images,) in shown for digest in digests(images)]
     per_class = sum(PER_CLASS[split] for split, _ in draws)
     assert len(set(seen)) == len(seen) == per_class * len(dataset.class_names)
 
 
 def test_a_view_shows_the_same_glyphs_in_another_crop() -> None:
     dataset = glyph_dataset("boxes")
-    plain, crop = (next(dataset.batches("train", view)) for view in (None, 0))
+    plain, crop = next(dataset.batches("train", (None, 0)))
     assert plain.shape == crop.shape == (256, 3, 48, 48)
     # a crop keeps the colours of its image, up to what lies outside
     means = torch.stack([plain.mean((2, 3)).flatten(), crop.mean((2, 3)).flatten()])
     assert torch.corrcoef(means)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "style", "view", "recorded"),
+    [
+        ("greek", "default", None, -83.612),
+        ("greek", "default", 2, -83.982),
+        ("latin", "default", None, -8.685),
+        ("latin", "default", 2, 55.702),
+        ("arrows", "rotation", 0, -55.735),
+    ],
+)
+def test_the_pixels_are_those_that_the_committed_results_saw(
+    name: str, style: str, view: int | None, recorded: float
+) -> None:
+    # other views beside it change nothing
+    images = torch.cat([i[1] for i in glyph_dataset(name, style).batches("val", (5, view))])
+    # a sum that one other or misplaced picture moves by about 25, and another processor by 1e-3
+    found = (images * (uniform(0, 0, images.shape) - 0.5)).double().sum().item()
+    assert found == pytest.approx(recorded, abs=0.05)
+
+
+def test_some_rows_are_those_rows_of_the_whole_split() -> None:
+    dataset = glyph_dataset("source-a")
+    whole = torch.cat(list(dataset.batches("test", (None, 1), range(300))), 1)
+    rows = [0, 7, 255, 256, 299]
+    found = torch.cat(list(dataset.batches("test", (1, None), rows)), 1)
+    assert torch.equal(found, whole[[1, 0]][:, rows])
+    with pytest.raises(ValueError, match="rows ascending"):
+        next(dataset.batches("test", rows=[3, 2]))
+    assert not list(dataset.batches("test", rows=[]))
+
+
+def test_a_larger_tower_sees_the_same_pictures_enlarged() -> None:
+    dataset = glyph_dataset("greek")
+    drawn, large = (next(dataset.batches("val", rows=[0, 1], size=s)) for s in (None, 96))
+    assert large.shape == (1, 2, 3, 96, 96)
+    assert 0 <= large.min() <= large.max() <= 1
+    small = torch.nn.functional.interpolate(large[0], (48, 48), mode="area")
+    assert (small - drawn[0]).abs().mean() < 0.02
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_augments_as_the_cpu_does() -> None:
+    for on_cpu, on_gpu in zip(
+        *(glyph_dataset("greek").batches("val", (None, 3), device=d) for d in ("cpu", "cuda")),
+        strict=True,
+    ):
+        assert on_gpu.device.type == "cuda"
+        torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=1e-3, rtol=0)
 
 
 def test_any_family_can_be_drawn_in_any_style() -> None:
@@ -134,12 +191,12 @@ def test_any_family_can_be_drawn_in_any_style() -> None:
 @pytest.mark.parametrize("style", [*styles.STYLES])
 def test_a_style_changes_pixels_but_neither_labels_nor_fonts(style: str) -> None:
     plain, shown = glyph_dataset("arrows", "plain"), glyph_dataset("arrows", style)
-    images = next(shown.batches("val"))
+    (images,) = next(shown.batches("val"))
     assert images.shape == (256, 3, 48, 48)
     assert images.min() >= 0
     assert images.max() <= 1
     assert images.flatten(1).std(1).median() > 0.05  # something is drawn
-    assert torch.equal(images, next(plain.batches("val"))) == (style == "plain")
+    assert torch.equal(images, next(plain.batches("val"))[0]) == (style == "plain")
     assert torch.equal(shown.labels("val"), plain.labels("val"))
     assert shown.drawn_fonts("val") == plain.drawn_fonts("val")
 
@@ -150,7 +207,7 @@ def test_the_shifts_of_the_source_set() -> None:
         shifted = glyph_dataset(name)
         assert shifted.splits == ("test",)
         assert set(shifted.class_names) <= set(source.class_names)
-        assert next(shifted.batches("test")).shape[1:] == (3, 48, 48)
+        assert next(shifted.batches("test")).shape[2:] == (3, 48, 48)
         assert shifted.fingerprint != source.fingerprint
     assert set(glyph_dataset("source-v2").drawn_fonts("test")) == set(HELD_OUT_FONTS)
     assert set(source.drawn_fonts("test")) == set(FONTS)
@@ -169,7 +226,8 @@ def test_the_hard_images_were_chosen_by_the_committed_tower() -> None:
     assert listed["weights"] == models.fingerprint(hard.TOWER)
     dataset = glyph_dataset("source-a")
     total = len(dataset.class_names) * families.HARD_DRAWS
-    assert len(dataset.labels("test")) == sum(map(len, dataset.batches("test")))
+    drawn = sum(images.shape[1] for images in dataset.batches("test"))
+    assert len(dataset.labels("test")) == drawn
     assert listed["kept"] == sorted(set(listed["kept"]))
     assert set(listed["kept"]) <= set(range(total))
 
@@ -280,11 +338,13 @@ def test_a_killed_pretraining_goes_on_to_the_same_weights(
 ) -> None:
     code = (
         "import torch; torch.set_num_threads(1)\n"
-        "from dip_lib.glyphs.training import Recipe, train\n"
+        "from training import Recipe, train\n"
         f"train('glyph-resnet', Recipe(steps={TINY.steps}, batch={TINY.batch}), every=1)"
     )
     saved = tmp_path / "home" / "pretrain" / "glyph-resnet.pt"
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT / "pretraining", stderr=subprocess.DEVNULL
+    )
     while not saved.is_file():
         assert process.poll() is None, "ended before its first checkpoint"
         time.sleep(0.002)

@@ -49,3 +49,13 @@ def test_dropout_mask_keeps_the_mean(p: float) -> None:
     assert (mask == 0).double().mean() == pytest.approx(p, abs=0.02)
     assert mask.double().mean() == pytest.approx(1, abs=0.03)
     assert mask[mask > 0].numpy() == pytest.approx(1 / (1 - p))
+
+
+@pytest.mark.parametrize("step", [0, 1, 7, 10**9])
+def test_a_counter_in_a_tensor_gives_the_same_bits(step: int) -> None:
+    seeds, p = torch.tensor([1, 2, 99]), torch.tensor([0.0, 0.5, 0.9]).view(-1, 1, 1)
+    counter = torch.tensor(step)
+    assert torch.equal(uniform(seeds, counter, (3, 5)), uniform(seeds, step, (3, 5)))
+    assert torch.equal(
+        dropout_mask(seeds, counter, (3, 5), p), dropout_mask(seeds, step, (3, 5), p)
+    )

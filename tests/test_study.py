@@ -20,7 +20,7 @@ import pytest
 from safetensors.torch import load_file
 
 from dip_lib import load_backbone, study
-from dip_lib.measure import BATCH, groups
+from dip_lib.measure import groups
 from dip_lib.profiles import Profile, load_profile, names
 from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Record, export
@@ -93,11 +93,11 @@ def test_profiles_name_known_datasets_and_keep_the_protocol(name: str) -> None:
 def test_groups_hold_every_run_once_and_only_runs_that_share_a_batch() -> None:
     wide = replace(SMOKE, seeds=tuple(range(12)))
     runs = study.base_to_new(wide)
-    found = list(groups(runs))
+    found = list(groups(runs, 16))
     assert sorted(r.key() for group in found for r in group) == sorted(r.key() for r in runs)
-    assert list(groups(runs)) == found
+    assert list(groups(runs, 16)) == found
     for group in found:
-        assert 1 <= len(group) <= BATCH
+        assert 1 <= len(group) <= 16
         kinds = {(r.dataset, r.method if r.method in ("zero-shot", "probe") else "") for r in group}
         assert len(kinds) == 1
 

@@ -21,8 +21,9 @@ from dip_lib.profiles import load_profile
 from dip_lib.protocols import base_to_new
 from dip_lib.randomness import permutation
 from dip_lib.spec import RunSpec
+from dip_lib.step import learning_rate
 from dip_lib.study import spec
-from dip_lib.trainer import checkpoint_epochs, learning_rate, train
+from dip_lib.trainer import checkpoint_epochs, train
 
 Result = tuple[dict[str, Any], Tensor]
 
@@ -222,6 +223,31 @@ def test_decay_acts_on_what_is_trained_and_never_on_p0(bench: Bench) -> None:
     (_, coop), (_, dip) = bench.train(*decays)
     assert coop.norm() < 0.8 * p0.norm()
     torch.testing.assert_close(dip, p0, rtol=0, atol=1e-2)
+
+
+def test_a_half_precision_tower_learns_nearly_the_same_prompt(bench: Bench) -> None:
+    half = replace(bench, clip=load_backbone("glyph-resnet", precision="bf16"))
+    runs = [replace(each, lr=0.003) for each in (COOP, DIP)]
+    for (exact, prompt), (rough, near) in zip(bench.train(*runs), half.train(*runs), strict=True):
+        assert near.dtype == torch.float32
+        start = bench.clip.context(COOP.context)
+        assert (near - prompt).norm() < 0.1 * (prompt - start).norm()
+        ends = exact["checkpoints"][-1], rough["checkpoints"][-1]
+        assert abs(ends[0]["base"] - ends[1]["base"]) < 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_a_recorded_step_a_plain_one_and_the_cpu_agree(bench: Bench) -> None:
+    gpu = load_backbone("glyph-resnet", device="cuda")
+    features = Features(
+        *(getattr(bench.features, name).cuda() for name in ("train", "val", "test")),
+        {split: labels.cuda() for split, labels in bench.features.labels.items()},
+    )
+    recorded = train(MIXED, gpu, bench.dataset, features)
+    plain = train(MIXED, gpu, bench.dataset, features, graphs=False)
+    for (_, a), (_, b), (_, c) in zip(recorded, plain, bench.train(*MIXED), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+        torch.testing.assert_close(a, c, rtol=0, atol=1e-3)
 
 
 # ---- faults -------------------------------------------------------------------------------------

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
+from dip_lib.datasets.photos import PHOTOS, load_photos
 from dip_lib.datasets.splits import base_new, few_shot, harmonic_mean
 from dip_lib.errors import one_of
 from dip_lib.glyphs import families
 
 __all__ = ["Dataset", "base_new", "few_shot", "harmonic_mean", "load_dataset"]
-
-
-PHOTOGRAPHS = (
-    "imagenet",
-    "caltech101",
-    "oxford_pets",
-    "stanford_cars",
-    "flowers102",
-    "food101",
-    "fgvc_aircraft",
-    "sun397",
-    "dtd",
-    "eurosat",
-    "ucf101",
-)
-"""The eleven datasets of the profile ``paper``."""
 
 
 class Dataset(Protocol):
@@ -55,26 +42,44 @@ class Dataset(Protocol):
         """(N) name of the sub-population of each image; all alike where there is only one."""
         ...
 
-    def batches(self, split: str, view: int | None = None) -> Iterator[Tensor]:
-        """The split's images in order, (B, 3, S, S) in 0..1; ``view`` numbers an augmented one."""
+    def batches(
+        self,
+        split: str,
+        views: Sequence[int | None] = (None,),
+        rows: Sequence[int] | None = None,
+        size: int | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Iterator[Tensor]:
+        """The split's images in order, all views of an image together: (V, B, 3, S, S) in 0..1.
+
+        Args:
+            split: "train", "val" or "test".
+            views: None for the image itself, a number for an augmented view of it.
+            rows: ascending indices of the images wanted; default all.
+            size: S, the side of the images; default the dataset's own.
+            device: where the images are augmented and handed over.
+        """
         ...
 
 
-def load_dataset(name: str, style: str = "default") -> Dataset:
+def load_dataset(
+    name: str, style: str = "default", data: str | os.PathLike[str] | None = None
+) -> Dataset:
     """A dataset by name.
 
     Args:
-        name: a family of Glyph World, "source" or one of its shifts.
-        style: the style a family is drawn in; "default" is its own.
+        name: a family of Glyph World, "source" or one of its shifts; or one of the field's
+            fifteen photo datasets.
+        style: the style a family is drawn in; "default" is its own. Photos have no other.
+        data: the folder that holds the photo datasets; default the variable ``DATA``.
 
     Raises:
-        ValueError: an unknown name or style, with the nearest names; a photo dataset.
+        ValueError: an unknown name or style, with the nearest names; for photos also what
+            :func:`dip_lib.datasets.photos.load_photos` says.
     """
-    if name in PHOTOGRAPHS:
-        raise ValueError(
-            f"dataset {name!r} is one of the field's photo datasets, which this version cannot "
-            "read yet. Use the profile 'embedded', or a dataset of Glyph World: "
-            f"{', '.join(families.NAMES)}."
-        )
-    one_of("dataset", name, families.NAMES)
-    return families.glyph_dataset(name, style)
+    one_of("dataset", name, (*families.NAMES, *PHOTOS))
+    if name not in PHOTOS:
+        return families.glyph_dataset(name, style)
+    if style != "default":
+        raise ValueError(f"{name} is photos, which have no style {style!r}; leave the style out")
+    return load_photos(name, data)

@@ -6,16 +6,23 @@ alone: a draw depends on the labels, the shots and the seed, and on nothing else
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import random
 import warnings
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dip_lib.files import write_atomic
+
+Files = Mapping[str, Sequence[tuple[str, int]]]
+"""Split -> (path, label) of every picture, in order."""
 VAL_SHOTS = 4
 """Validation pictures a class are at most this many, and at most ``shots``."""
 
@@ -82,6 +89,54 @@ def _draw(rng: random.Random, labels: Iterable[Hashable], shots: int, kind: str)
     return drawn
 
 
+def _sha256(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_draw(path: Path, files: Files, shots: int, seed: int) -> None:
+    """Write which pictures a few-shot run trains on, as JSON: paths, labels, shots, seed, hashes.
+
+    Peers keep their draws as pickles with absolute paths; this file can be read anywhere.
+
+    Args:
+        files: "train", "val" and "test" of the dataset, as :class:`Pictures` keeps them.
+        shots, seed: as in :func:`few_shot`.
+    """
+    rows = few_shot(
+        [label for _, label in files["train"]], shots, seed, [label for _, label in files["val"]]
+    )
+    drawn = {s: [files[s][i] for i in at] for s, at in zip(("train", "val"), rows, strict=True)}
+    draw = {"shots": shots, "seed": seed, "split_sha256": _sha256(dict(files)), **drawn}
+    text = json.dumps({**draw, "draw_sha256": _sha256(draw)}, indent=1)
+    write_atomic(path, text.encode())
+
+
+def read_draw(path: Path, files: Files) -> tuple[list[int], list[int]]:
+    """Indices of the training and of the validation pictures of a draw.
+
+    Args:
+        files: of the dataset now: paths and labels of all its splits.
+
+    Raises:
+        ValueError: a damaged file, or one that was drawn from another split.
+    """
+    try:
+        draw = json.loads(path.read_text("utf-8"))
+        told = draw.pop("draw_sha256")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is not a few-shot draw ({error!r}). Draw again.") from error
+    if told != _sha256(draw):
+        raise ValueError(f"{path} was changed after it was written. Draw again.")
+    if draw["split_sha256"] != _sha256(dict(files)):
+        raise ValueError(
+            f"{path} was drawn from another split: paths, labels or their order differ. "
+            "Use the split file that it was drawn from, or draw again."
+        )
+    rows = {s: {tuple(entry): i for i, entry in enumerate(files[s])} for s in ("train", "val")}
+    train, val = ([at[tuple(entry)] for entry in draw[s]] for s, at in rows.items())
+    return train, val
+
+
 def base_new(labels: Iterable[Any]) -> tuple[list[Any], list[Any]]:
     """The classes in sorted order, split: the first ceil(n / 2) are base, the rest new.
 
@@ -110,16 +165,24 @@ def harmonic_mean(base: Any, new: Any) -> Any:
     return h if h.ndim else float(h)
 
 
+class Twin(str):
+    """A class name that a published list gives to a second class too, and that stays as it is.
+
+    ImageNet's has two: "missile" and "sunglasses". As in the peers, both classes get the same
+    text, so ``argmax`` always names the first, and every picture of the second counts as wrong.
+    """
+
+
 def check_class_names(names: Sequence[str]) -> None:
     """Refuse class names that give the same prompt: two classes could not be told apart.
 
-    CLIP's text does not see case, and ``_`` stands for a space.
+    CLIP's text does not see case, and ``_`` stands for a space. A :class:`Twin` is let through.
 
     Raises:
         ValueError: naming the duplicates.
     """
     same: dict[str, list[str]] = defaultdict(list)
-    for name in names:
+    for name in (name for name in names if not isinstance(name, Twin)):
         same[" ".join(name.replace("_", " ").lower().split())].append(name)
     twins = [group for group in same.values() if len(group) > 1]
     if twins:

@@ -1,8 +1,8 @@
 """Glyph World: an image-text world that every machine with matplotlib already has.
 
 ``world`` lists characters, fonts and names; ``draw`` makes masks; ``styles`` and ``render`` turn
-them into images; ``families`` are the datasets; ``captions``, ``corpus``, ``models`` and
-``pretrain`` make the CLIPs.
+them into images; ``families`` are the datasets; ``captions`` and ``models`` are the CLIPs. The
+programs that chose the characters and trained the CLIPs lie in ``pretraining/``.
 """
 
 from dip_lib.glyphs.models import fingerprint

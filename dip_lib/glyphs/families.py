@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -64,15 +64,22 @@ def _seed(*parts: object) -> int:
 
 
 def augment(images: Tensor, random: torch.Generator) -> Tensor:
-    """Random resized crop of each image, (N, 3, S, S) -> (N, 3, S, S)."""
+    """Random resized crop of each image, (N, 3, S, S) -> (N, 3, S, S), on their device."""
     count = len(images)
     area = torch.rand(count, generator=random) * (CROP[1] - CROP[0]) + CROP[0]
     side = area.sqrt()
     x, y = ((torch.rand(count, generator=random) * 2 - 1) * (1 - side) for _ in "xy")
     zero = torch.zeros_like(side)
     rows = [torch.stack([side, zero, x], 1), torch.stack([zero, side, y], 1)]
-    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    boxes = torch.stack(rows, 1).to(images.device)
+    grid = F.affine_grid(boxes, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _resized(images: Tensor, size: int | None) -> Tensor:
+    """Images (V, B, 3, S, S) at another S, for a tower that reads larger ones."""
+    flat = F.interpolate(images.flatten(0, 1), size, mode="bicubic", antialias=True)
+    return flat.clamp(0, 1).unflatten(0, images.shape[:2])
 
 
 @dataclass(frozen=True)
@@ -158,29 +165,49 @@ class GlyphDataset:
         part = torch.from_numpy(masks().pixels[rows[classes * every]])
         return render(part, STYLES[self.style.split("+")[0]], source)[0]
 
-    def batches(self, split: str, view: int | None = None) -> Iterator[Tensor]:
-        """The split's images in order, (<= 256, 3, S, S) in 0..1 at a time.
+    def batches(
+        self,
+        split: str,
+        views: Sequence[int | None] = (None,),
+        rows: Sequence[int] | None = None,
+        size: int | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Iterator[Tensor]:
+        """The split's images in order, drawn once for all views: (V, <= 256, 3, S, S) in 0..1.
 
         Args:
             split: "train", "val" or "test".
-            view: None for the image itself, else the number of an augmented view of it.
+            views: None for the image itself, a number for an augmented view of it.
+            rows: ascending indices of the images wanted; default all.
+            size: S; default 48, as they are drawn.
+            device: where the images are augmented and handed over.
+
+        Raises:
+            ValueError: ``rows`` out of order.
         """
         pixels = torch.from_numpy(masks().pixels)
-        _, rows = self._draws(split)
+        _, draws = self._draws(split)
+        kept = self._kept(split) if rows is None else self._kept(split)[list(rows)]
+        if (np.diff(kept) <= 0).any():
+            raise ValueError("Glyph World draws in order: give rows ascending, each once")
         source = torch.Generator().manual_seed(_seed(self.name, self.style, split, "looks"))
-        crops = torch.Generator().manual_seed(_seed(self.name, self.style, split, view))
+        crops = {v: torch.Generator() for v in views if v is not None}
+        for view, generator in crops.items():
+            generator.manual_seed(_seed(self.name, self.style, split, view))
         looks = [STYLES[s] for s in self.style.split("+")]
-        wanted = np.zeros(len(rows), dtype=bool)
-        wanted[self._kept(split)] = True
-        for start in range(0, len(rows), CHUNK):
-            part = pixels[torch.from_numpy(rows[start : start + CHUNK])]
+        for start in range(0, kept.max(initial=-1) + 1, CHUNK):
+            part = pixels[torch.from_numpy(draws[start : start + CHUNK])]
             images = torch.empty(len(part), 3, IMAGE_SIZE, IMAGE_SIZE)
             for i, look in enumerate(looks):
                 images[i :: len(looks)], _ = render(part[i :: len(looks)], look, source)
-            if view is not None:
-                images = augment(images, crops)
-            if (keep := wanted[start : start + CHUNK]).any():
-                yield images[torch.from_numpy(keep)]
+            images = images.to(device)
+            shown: dict[int | None, Tensor] = {None: images}
+            shown |= {view: augment(images, crops[view]) for view in crops}
+            inside = kept[(kept >= start) & (kept < start + CHUNK)] - start
+            if len(inside):
+                keep = torch.from_numpy(inside).to(images.device)
+                part = torch.stack([shown[view][keep] for view in views])
+                yield part if size in (None, IMAGE_SIZE) else _resized(part, size)
 
 
 def glyph_dataset(name: str, style: str = "default") -> GlyphDataset:

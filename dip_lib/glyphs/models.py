@@ -100,7 +100,7 @@ def load_glyph_clip(name: str) -> tuple[CLIP, frozenset[int]]:
     path = weights_path(name)
     remedy = (
         "Restore it (git checkout, or install the package again), or train it anew with "
-        "`python -m dip_lib.glyphs.pretrain`."
+        "`python pretraining/pretrain.py`."
     )
     if not path.is_file():
         raise ValueError(f"the weights {path} are missing. {remedy}")

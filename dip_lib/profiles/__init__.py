@@ -23,6 +23,7 @@ class Profile:
         name: the file's name.
         world: "Glyph World" or "photos": printed on every page.
         towers: backbones; the first is the headline's, all are shown in the zero-shot table.
+        weights: open_clip tag of the towers' weights; "" for the glyph towers, which carry theirs.
         rates: learning rates of CoOp's frontier; ``lr`` was selected among them, once, on CoOp's
             validation accuracy on base classes, and every text-side method uses it.
     """
@@ -30,6 +31,7 @@ class Profile:
     name: str
     world: str
     towers: tuple[str, ...]
+    weights: str
     datasets: tuple[str, ...]
     seeds: tuple[int, ...]
     context: str
@@ -43,6 +45,7 @@ class Profile:
     warmup: float
     views: int
     checkpoints: int
+    precision: str
 
     @property
     def backbone(self) -> str:

@@ -1,4 +1,4 @@
-"""The hard images of the source set: ``python -m dip_lib.glyphs.hard`` writes ``source_a.json``.
+"""The hard images of the source set: ``python pretraining/hard.py`` writes ``source_a.json``.
 
 As ImageNet-A was chosen by a ResNet's mistakes, "source-a" keeps those draws that the zero-shot
 ResNet tower gets wrong. Run it once after pre-training; the list is committed.
@@ -30,7 +30,7 @@ def mistakes() -> list[int]:
     words = F.normalize(model.encode_text(tokenizer()(texts)), dim=-1)
     best = [
         (model.encode_image(normalise(images)) @ words.T).argmax(1)
-        for images in every.batches("test")
+        for (images,) in every.batches("test")
     ]
     wrong = torch.cat(best) != every.labels("test")
     return wrong.nonzero().flatten().tolist()

@@ -1,4 +1,4 @@
-"""How the characters were chosen: ``python -m dip_lib.glyphs.choose`` writes ``world.json``.
+"""How the characters were chosen: ``python pretraining/choose.py`` writes ``world.json``.
 
 The committed list is what the library uses: this module is kept so that the list can be checked
 and rebuilt. Rule: assigned, visible, non-combining characters of fourteen Unicode blocks and ASCII

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from corpus import Corpus
 from open_clip.model import CLIP
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from dip_lib.glyphs.captions import vocabulary
-from dip_lib.glyphs.corpus import Corpus
 from dip_lib.glyphs.models import EMBEDDING, build, load_glyph_clip
 from dip_lib.glyphs.world import characters
 from dip_lib.paths import home

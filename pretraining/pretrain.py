@@ -1,4 +1,4 @@
-"""Pre-train the two small CLIPs: ``python -m dip_lib.glyphs.pretrain [glyph-resnet glyph-vit]``.
+"""Pre-train the two small CLIPs: ``python pretraining/pretrain.py [glyph-resnet glyph-vit]``.
 
 Trains (``training.py`` says how), measures zero-shot accuracy, and writes weights and model card.
 """
@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from corpus import Corpus
 from open_clip.model import CLIP
+from training import Recipe, text_features, train
 
 from dip_lib.glyphs.captions import vocabulary
-from dip_lib.glyphs.corpus import Corpus
 from dip_lib.glyphs.draw import masks
 from dip_lib.glyphs.models import CARD, normalise, pack, weights_path
 from dip_lib.glyphs.render import render
 from dip_lib.glyphs.styles import GENERIC
-from dip_lib.glyphs.training import Recipe, text_features, train
 from dip_lib.glyphs.world import FONTS, PRETRAINING_FONTS, characters, full_name
 
 RECIPES = {

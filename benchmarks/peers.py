@@ -1,0 +1,120 @@
+"""The peers' way to train and test a prompt, as a plain loop over pictures: one run at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from steps import full_length, tokens
+from torch import Tensor
+
+from dip_lib import few_shot
+from dip_lib.backbone import Backbone
+from dip_lib.datasets import Dataset, base_new
+from dip_lib.methods import LEARNT
+from dip_lib.prompt import low_rank_prompt
+from dip_lib.randomness import dropout_mask, permutation
+from dip_lib.spec import RunSpec
+from dip_lib.step import learning_rate
+
+TEST_BATCH = 100
+"""Images that the peers' test loader hands over at a time."""
+
+
+@dataclass(frozen=True)
+class Half:
+    """Half of the classes with their test pictures."""
+
+    names: tuple[str, ...]
+    images: Tensor  # (M, 3, S, S) in 0..1
+    labels: Tensor  # (M,) from 0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The pictures that one base-to-new run needs."""
+
+    train: Tensor  # (V, N, 3, S, S) in 0..1
+    labels: Tensor  # (N,)
+    halves: dict[str, Half]
+
+
+def draw(spec: RunSpec, clip: Backbone, dataset: Dataset) -> Drawn:
+    """Draw a run's training pictures in all views, and all test pictures."""
+    labels = {split: dataset.labels(split).tolist() for split in ("train", "val", "test")}
+    base, new = base_new(labels["train"])
+    chosen, _ = few_shot(labels["train"], spec.shots, spec.seed, labels["val"])
+    rows = [row for row in chosen if labels["train"][row] in set(base)]
+
+    def pictures(split: str, views: Sequence[int | None], at: list[int] | None) -> Tensor:
+        found = dataset.batches(split, views, at, clip.image_size, clip.device)
+        return torch.cat([images.to(clip.device) for images in found], 1)
+
+    test, truth = pictures("test", (None,), None)[0], dataset.labels("test").to(clip.device)
+    halves = {}
+    for name, classes in (("base", base), ("new", new)):
+        inside = torch.isin(truth, torch.tensor(classes, device=clip.device))
+        names = tuple(dataset.class_names[c] for c in classes)
+        halves[name] = Half(names, test[inside], truth[inside] - min(classes))
+    place = {row: i for i, row in enumerate(sorted(rows))}
+    train = pictures("train", tuple(range(spec.views)), sorted(rows))
+    order = [place[row] for row in rows]
+    return Drawn(train[:, order], dataset.labels("train")[rows].to(clip.device), halves)
+
+
+def learn(spec: RunSpec, clip: Backbone, drawn: Drawn) -> Iterator[Tensor]:
+    """Train one prompt: yields it (n, d) at the start and after every epoch."""
+    p0, count = clip.context(spec.context), len(drawn.labels)
+    begun = LEARNT[spec.method](p0, spec)
+    trained = [begun.base] if begun.trains_base else [begun.a, begun.b]
+    sgd = torch.optim.SGD(
+        [t.requires_grad_() for t in trained],
+        momentum=spec.momentum,
+        weight_decay=spec.weight_decay,
+    )
+    ids = tokens(clip, drawn.halves["base"].names, len(p0))
+    batch, step = min(spec.batch, count), 0
+    seed = torch.tensor(spec.seed, device=clip.device)
+    yield p0
+    for epoch in range(spec.epochs):
+        sgd.param_groups[0]["lr"] = learning_rate(epoch, spec.epochs, spec.lr, spec.warmup)
+        order = permutation(seed, epoch, count)
+        for first in range(0, count - batch + 1, batch):
+            chosen = order[first : first + batch]
+            pictures = clip.normalise(drawn.train[epoch % spec.views, chosen])
+            mask = dropout_mask(seed, step, p0.shape, begun.dropout)
+            prompt = low_rank_prompt(begun.base, begun.a, begun.b, mask)
+            text = full_length(clip.model, ids, prompt)
+            logits = clip.logit_scale * clip.encode_image(pictures) @ text.T
+            sgd.zero_grad()
+            F.cross_entropy(logits, drawn.labels[chosen]).backward()
+            sgd.step()
+            step += 1
+        yield low_rank_prompt(begun.base, begun.a, begun.b).detach()
+
+
+@torch.no_grad()
+def correct(clip: Backbone, prompt: Tensor, half: Half) -> int:
+    """Test images put right; class embeddings are computed again for every batch of them."""
+    ids, right = tokens(clip, half.names, len(prompt)), 0
+    for first in range(0, len(half.labels), TEST_BATCH):
+        at = slice(first, first + TEST_BATCH)
+        features = clip.encode_image(clip.normalise(half.images[at]))
+        best = (features @ full_length(clip.model, ids, prompt).T).argmax(-1)
+        right += int((best == half.labels[at]).sum())
+    return right
+
+
+@torch.no_grad()
+def accuracies(
+    clip: Backbone, prompt: Tensor, drawn: Drawn, tested: dict[str, Tensor]
+) -> dict[str, float]:
+    """Base and new accuracy, percent, from encoded test images."""
+    found = {}
+    for name, half in drawn.halves.items():
+        text = full_length(clip.model, tokens(clip, half.names, len(prompt)), prompt)
+        best = (tested[name] @ text.T).argmax(-1)
+        found[name] = 100 * float((best == half.labels).double().mean())
+    return found

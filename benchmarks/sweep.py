@@ -1,0 +1,143 @@
+"""Many runs in one batch: what a step of one run costs when R runs are trained at once.
+
+Runs differ in their seed (any of seed, method, rank, dropout and learning rate may differ) and go
+through the trainer as users call it. The time of a step is the difference between two numbers of
+epochs, which leaves out set-up and evaluation, over the steps between them; a *run-step* is that
+over R. Fair: every R takes the same steps on the same clock, in turn in one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from bench import Step, clock, interleaved, parser, start, step_memory, write
+from made_up import MadeUp
+from steps import settings, vit_b_16
+
+from dip_lib import load_backbone
+from dip_lib.backbone import Backbone
+from dip_lib.datasets import Dataset, load_dataset
+from dip_lib.features import Features, load_features
+from dip_lib.spec import RunSpec
+from dip_lib.trainer import train
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained, and for how many runs and epochs.
+
+    Attributes:
+        runs: numbers of runs at once, ascending, 1 first.
+        short, long: epochs of the two trainings whose difference is timed.
+    """
+
+    clip: Backbone
+    dataset: Dataset
+    features: Features
+    runs: tuple[int, ...]
+    short: int
+    long: int
+    shots: int
+    batch: int
+
+    @property
+    def steps(self) -> int:
+        """Steps between the two."""
+        images = self.shots * (len(self.dataset.class_names) + 1) // 2
+        return (images // self.batch) * (self.long - self.short)
+
+    def training(self, runs: int, epochs: int) -> Step:
+        """``runs`` DIPs with seeds of their own, evaluated at the start and at the end alone."""
+        specs = [
+            RunSpec(
+                dataset=self.dataset.name,
+                method="dip",
+                seed=seed,
+                backbone=self.clip.name,
+                rank=1,
+                dropout=0.5,
+                shots=self.shots,
+                epochs=epochs,
+                batch=self.batch,
+                views=len(self.features.train),
+                checkpoints=1,
+            )
+            for seed in range(1, runs + 1)
+        ]
+        return lambda: train(specs, self.clip, self.dataset, self.features)
+
+
+def glyph_case(device: str, quick: bool) -> Case:
+    """The resnet tower of Glyph World on the family greek, real features, batches of 128."""
+    clip, dataset = load_backbone("glyph-resnet", device=device), load_dataset("greek")
+    # on a GPU the first steps are recorded: both trainings must be past that
+    short, long = (1, 3) if device == "cpu" else (4, 104)
+    runs = (1, 2) if quick else (1, 4, 16, 64)
+    return Case(clip, dataset, load_features(clip, dataset, 4), runs, short, long, 16, 128)
+
+
+def vit_case(device: str, quick: bool, precision: str = "fp32") -> Case:
+    """ViT-B/16's text tower, random weights and features, a dataset of 50 classes."""
+    clip = vit_b_16(device, precision)
+    (names,) = settings([4 if quick else 50], datasets=False).values()
+    dataset = MadeUp(names, per_class=2)
+    short, long = (1, 3) if device == "cpu" else (4, 104)
+    runs = (1, 2) if quick else (1, 4, 16) if device == "cpu" else (1, 4, 16, 64)
+    batch = len(dataset.class_names) // 2  # two steps an epoch
+    return Case(clip, dataset, dataset.features(clip), runs, short, long, 2, batch)
+
+
+def measure(case: Case, repeats: int, device: str) -> dict[str, Any]:
+    """Seconds of a run-step by number of runs, relative to one run, and peak memory."""
+    memory = {r: step_memory(case.training(r, case.short), device) for r in case.runs}
+    trainings = {(r, e): case.training(r, e) for r in case.runs for e in (case.short, case.long)}
+    turns = {f"{r} {e}": training for (r, e), training in trainings.items()}
+    seconds = interleaved(turns, repeats, clock(device), warm_up=False)  # memory has warmed up
+    found: dict[str, Any] = {}
+    for r in case.runs:
+        pairs = zip(seconds[f"{r} {case.long}"], seconds[f"{r} {case.short}"], strict=True)
+        each = [(long - short) / case.steps / r for long, short in pairs]
+        found[str(r)] = {"seconds_of_a_run_step": each, **memory[r]}
+    alone = median(found["1"]["seconds_of_a_run_step"])
+    for row, r in zip(found.values(), case.runs, strict=True):
+        row["relative_to_one_run"] = median(row["seconds_of_a_run_step"]) / alone
+        row["batch_relative_to_one_run"] = row["relative_to_one_run"] * r
+    return {
+        "classes": len(case.dataset.class_names),
+        "trained_classes": (len(case.dataset.class_names) + 1) // 2,
+        "steps": case.steps,
+        "runs": found,
+    }
+
+
+def main() -> None:
+    options = parser(__doc__, "sweep")
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--quick", action="store_true", help="1 and 2 runs, one repeat")
+    chosen = start(options)
+    if chosen.quick:
+        chosen.repeats = 1
+    cases: dict[str, Callable[[], Case]] = {
+        "glyph-resnet fp32": lambda: glyph_case(chosen.device, chosen.quick),
+        "ViT-B-16 fp32": lambda: vit_case(chosen.device, chosen.quick),
+    }
+    if chosen.device != "cpu":
+        cases["ViT-B-16 bf16"] = lambda: vit_case(chosen.device, chosen.quick, "bf16")
+    result: dict[str, Any] = {"cases": {}}
+    for name, make in cases.items():
+        found = result["cases"][name] = measure(make(), chosen.repeats, chosen.device)
+        for runs, row in found["runs"].items():
+            print(
+                f"{name:20}{runs:>3} runs"
+                f"{1000 * median(row['seconds_of_a_run_step']):10.2f} ms a run-step"
+                f"{row['relative_to_one_run']:7.2f} of one alone{row['step_mb']:8.0f} MB",
+                flush=True,
+            )
+        write("sweep", result, chosen.out, chosen.device)  # as they come
+
+
+if __name__ == "__main__":
+    main()

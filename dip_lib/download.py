@@ -1,0 +1,227 @@
+"""Getting the photo datasets: what is there, what is missing, and downloads that go on.
+
+A download goes to ``NAME.part`` in the scratch folder of its dataset, goes on where it was cut,
+also in another process, is checked, unpacked and only then moved to where it belongs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import time
+import tomllib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import file_digest
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from tqdm import tqdm
+
+from dip_lib.archives import SCRATCH, amount, present, require, unpack
+from dip_lib.files import write_atomic
+from dip_lib.paths import PACKAGE
+
+LEDGER = ".dip-downloads.json"
+"""The sha256 of every file fetched, under $DATA."""
+TRIES = 5
+"""Connections in a row that may fail without any progress."""
+HTML = (b"<html", b"<!doc")
+NETWORK = (HTTPException, URLError, ConnectionError, TimeoutError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file of a dataset, as ``datasets/sources.toml`` declares it, which explains the fields."""
+
+    name: str
+    url: str = ""
+    gives: Sequence[str] = ()
+    size: int = 0
+    about: int = 0
+    sha256: str = ""
+    take: str = "."
+    into: str = "."
+    inner: str = ""
+
+    def missing(self, folder: Path) -> list[Path]:
+        """What the file gives and is not there."""
+        return [folder / name for name in self.gives or [self.name] if not present(folder / name)]
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Where a photo dataset comes from and where it lies under $DATA."""
+
+    name: str
+    folder: str
+    files: tuple[File, ...]
+    by_hand: str = ""
+
+
+def sources() -> dict[str, Photos]:
+    """The declared datasets by name."""
+    text = (PACKAGE / "datasets" / "sources.toml").read_text("utf-8")
+    return {
+        name: Photos(name, **(each | {"files": tuple(File(**file) for file in each["files"])}))
+        for name, each in tomllib.loads(text).items()
+    }
+
+
+def status(photos: Photos, data: Path) -> dict[str, Any]:
+    """What of a dataset is missing and where it is expected, as plain values.
+
+    Returns:
+        folder; missing, a list of path, bytes (of the file that gives it) and by_hand; download,
+        the bytes that :func:`get` would fetch; begun, the bytes of half-finished downloads.
+    """
+    folder, missing, download = (data / photos.folder).absolute(), [], 0
+    for file in photos.files:
+        paths, size = file.missing(folder), file.size or file.about
+        missing += [{"path": str(p), "bytes": size, "by_hand": not file.url} for p in paths]
+        download += size if paths and file.url else 0
+    begun = sum(path.stat().st_size for path in (folder / SCRATCH).glob("*.part"))
+    return {"folder": str(folder), "missing": missing, "download": download, "begun": begun}
+
+
+def get(photos: Photos, data: Path, mirror: str = "", wait: tuple[float, float] = (60, 1)) -> None:
+    """Fetch, check and unpack what is missing of a dataset; what is there is left alone.
+
+    A file that somebody put into the dataset's folder by hand is used, checked and kept.
+
+    Args:
+        data: the folder of all datasets; created if need be.
+        mirror: base of URLs to use instead of the published ones: ``mirror/folder/name``.
+        wait: seconds of silence after which a connection counts as dead, and seconds before the
+            second try (doubled each time).
+
+    Raises:
+        LookupError: a file has to be fetched by hand; says which, from where, to where.
+        ValueError: a wrong size or sha256 (kept as NAME.bad), or a bad archive.
+        OSError: the source is dead, has changed or sends a web page; disk full, no permission;
+            another process at work on the same dataset. What has arrived is kept.
+    """
+    folder = data / photos.folder
+    (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
+    with open(folder / SCRATCH / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(f"another process works on {folder}: wait for it or end it") from error
+        except OSError:
+            pass  # some network drives cannot lock
+        for file in photos.files:
+            url = f"{mirror}/{photos.folder}/{file.name}" if mirror else file.url
+            by_hand = bool(file.gives) and present(folder / file.name)
+            if file.missing(folder) and (file.url or by_hand):
+                _get(file, folder, "" if by_hand else url, data / LEDGER, wait)
+        shutil.rmtree(folder / SCRATCH)
+    if gone := [str(path) for file in photos.files for path in file.missing(folder)]:
+        raise LookupError(f"{', '.join(gone)}: missing. {photos.by_hand.format(folder=folder)}")
+
+
+def _get(file: File, folder: Path, url: str, ledger: Path, wait: tuple[float, float]) -> None:
+    """Fetch one file, unless it was put there by hand (``url`` ""), check it, put it in place."""
+    path = folder / SCRATCH / file.name if url else folder / file.name
+    key, bad = f"{folder.name}/{file.name}", folder / f"{file.name}.bad"
+    try:
+        known = json.loads(ledger.read_text("utf-8")) if ledger.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{ledger} is damaged ({error}): delete it") from error
+    try:
+        if url:
+            fetch(url, path, file.size, *wait)
+        with open(path, "rb") as opened:
+            size, digest = path.stat().st_size, file_digest(opened, "sha256").hexdigest()
+        expected = file.sha256 or known.get(key, digest)
+        if digest != expected or size != (file.size or size or 1):
+            wanted = f"{file.size or size} and {expected} (declared, or kept in {ledger})"
+            raise ValueError(f"{path} has {size} bytes and sha256 {digest}, not {wanted}")
+        if not file.gives:
+            path.replace(folder / file.name)
+        else:
+            unpack(path, folder, file.take, file.into, file.inner)
+            if gone := file.missing(folder):
+                raise ValueError(f"{path} did not bring {gone[0]}: not the archive it should be")
+    except OSError as error:
+        free = amount(shutil.disk_usage(folder).free)
+        remedy = f"run this again to go on, or fetch {file.name} with a browser into {folder}"
+        raise OSError(f"{error}. {free} of disk are free in {folder}; {remedy}.") from error
+    except ValueError as error:
+        path.replace(bad)
+        raise ValueError(
+            f"{error}. It is kept as {bad}; run this again to fetch it anew"
+        ) from error
+    write_atomic(ledger, json.dumps(known | {key: digest}, indent=1, sort_keys=True).encode())
+
+
+def fetch(url: str, target: Path, size: int = 0, timeout: float = 60, pause: float = 1) -> None:
+    """Download a file, going on where an earlier try, or an earlier process, was cut.
+
+    ``target.part`` is what has arrived, ``target.part.json`` tells of which version of the file.
+    A server that cannot go on, or whose file has changed, is asked for all of it.
+
+    Args:
+        size: bytes expected; 0 if unknown.
+        timeout: seconds of silence after which a connection counts as dead.
+        pause: seconds before the second try; doubled each time.
+
+    Raises:
+        ConnectionError: not found, or five connections in a row without progress.
+        OSError: a web page instead, a file of another size, disk full.
+    """
+    part = target.with_name(f"{target.name}.part")
+    failures, best = 0, 0
+    while not target.exists():
+        try:
+            _connect(url, part, size, timeout)
+            part.replace(target)
+        except NETWORK as error:
+            done = part.stat().st_size if part.exists() else 0
+            failures, best = 1 if done > best else failures + 1, max(best, done)
+            code = error.code if isinstance(error, HTTPError) else 500
+            if code == 416 and done:  # the file is shorter than what we have: it has changed
+                part.unlink()
+            elif failures == TRIES or code not in (408, 429, *range(500, 600)):
+                raise ConnectionError(f"{url}: {error} ({amount(done)} arrived)") from error
+            time.sleep(pause * 2 ** (failures - 1))
+    part.with_name(f"{part.name}.json").unlink(missing_ok=True)
+
+
+def _connect(url: str, part: Path, size: int, timeout: float) -> None:
+    """Bring ``part`` to its end over one connection."""
+    about, known = part.with_name(f"{part.name}.json"), None
+    with suppress(OSError, ValueError):
+        known = json.loads(about.read_text("utf-8"))
+    start = part.stat().st_size if known and part.exists() else 0
+    if known and start == known[2] > 0:
+        return
+    headers = {"User-Agent": "dip-lib"} | ({"Range": f"bytes={start}-"} if start else {})
+    with urlopen(Request(url, headers=headers), timeout=timeout) as response:
+        head, partial = response.headers, response.status == 206
+        length = head["Content-Range" if partial else "Content-Length"] or "0"
+        total = int(length.rpartition("/")[2].replace("*", "0"))
+        found = [head["ETag"], head["Last-Modified"], total]
+        if partial and (found != known or not length.startswith(f"bytes {start}-")):
+            part.unlink()
+            raise ConnectionError("the file has changed")
+        block = response.read1(1 << 18)
+        if "text/html" in (head["Content-Type"] or "") or block.lstrip()[:5].lower() in HTML:
+            title = block.decode("utf-8", "replace").partition("<title>")[2].partition("<")[0]
+            raise OSError(f"{url} is a web page ({title.strip()!r}), not a file")
+        if size and total and size != total:
+            raise OSError(f"{url} is {total} bytes long, not {size}: it has changed")
+        require(part.parent, (total or size) - start * partial)
+        with open(part, "ab" if partial else "wb") as file:
+            write_atomic(about, json.dumps(found).encode())
+            bar = {"desc": part.stem, "initial": file.tell(), "mininterval": 1}
+            with tqdm.wrapattr(file, "write", total or None, **bar) as shown:
+                shown.write(block)
+                shutil.copyfileobj(response, shown)
+    if (done := part.stat().st_size) < total:
+        raise ConnectionError(f"cut after {done} of {total} bytes")

@@ -1,0 +1,196 @@
+"""Benchmarks: fair turns, the same mathematics both ways, results that a page can read."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dip_lib import load_backbone
+from dip_lib.backbone import Backbone
+from dip_lib.features import load_features
+from dip_lib.spec import RunSpec
+from dip_lib.trainer import train
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "benchmarks"))  # as when a benchmark is run as a program
+
+import bench  # noqa: E402
+import peers  # noqa: E402
+import steps  # noqa: E402
+from made_up import MadeUp  # noqa: E402
+
+NAMES = ("small alpha", "small beta", "capital alpha", "digit one", "black star", "arrow")
+
+
+@pytest.fixture(scope="module")
+def glyph() -> Backbone:
+    return load_backbone("glyph-resnet")
+
+
+def test_candidates_take_turns_and_the_clock_sees_only_the_step() -> None:
+    calls: list[str] = []
+    ticks = iter(range(100))
+    seconds = bench.interleaved(
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3, lambda: next(ticks)
+    )
+    assert calls == ["a", "b"] * 4  # one warm-up
+    assert seconds == {"a": [1, 1, 1], "b": [1, 1, 1]}
+
+
+def test_a_single_measurement_is_paired_with_every_repeat() -> None:
+    assert bench.paired_ratio([8.0, 9.0, 20.0], [4.0, 3.0, 5.0]) == 3.0
+    assert bench.paired_ratio([12.0], [4.0, 3.0, 6.0]) == 3.0
+    assert bench.paired_ratio([2.0, 3.0, 4.0], [1.0]) == 3.0
+
+
+def test_flops_of_a_matrix_product_are_twice_its_multiplications() -> None:
+    a, b = torch.ones(3, 5), torch.ones(5, 7)
+    assert bench.count_flops(lambda: a @ b) == 2 * 3 * 5 * 7
+
+
+def test_a_steps_memory_is_what_it_holds_at_its_peak() -> None:
+    def step() -> None:
+        kept = [torch.ones(2**23), torch.ones(2**23)]  # 32 MB each
+        del kept
+
+    found = bench.step_memory(step)
+    assert 60 < found["step_mb"] < 90
+    assert found["process_mb"] > found["step_mb"]
+
+
+def test_a_result_says_where_it_was_measured(tmp_path: Path) -> None:
+    bench.write("name", {"ratio": 2.0}, tmp_path / "new" / "name.json")
+    found = json.loads((tmp_path / "new" / "name.json").read_text())
+    assert found["benchmark"] == "name" and found["ratio"] == 2
+    assert found["machine"].keys() >= {"cpu", "threads", "device", "torch", "date"}
+
+
+def test_the_reference_is_encode_text_for_words(glyph: Backbone) -> None:
+    context = glyph.context("a photo of a")
+    found = steps.full_length(glyph.model, steps.tokens(glyph, NAMES, 4), context)
+    wanted = glyph.encode_text([f"a photo of a {name}." for name in NAMES])
+    assert (found - wanted).abs().max() < 1e-5
+
+
+def test_both_ways_take_the_same_step(glyph: Backbone) -> None:
+    apart = steps.distance(steps.our_step(glyph, NAMES)(), steps.their_step(glyph, NAMES)())
+    assert apart["logits"] < 1e-5 and apart["gradient"] < 1e-5
+
+
+def test_the_reference_in_parts_is_the_reference(
+    glyph: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = steps.their_step(glyph, NAMES)()
+    monkeypatch.setattr(steps, "PART", 4)
+    apart = steps.distance(steps.their_step(glyph, NAMES)(), whole)
+    assert apart["logits"] < 1e-5 and apart["gradient"] < 1e-5
+
+
+def test_neither_way_is_far_from_float64(glyph: Backbone) -> None:
+    for way in steps.against_float64(glyph, NAMES).values():
+        assert 0 < way["logits"] < 1e-5 and 0 < way["gradient"] < 1e-5
+
+
+def test_the_lists_are_the_base_classes_of_their_datasets() -> None:
+    found = steps.settings([1000])
+    sizes = {"ImageNet 1000": 1000, "EuroSAT base": 5, "StanfordCars base": 98}
+    assert {setting: len(set(names)) for setting, names in found.items()} == sizes
+    assert all(name[:4].isdigit() for name in found["StanfordCars base"])
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A dataset of random pictures: each is a function of its split, row and view."""
+
+    name: str = "noise"
+    class_names: tuple[str, ...] = NAMES
+    fingerprint: str = "noise"
+
+    def labels(self, split: str) -> Tensor:
+        return MadeUp(NAMES, 4).labels(split)
+
+    def batches(
+        self,
+        split: str,
+        views: Sequence[int | None] = (None,),
+        rows: Sequence[int] | None = None,
+        size: int | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Iterator[Tensor]:
+        source = torch.Generator().manual_seed(len(split))
+        every = torch.rand(4, len(self.labels(split)), 3, 48, 48, generator=source)
+        at = range(every.shape[1]) if rows is None else rows
+        yield every[[view or 0 for view in views]][:, list(at)]
+
+
+@pytest.mark.parametrize(
+    "method", [{"method": "coop"}, {"method": "dip", "rank": 1, "dropout": 0.5}]
+)
+def test_the_peers_loop_learns_the_trainers_prompt(
+    method: dict[str, Any], glyph: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIP_HOME", str(tmp_path))
+    spec = RunSpec(dataset="noise", seed=1, epochs=4, shots=3, batch=4, views=2, **method)
+    drawn = peers.draw(spec, glyph, Noise())
+    *_, theirs = peers.learn(spec, glyph, drawn)
+    [(record, ours)] = train([spec], glyph, Noise(), load_features(glyph, Noise(), 2))
+    moved = (ours - glyph.context(spec.context)).abs().max()
+    assert moved > 0
+    assert (ours - theirs).abs().max() < 1e-3 * moved
+    half = drawn.halves["new"]
+    right = peers.correct(glyph, theirs, half)
+    assert record["checkpoints"][-1]["new"] == pytest.approx(100 * right / len(half.labels))
+
+
+def numbers(found: Any) -> Iterator[float]:
+    """All numbers inside a JSON."""
+    if isinstance(found, dict | list):
+        for each in found.values() if isinstance(found, dict) else found:
+            yield from numbers(each)
+    elif isinstance(found, int | float) and not isinstance(found, bool):
+        yield found
+
+
+@pytest.mark.parametrize("name", ["text_step", "sweep", "end_to_end"])
+def test_committed_results_are_finite_and_say_where_they_were_measured(name: str) -> None:
+    found = json.loads((bench.RESULTS / f"{name}.json").read_text())
+    assert found["benchmark"] == name and found["machine"]["cpu"]
+    assert all(math.isfinite(each) and each >= 0 for each in numbers(found))
+
+
+def test_the_committed_text_step_has_every_setting_and_agrees_with_the_reference() -> None:
+    found = json.loads((bench.RESULTS / "text_step.json").read_text())
+    assert found["settings"].keys() == steps.settings([5, 10, 50, 100, 500, 1000]).keys()
+    for setting in found["settings"].values():
+        assert setting["ratio"] > 0 and setting["flop_ratio"] > 0 and setting["memory"]["ratio"] > 0
+        assert setting["difference"]["logits"] < 1e-5 and setting["difference"]["gradient"] < 1e-5
+
+
+def test_the_committed_runs_end_alike_both_ways() -> None:
+    found = json.loads((bench.RESULTS / "end_to_end.json").read_text())
+    for method, peer in found["peers"].items():
+        ours, theirs = found["ours"]["curves"][method], peer["curve"]
+        assert [p["epoch"] for p in ours] == [p["epoch"] for p in theirs]
+        for half in ("base", "new"):
+            apart = abs(found["ours"]["right"][method][half] - peer["right"][half])
+            assert apart == found["images_apart"][method][half] <= 5
+
+
+def test_text_step_runs_as_a_program(tmp_path: Path) -> None:
+    out = tmp_path / "text_step.json"
+    program = [sys.executable, str(ROOT / "benchmarks" / "text_step.py")]
+    options = ["--classes", "2", "--repeats", "1", "--no-memory", "--out", str(out)]
+    done = subprocess.run([*program, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "ImageNet 2" in done.stdout
+    assert json.loads(out.read_text())["settings"]["ImageNet 2"]["classes"] == 2

@@ -1,0 +1,139 @@
+"""The command: what it prints, what it exits with, and no traceback whatever goes wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from broken_server import serving
+from test_archives import tree, zipped
+
+from dip_lib.cli import main
+from dip_lib.download import sources
+
+SPLIT = b'{"train": [], "val": [], "test": []}'
+
+
+@pytest.fixture(autouse=True)
+def _no_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATA", raising=False)
+    monkeypatch.delenv("DIP_MIRROR", raising=False)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was said on stderr, without the progress bars."""
+    said = capsys.readouterr().err.splitlines()
+    return [line for line in said if line.startswith("dip") or "Traceback" in line]
+
+
+def test_what_is_missing_is_fetched_and_the_status_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = zipped(tmp_path / "x", {"UCF-101-midframes/Archery/1.jpg": b"one"}).read_bytes()
+    data = tmp_path / "data"
+    files = {"UCF-101-midframes.zip": videos, "split_zhou_UCF101.json": SPLIT}
+    with serving(**{f"ucf101/{name}": content for name, content in files.items()}) as site:
+        monkeypatch.setenv("DIP_MIRROR", site.url)
+        monkeypatch.setenv("DATA", str(data))
+        assert main(["data", "status"]) == 1
+        before = capsys.readouterr().out
+        assert "ucf101          missing, 141MB to download" in before
+        assert f"- {data}/ucf101/UCF-101-midframes\n" in before
+        assert main(["data", "get", "ucf101", "ucf101"]) == 0
+        assert capsys.readouterr().out == "ucf101: complete\n"
+    assert len(site.asked) == 2
+    assert set(tree(data / "ucf101")) == {
+        "UCF-101-midframes/Archery/1.jpg",
+        "split_zhou_UCF101.json",
+    }
+    assert main(["data", "status"]) == 1  # fourteen others are missing
+    assert f"ucf101          complete  ({data}/ucf101)" in capsys.readouterr().out
+
+
+def test_the_status_for_programs_is_one_json_object(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "status", "--json", "--data", str(tmp_path / "none")]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == list(sources())
+    assert found["imagenet"]["missing"][1] == {
+        "path": str(tmp_path / "none" / "imagenet" / "images" / "train"),
+        "bytes": 147_897_477_120,
+        "by_hand": True,
+    }
+    assert not (tmp_path / "none").exists()  # looking changes nothing
+
+
+def test_a_complete_disk_exits_with_zero(tmp_path: Path) -> None:
+    for each in sources().values():
+        for file in each.files:
+            for name in file.gives or (file.name,):
+                path = tmp_path / each.folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"x")
+    assert main(["data", "status", "--data", str(tmp_path)]) == 0
+    assert main(["data", "get", *sources(), "--data", str(tmp_path)]) == 0
+
+
+def test_one_failure_is_one_line_and_does_not_stop_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(**{"imagenet/classnames.txt": b"n01440764 tench"}) as site:
+        monkeypatch.setenv("DIP_MIRROR", site.url)
+        assert main(["data", "get", "eurosat", "imagenet", "--data", str(tmp_path)]) == 1
+    dead, by_hand = lines(capsys)
+    assert dead.startswith(f"dip: eurosat: {site.url}/eurosat/EuroSAT.zip: HTTP Error 404")
+    assert by_hand.startswith(f"dip: imagenet: {tmp_path}/imagenet/images/train, ")
+    assert "image-net.org" in by_hand and f"{tmp_path}/imagenet/images/val." in by_hand
+    assert (tmp_path / "imagenet" / "classnames.txt").exists()
+
+
+def test_the_dead_source_of_the_cars_is_told_by_hand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "stanford_cars"
+    with serving(**{"stanford_cars/split_zhou_StanfordCars.json": SPLIT}) as site:
+        monkeypatch.setenv("DIP_MIRROR", site.url)
+        assert main(["data", "get", "stanford_cars", "--data", str(tmp_path)]) == 1
+        (said,) = lines(capsys)
+        assert "fetch stanford_cars.zip" in said and f"into {folder} " in said
+        zipped(folder / "stanford_cars.zip", {"stanford_cars/cars_train/1.jpg": b"one"})
+        assert main(["data", "get", "stanford_cars", "--data", str(tmp_path)]) == 1
+    (said,) = lines(capsys)
+    assert "not 1959002685 and 50812812" in said and "stanford_cars.zip.bad" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "required: COMMAND"),
+        (["data"], "required: ACTION"),
+        (["data", "status"], "required: --data"),
+        (["data", "get", "--data", "x"], "required: NAME"),
+        (["data", "get", "eurosta", "--data", "x"], "'eurosta' (choose from 'imagenet', "),
+    ],
+)
+def test_a_wrong_usage_exits_with_two_and_says_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    assert exit.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["data"], ["data", "get"], ["data", "status"]])
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main([*command, "--help"])
+    assert exit.value.code == 0
+    assert "dip data get eurosat dtd --data pictures" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_is_one_line_in_a_real_process(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    command = [sys.executable, "-m", "dip_lib.cli", "data", "get", "dtd", "--data"]
+    ended = subprocess.run([*command, tmp_path / "file"], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("dip: dtd: ") and ended.stderr.count("\n") == 1

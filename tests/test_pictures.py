@@ -1,0 +1,301 @@
+"""Picture files: CLIP's own test transform, CoOp's training transform, in workers or without."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from scipy.stats import ks_2samp
+from torch import Tensor
+from torchvision.transforms import RandomResizedCrop
+
+from dip_lib import load_backbone
+from dip_lib.datasets import pictures as pictures_module
+from dip_lib.datasets.pictures import TRIES, Pictures, crop_box, random_view
+from dip_lib.features import encode_split, encode_views, load_features
+from dip_lib.randomness import uniform
+
+SHAPES = ((60, 80), (90, 64), (48, 48), (50, 200), (33, 47))
+"""Height and width of the pictures; each is repeated in other colours."""
+
+
+def smooth(height: int, width: int, seed: int) -> Image.Image:
+    """A smooth random picture, as photographs are at the scale of a pixel."""
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pictures")
+    for i in range(20):
+        smooth(*SHAPES[i % len(SHAPES)], seed=i).save(root / f"{i}.jpg", quality=95)
+    return root
+
+
+@pytest.fixture
+def dataset(folder: Path) -> Pictures:
+    listed = [(f"{i}.jpg", i % 2) for i in range(20)]
+    files = {"train": listed, "val": listed[:6], "test": listed[10:]}
+    return Pictures("photos", ("small alpha", "small beta"), folder, files, workers=0)
+
+
+def every(dataset: Pictures, *views: int | None, **options: Any) -> Tensor:
+    """All batches of the training pictures in one: (V, B, 3, S, S), at 32 pixels."""
+    return torch.cat(list(dataset.batches("train", views, **{"size": 32} | options)), 1)
+
+
+# ---- the views ----------------------------------------------------------------------------------
+
+
+def test_a_plain_view_is_open_clips_test_transform(dataset: Pictures, folder: Path) -> None:
+    about = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
+    theirs = open_clip.image_transform(224, False, **about)
+    clip = replace(load_backbone("glyph-vit"), **about)
+    (images,) = next(dataset.batches("train"))
+    assert images.shape == (20, 3, 224, 224)
+    for i, image in enumerate(clip.normalise(images)):
+        expected = theirs(Image.open(folder / f"{i}.jpg"))
+        torch.testing.assert_close(image, expected, atol=1e-6, rtol=0)
+
+
+def test_features_of_files_are_those_of_preprocessed_pictures(
+    dataset: Pictures, folder: Path
+) -> None:
+    clip = load_backbone("glyph-resnet")
+    shown = torch.stack([clip.preprocess(Image.open(folder / f"{i}.jpg")) for i in range(10, 20)])
+    torch.testing.assert_close(encode_split(clip, dataset, "test"), clip.encode_image(shown))
+
+
+@pytest.mark.parametrize("shape", [(375, 500), (64, 64), (40, 900), (300, 70), (3, 2)])
+def test_boxes_are_drawn_as_torchvisions(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    count, picture = 1500, torch.empty(3, *shape)
+    params = [
+        RandomResizedCrop.get_params(picture, (0.08, 1), (3 / 4, 4 / 3)) for _ in range(count)
+    ]
+    theirs, draws = np.array(params), uniform(1, 0, (count, 4 * TRIES)).tolist()
+    ours = np.array([crop_box(*shape, numbers) for numbers in draws])
+    for name, mine, reference in zip(("top", "left", "h", "w"), ours.T, theirs.T, strict=True):
+        assert ks_2samp(mine, reference).pvalue > 1e-3, name
+    assert (ours[:, :2] >= 0).all()
+    assert (ours[:, :2] + ours[:, 2:] <= shape).all()
+    assert (ours[:, 2:] > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(30, 400), (400, 30), (60, 60), (1, 1)])
+def test_where_no_box_fits_the_centre_is_kept_as_torchvision_does(shape: tuple[int, int]) -> None:
+    nothing_fits = [0.999, 0.0, 0.5, 0.5, 0.999, 0.999, 0.5, 0.5] * (TRIES // 2)
+    narrow = RandomResizedCrop.get_params(torch.empty(3, *shape), (50, 50), (3 / 4, 4 / 3))
+    assert crop_box(*shape, nothing_fits) == tuple(narrow)
+
+
+@pytest.mark.parametrize("flip", [0.4, 0.6])
+def test_a_random_view_is_pils_resized_crop(flip: float) -> None:
+    picture = smooth(375, 500, seed=3)
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    for draws in uniform(5, 0, (10, 4 * TRIES)).tolist():
+        top, left, height, width = crop_box(375, 500, draws)
+        part = picture.crop((left, top, left + width, top + height))
+        small = part.resize((96, 96), Image.Resampling.BICUBIC)
+        if flip < 0.5:
+            small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        expected = torch.from_numpy(np.array(small)).permute(2, 0, 1).float()
+        found = random_view(pixels, [flip, *draws], 96).float()
+        assert (found - expected).abs().mean() < 2
+
+
+def test_half_of_the_views_are_mirrored() -> None:
+    pixels = torch.arange(64, dtype=torch.uint8).expand(3, 64, 64)  # brighter to the right
+    draws = uniform(2, 0, (400, 1 + 4 * TRIES)).tolist()
+    shown = [random_view(pixels, numbers, 8).float() for numbers in draws]
+    mirrored = sum(bool(view[0, 0, 0] > view[0, 0, -1]) for view in shown)
+    assert 160 < mirrored < 240
+
+
+# ---- a view is a function of picture, seed and number -------------------------------------------
+
+
+def test_a_view_is_the_same_alone_in_a_batch_and_in_any_order(dataset: Pictures) -> None:
+    whole = every(dataset, None, 0, 1)
+    assert whole.shape == (3, 20, 3, 32, 32)
+    assert 0 <= whole.min() <= whole.max() <= 1
+    assert torch.equal(every(dataset, 1), whole[[2]])
+    rows = [13, 2, 7]
+    assert torch.equal(every(dataset, 1, None, rows=rows), whole[[2, 0]][:, rows])
+    distinct = {tuple(view.flatten().tolist()) for view in whole.flatten(0, 1)}
+    assert len(distinct) == 60
+
+
+def test_workers_change_nothing(dataset: Pictures) -> None:
+    state = torch.get_rng_state()
+    inside, outside = every(dataset, None, 0), every(replace(dataset, workers=2), None, 0)
+    assert torch.equal(inside, outside)
+    assert torch.equal(torch.get_rng_state(), state)  # nor the caller's random numbers
+
+
+def test_spawned_workers_change_nothing(dataset: Pictures) -> None:
+    inside, method = every(dataset, None, 0), multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        assert torch.equal(every(replace(dataset, workers=1), None, 0), inside)
+    finally:
+        multiprocessing.set_start_method(method, force=True)
+
+
+def threads(*paths: Any, **options: Any) -> str:
+    """In place of decoding: an error message that says how many threads torch has."""
+    return str(torch.get_num_threads())
+
+
+def test_a_worker_has_one_thread(dataset: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures_module, "_decode", threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for workers, count in ((0, "2"), (1, "1")):
+            with pytest.raises(ValueError, match=f"^{count}$"):
+                every(replace(dataset, workers=workers), None)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("cores", "pictures", "workers"), [(4, 999, 4), (64, 999, 8), (4, 20, 0)])
+def test_as_many_workers_as_cores_and_none_for_a_few_pictures(
+    dataset: Pictures, monkeypatch: pytest.MonkeyPatch, cores: int, pictures: int, workers: int
+) -> None:
+    asked = []
+    loader = pictures_module.DataLoader
+
+    def without(*args: Any, **options: Any) -> Any:
+        asked.append(options.pop("num_workers"))
+        return loader(*args, **options)
+
+    monkeypatch.setattr(pictures_module, "DataLoader", without)
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    next(replace(dataset, workers=None).batches("train", rows=[0] * pictures, size=8))
+    assert asked == [workers]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_shows_what_the_cpu_shows(dataset: Pictures) -> None:
+    on_cpu, on_gpu = every(dataset, None, 0, 1), every(dataset, None, 0, 1, device="cuda")
+    assert on_gpu.device.type == "cuda"
+    assert (on_gpu.cpu() - on_cpu).abs().mean() < 0.5 / 255
+    assert (on_gpu.cpu() - on_cpu).abs().max() < 4 / 255
+
+
+# ---- decoding -----------------------------------------------------------------------------------
+
+
+def test_each_picture_is_decoded_once_for_all_views(
+    dataset: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, open_picture = [], Image.open
+
+    def count(path: Path) -> Image.Image:
+        opened.append(path.name)
+        return open_picture(path)
+
+    monkeypatch.setattr(Image, "open", count)
+    clip = load_backbone("glyph-resnet")
+    found = load_features(clip, dataset, views=4)
+    assert found.train.shape == (4, 20, 128)
+    assert len(opened) == 20 + 6 + 10
+    assert encode_views(clip, dataset, "train", (5, 2, 4)).shape == (3, 20, 128)
+    assert len(opened) == 36 + 20  # once more for the two missing views
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [("L", "jpg"), ("CMYK", "jpg"), ("P", "png"), ("RGBA", "png"), ("LA", "png"), ("1", "png")],
+)
+def test_any_kind_of_picture_is_read_as_pil_converts_it(
+    tmp_path: Path, mode: str, suffix: str
+) -> None:
+    path = tmp_path / f"picture.{suffix}"
+    smooth(32, 32, seed=1).convert(mode).save(path)
+    with Image.open(path) as saved:
+        assert saved.mode == mode
+        expected = torch.from_numpy(np.array(saved.convert("RGB"))).permute(2, 0, 1) / 255
+    found = every(Pictures("one", ("x",), tmp_path, {"train": [(path.name, 0)]}), None, 0)
+    assert torch.equal(found[0, 0], expected)
+    assert found.shape == (2, 1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 90), (700, 2)])
+def test_any_size_of_picture_is_read(tmp_path: Path, shape: tuple[int, int]) -> None:
+    deep = Image.fromarray(np.full(shape, 200, dtype=np.uint16))  # 16 bits
+    deep.save(tmp_path / "deep.png")
+    dataset = Pictures("one", ("x",), tmp_path, {"train": [("deep.png", 0)]})
+    assert every(dataset, None, 0).shape == (2, 1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-400]), "truncated"),
+        (lambda path: path.write_text("no picture"), "cannot identify"),
+        (lambda path: path.write_bytes(b""), "cannot identify"),
+    ],
+    ids=["truncated", "text", "empty"],
+)
+def test_an_unreadable_picture_is_named_with_a_remedy(
+    dataset: Pictures, tmp_path: Path, workers: int, damage: Callable[[Path], Any], reason: str
+) -> None:
+    root = shutil.copytree(dataset.root, tmp_path / "copy")
+    damage(root / "3.jpg")
+    with pytest.raises(ValueError, match=rf"^cannot read .*3\.jpg: .*{reason}.*download") as error:
+        every(replace(dataset, root=root, workers=workers), None, 0)
+    assert "Traceback" not in str(error.value)
+
+
+def test_a_missing_picture_is_named_with_a_remedy(dataset: Pictures, tmp_path: Path) -> None:
+    root = shutil.copytree(dataset.root, tmp_path / "copy")
+    (root / "7.jpg").unlink()
+    with pytest.raises(ValueError, match=r"cannot read .*7\.jpg: .*off the list"):
+        _ = replace(dataset, root=root).fingerprint
+
+
+# ---- the list -----------------------------------------------------------------------------------
+
+
+def test_the_fingerprint_changes_with_bytes_order_labels_and_names_alone(
+    dataset: Pictures, tmp_path: Path
+) -> None:
+    train = list(dataset.files["train"])
+    root = shutil.copytree(dataset.root, tmp_path / "copy")
+    same = replace(dataset, root=root, name="other", workers=3, template="{}")
+    assert same.fingerprint == dataset.fingerprint
+    changed = [
+        replace(dataset, class_names=("small alpha", "small gamma")),
+        replace(dataset, files={**dataset.files, "train": train[::-1]}),
+        replace(dataset, files={**dataset.files, "train": train[:-1]}),
+        replace(dataset, files={**dataset.files, "train": [(train[0][0], 1), *train[1:]]}),
+    ]
+    data = bytearray((root / "3.jpg").read_bytes())
+    data[-3] ^= 1
+    (root / "3.jpg").write_bytes(data)
+    changed.append(replace(dataset, root=root))
+    found = {each.fingerprint for each in (dataset, *changed)}
+    assert len(found) == 6
+    assert not torch.equal(every(changed[3], 0), every(dataset, 0))  # its views are other views
+
+
+def test_labels_are_those_of_the_list(dataset: Pictures) -> None:
+    assert dataset.labels("train").tolist() == [0, 1] * 10
+    assert dataset.groups("val") == ["all"] * 6
+    with pytest.raises(ValueError, match="'vall'.*'val'"):
+        dataset.labels("vall")
+    with pytest.raises(ValueError, match=r"a\.jpg of photos has label 2.* 2 class names"):
+        replace(dataset, files={"train": [("a.jpg", 2)]})
