@@ -140,13 +140,19 @@ def _attend(at: Layout, q: Tensor, k: Tensor, v: Tensor, ends: bool = False) -> 
         q: (R, H, N, h); with ``ends`` (R, H, C, h).
         k, v: (R, H, N, h).
     """
-    parts = []
-    for rows, members, mask in at.bins:
-        keys, values = k[:, :, rows], v[:, :, rows]
-        if rows.start:
-            keys = torch.cat([k[:, :, : at.shared], keys], 2)
-            values = torch.cat([v[:, :, : at.shared], values], 2)
-        if ends:
-            rows, mask = members, mask[at.end[members] - rows.start]
-        parts.append(F.scaled_dot_product_attention(q[:, :, rows], keys, values, attn_mask=mask))
-    return torch.cat(parts, 2).transpose(1, 2).flatten(2)
+    # pieces by one split: its gradient is one concatenation, that of slices a sum of many
+    sizes = [at.shared, *(b.rows.stop - max(b.rows.start, at.shared) for b in at.bins)]
+    (shared_k, *own_k), (shared_v, *own_v) = k.split(sizes, 2), v.split(sizes, 2)
+    if ends:
+        asked = q.split([b.classes.stop - b.classes.start for b in at.bins], 2)
+        masks = [b.mask[at.end[b.classes] - b.rows.start] for b in at.bins]
+    else:
+        asked = q.split([b.rows.stop - b.rows.start for b in at.bins], 2)
+        masks = [b.mask for b in at.bins]
+    mixed = [
+        F.scaled_dot_product_attention(
+            queries, torch.cat([shared_k, k], 2), torch.cat([shared_v, v], 2), attn_mask=mask
+        )
+        for queries, k, v, mask in zip(asked, own_k, own_v, masks, strict=True)
+    ]
+    return torch.cat(mixed, 2).transpose(1, 2).flatten(2)

@@ -69,12 +69,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     chrome.quit()
 
 
+BROWSERS_OWN = ("chrome:", "chrome-untrusted:")  # its new tab, still on its way out
+
+
 def requested(browser: Any) -> set[str]:
     """Addresses that left for the network since the last call."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
     urls = {params["request"]["url"] for params in sent}
-    return {url for url in urls if not url.startswith(("file:", "data:", "blob:", "chrome:"))}
+    return {url for url in urls if not url.startswith(("file:", "data:", "blob:", *BROWSERS_OWN))}
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
