@@ -41,7 +41,7 @@ class MadeUp:
         size: int | None = None,
         device: str | torch.device = "cpu",
     ) -> Iterator[Tensor]:
-        raise NotImplementedError("there are no pictures, only features: see features()")
+        raise LookupError("there are no pictures, only features: see features()")
 
     def features(self, clip: Backbone, views: int = 1) -> Features:
         """Random features for ``clip``, the same every time."""

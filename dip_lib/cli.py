@@ -1,4 +1,4 @@
-"""The command ``dip``: what of the photo datasets is there, and getting what is missing."""
+"""The command ``dip``: the photo datasets on this disk, and a prompt for your own pictures."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dip_lib import download
+from dip_lib import download, plan, profiles, study
 from dip_lib.archives import amount
+from dip_lib.classifier import PromptedClassifier, picture_files
 
 EXAMPLES = """examples:
   dip data status --data pictures           what is there, what is missing, how large it is
   dip data get eurosat dtd --data pictures  fetch, check, unpack; goes on where it was cut
+  dip fit animals --out animals.safetensors --backbone ViT-B-16 --pretrained openai
+  dip predict animals.safetensors photos/ --classes "red fox,wolf,lynx"
+  dip plan --profile paper                  runs, pictures, disk and time of a study
 DIP_MIRROR=URL: fetch URL/folder/file instead of the published addresses."""
 
 
@@ -38,10 +42,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder, help = os.environ.get("DATA"), "the folder of all datasets (default: $DATA)"
         action.add_argument("--data", type=Path, default=folder, required=not folder, help=help)
         action.set_defaults(run=run)
+    fit = commands.add_parser("fit", help="train a prompt on a folder of class folders", **look)
+    fit.add_argument("folder", help="one folder a class; half of the pictures train")
+    fit.add_argument("--out", metavar="FILE", required=True, help="the prompt file to write")
+    for name, default in {"epochs": 40, "shots": 16, "views": 4, "seed": 1}.items():
+        fit.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
+    predict = commands.add_parser("predict", help="name pictures by a saved prompt", **look)
+    predict.add_argument("prompt", help="a file that `dip fit` wrote")
+    predict.add_argument("pictures", nargs="+", help="picture files, or folders of them")
+    predict.add_argument("--classes", required=True, help="any names, separated by commas")
+    predict.add_argument("--top", type=int, default=5, help="names a picture, default 5")
+    predict.add_argument("--json", action="store_true", help="for programs")
+    for action, run, tower in ((fit, _fit, "glyph-vit"), (predict, _predict, "")):
+        action.add_argument("--backbone", default=tower, help=f"default {tower or 'the file says'}")
+        action.add_argument("--pretrained", default="", help="open_clip tag or file of weights")
+        action.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+        action.set_defaults(run=run)
+    cost = commands.add_parser("plan", help="what a study costs, before any work", **look)
+    cost.add_argument("--profile", default="paper", choices=profiles.names())
+    cost.add_argument("--study", default="base_to_new", choices=[*study.STUDIES])
+    cost.add_argument("--device", default="cpu", help="cpu, or a GPU's name in results/benchmarks")
+    cost.add_argument("--images-per-second", type=float, help="default: as measured there")
+    cost.add_argument("--steps-per-second", type=float, help="default: as measured there")
+    cost.set_defaults(run=_plan)
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
-    except (OSError, KeyboardInterrupt) as error:
+    except (OSError, ValueError, KeyboardInterrupt) as error:
         sys.exit(f"dip: {str(error) or 'interrupted; run the command again to go on'}")
 
 
@@ -69,6 +96,35 @@ def _get(options: argparse.Namespace) -> int:
             failed = 1
             print(f"dip: {name}: {error}", file=sys.stderr)
     return failed
+
+
+def _plan(options: argparse.Namespace) -> int:
+    profile = profiles.load_profile(options.profile)
+    rates = options.images_per_second, options.steps_per_second
+    print(plan.table(plan.plan(profile, options.study, options.device, *rates)))
+    return 0
+
+
+def _fit(options: argparse.Namespace) -> int:
+    names = ("backbone", "pretrained", "device", "epochs", "shots", "views", "seed")
+    fitted = PromptedClassifier(**{n: getattr(options, n) for n in names}).fit(options.folder)
+    fitted.save(options.out)
+    size = os.path.getsize(options.out)
+    print(f"{options.out}: {size:,} bytes, trained on {len(fitted.class_names)} classes")
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    names = [name.strip() for name in options.classes.split(",") if name.strip()]
+    tower = {"pretrained": options.pretrained, "device": options.device}
+    loaded = PromptedClassifier.load(options.prompt, options.backbone, **tower)
+    files = picture_files(options.pictures)
+    found = dict(zip(map(str, files), loaded.predict(files, names, options.top), strict=True))
+    if options.json:
+        print(json.dumps({path: dict(best) for path, best in found.items()}, indent=1))
+    for path, best in found.items() if not options.json else ():
+        print(f"{path}: {', '.join(f'{name} {100 * p:.1f} %' for name, p in best)}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from pathlib import Path
 
@@ -33,6 +33,7 @@ PART_SECONDS = 30.0
 
 View = int | None
 Rows = Sequence[int] | None
+Draw = tuple[list[int], list[int]]
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,21 @@ class Features:
     Attributes:
         train: (V, N, e), V augmented views of the training images.
         val, test: (M, e).
-        labels: split -> (N,) class index.
+        labels: split -> (N,) class index of every image of the dataset.
+        drawn: (split, rows) -> the features of these images, where only draws were encoded; then
+            ``train`` and ``val`` are empty.
     """
 
     train: Tensor
     val: Tensor
     test: Tensor
     labels: dict[str, Tensor]
+    drawn: Mapping[tuple[str, tuple[int, ...]], Tensor] = field(default_factory=dict)
+
+    def pick(self, split: str, rows: Sequence[int]) -> Tensor:
+        """Features of some images of the dataset: "train" (V, M, e), "val" and "test" (M, e)."""
+        found = self.drawn.get((split, tuple(rows)))
+        return getattr(self, split)[..., list(rows), :] if found is None else found
 
 
 def _read(path: Path, device: torch.device) -> Tensor | None:
@@ -208,12 +217,27 @@ def encode_split(
     return encode_views(backbone, dataset, split, [view], rows)[0]
 
 
-def load_features(backbone: Backbone, dataset: Dataset, views: int) -> Features:
-    """All features that a base-to-new or few-shot run of ``dataset`` needs."""
-    splits = ("train", "val", "test")
-    return Features(
-        encode_views(backbone, dataset, "train", range(views)),
-        encode_split(backbone, dataset, "val"),
-        encode_split(backbone, dataset, "test"),
-        {split: dataset.labels(split).to(backbone.device) for split in splits},
-    )
+def load_features(
+    backbone: Backbone,
+    dataset: Dataset,
+    views: int,
+    draws: Collection[Draw] = (),
+) -> Features:
+    """All features that base-to-new or few-shot runs of ``dataset`` need.
+
+    Args:
+        views: augmented views of each training image.
+        draws: rows of "train" and of "val"; nothing else of these splits is encoded, and each draw
+            has files of its own, so that a further one encodes itself alone. Default: all rows.
+    """
+    labels = {s: dataset.labels(s).to(backbone.device) for s in ("train", "val", "test")}
+    if not draws:
+        whole = encode_views(backbone, dataset, "train", range(views))
+        held, test = (encode_split(backbone, dataset, split) for split in ("val", "test"))
+        return Features(whole, held, test, labels)
+    drawn, test = {}, encode_split(backbone, dataset, "test")
+    for train, val in draws:
+        found = encode_views(backbone, dataset, "train", range(views), train)
+        drawn["train", tuple(train)] = found
+        drawn["val", tuple(val)] = encode_split(backbone, dataset, "val", rows=val)
+    return Features(test.new_empty(views, 0, test.shape[1]), test[:0], test, labels, drawn)

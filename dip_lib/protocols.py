@@ -10,14 +10,14 @@ Symbols: R runs, V views, N training images, M test images, C base classes, e em
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dip_lib.datasets import Dataset, base_new, few_shot
-from dip_lib.features import Features
+from dip_lib.features import Draw, Features
 from dip_lib.spec import RunSpec
 
 
@@ -48,31 +48,37 @@ def _half(features: Tensor, labels: Tensor, classes: Sequence[int], names: Seque
     return Split(tuple(names[c] for c in classes), features[inside], labels[inside] - min(classes))
 
 
-def base_to_new(specs: Sequence[RunSpec], dataset: Dataset, features: Features) -> Task:
-    """The data of R base-to-new runs that share dataset, shots and views.
+def draws(specs: Iterable[RunSpec], labels: Callable[[str], Tensor]) -> dict[int, Draw]:
+    """Seed -> rows of the training and of the validation images, all of base classes.
+
+    Args:
+        specs: runs that share dataset and shots.
+        labels: split -> (N,) class index of every image of the dataset.
 
     Source: CoOp's ``datasets/oxford_pets.py::subsample_classes`` and Dassl's
     ``generate_fewshot_dataset``.
     """
+    splits = [labels(split).tolist() for split in ("train", "val")]
+    base, found = set(base_new(splits[0])[0]), dict[int, Draw]()
+    for seed, shots in {(spec.seed, spec.shots) for spec in specs}:
+        rows = few_shot(splits[0], shots, seed, splits[1])
+        pairs = zip(splits, rows, strict=True)
+        train, val = ([i for i in drawn if of[i] in base] for of, drawn in pairs)
+        found[seed] = train, val
+    return found
+
+
+def base_to_new(specs: Sequence[RunSpec], dataset: Dataset, features: Features) -> Task:
+    """The data of R base-to-new runs that share dataset, shots and views."""
     names, labels = dataset.class_names, features.labels
     base, new = base_new(labels["train"].tolist())
-    inside = torch.tensor(base, device=features.train.device)
-    images, targets, val = [], [], []
-    for spec in specs:
-        train, held = few_shot(
-            labels["train"].tolist(), spec.shots, spec.seed, labels["val"].tolist()
-        )
-        at = torch.tensor(train, device=features.train.device)
-        at = at[torch.isin(labels["train"][at], inside)]
-        images.append(features.train[:, at])
-        targets.append(labels["train"][at])
-        at = torch.tensor(held, device=features.val.device)
-        val.append(_half(features.val[at], labels["val"][at], base, names))
+    found, base_names = draws(specs, labels.__getitem__), tuple(names[c] for c in base)
+    rows = [found[spec.seed] for spec in specs]
     return Task(
-        tuple(names[c] for c in base),
-        torch.stack(images),
-        torch.stack(targets),
-        val,
+        base_names,
+        torch.stack([features.pick("train", train) for train, _ in rows]),
+        torch.stack([labels["train"][train] for train, _ in rows]),
+        [Split(base_names, features.pick("val", val), labels["val"][val]) for _, val in rows],
         _half(features.test, labels["test"], base, names),
         _half(features.test, labels["test"], new, names),
     )

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import cache
+from itertools import chain
 from typing import Any
 
 from dip_lib import glyphs
-from dip_lib.datasets import load_dataset
 from dip_lib.errors import one_of
 from dip_lib.loading import GLYPH_NAMES
-from dip_lib.measure import measure
+from dip_lib.measure import dataset_of, measure
 from dip_lib.paths import home, results_dir
 from dip_lib.profiles import Profile, load_profile, names
 from dip_lib.spec import RunSpec
@@ -25,64 +24,62 @@ from dip_lib.store import Record, Store, export
 # ---- which runs -------------------------------------------------------------------------------
 
 
-@cache
-def _data_fingerprint(dataset: str, style: str) -> str:
-    return load_dataset(dataset, style).fingerprint
-
-
 def spec(profile: Profile, dataset: str, method: str, seed: int, **changes: Any) -> RunSpec:
-    """The run of ``method`` on ``dataset`` under a profile, with its own settings changed."""
+    """The run of ``method`` on ``dataset`` under a profile, with its own settings changed.
+
+    With ``data=""`` a run is named without its files, for planning; it cannot be looked up.
+    """
     style = changes.pop("style", "default")
     shared = RunSpec.__dataclass_fields__.keys() & Profile.__dataclass_fields__.keys()
     values = {f: getattr(profile, f) for f in shared} | {"backbone": profile.backbone} | changes
-    values["data"] = _data_fingerprint(dataset, style)
+    values["data"] = values["data"] if "data" in values else dataset_of(dataset, style).fingerprint
     glyph = values["backbone"] in GLYPH_NAMES
     values["weights"] = glyphs.fingerprint(values["backbone"]) if glyph else profile.weights
     return RunSpec(dataset=dataset, method=method, seed=seed, style=style, **values)
 
 
-def zero_shots(profile: Profile) -> list[RunSpec]:
+def zero_shots(profile: Profile, **changes: Any) -> list[RunSpec]:
     """The hand-written template on every dataset and tower: nothing is trained."""
     return [
-        spec(profile, d, "zero-shot", 0, backbone=tower, lr=0.0, epochs=0, shots=0)
+        spec(profile, d, "zero-shot", 0, backbone=tower, lr=0.0, epochs=0, shots=0, **changes)
         for tower in profile.towers
         for d in profile.datasets
     ]
 
 
+def _seeds(profile: Profile, method: str, **changes: Any) -> list[RunSpec]:
+    return [spec(profile, d, method, s, **changes) for d in profile.datasets for s in profile.seeds]
+
+
 def coop(profile: Profile, **changes: Any) -> list[RunSpec]:
     """CoOp (full rank) on every dataset and seed."""
-    return [spec(profile, d, "coop", s, **changes) for d in profile.datasets for s in profile.seeds]
+    return _seeds(profile, "coop", **changes)
 
 
 def dip(profile: Profile, **changes: Any) -> list[RunSpec]:
     """DIP with the book's constants (rank 1, dropout 0.5) on every dataset and seed."""
-    constants = {"rank": 1, "dropout": 0.5} | changes
-    return [
-        spec(profile, d, "dip", s, **constants) for d in profile.datasets for s in profile.seeds
-    ]
+    return _seeds(profile, "dip", **{"rank": 1, "dropout": 0.5} | changes)
 
 
-def probes(profile: Profile) -> list[RunSpec]:
+def probes(profile: Profile, **changes: Any) -> list[RunSpec]:
     """The linear probe on every dataset and seed: the head-room of each task."""
-    return [spec(profile, d, "probe", s, lr=0.0) for d in profile.datasets for s in profile.seeds]
+    return _seeds(profile, "probe", lr=0.0, **changes)
 
 
-def frontier(profile: Profile) -> list[RunSpec]:
+def frontier(profile: Profile, **changes: Any) -> list[RunSpec]:
     """CoOp at every learning rate of the profile: the trade-off that training longer walks."""
-    return [run for rate in profile.rates for run in coop(profile, lr=rate)]
+    return [run for rate in profile.rates for run in coop(profile, lr=rate, **changes)]
 
 
-def base_to_new(profile: Profile) -> list[RunSpec]:
+def base_to_new(profile: Profile, **changes: Any) -> list[RunSpec]:
     """Everything the base-to-new page shows."""
-    trained = [*frontier(profile), *coop(profile), *dip(profile)]
-    runs = [*zero_shots(profile), *probes(profile), *trained]
-    return list(dict.fromkeys(runs))  # the selected rate is one of the frontier's
+    parts = [part(profile, **changes) for part in (zero_shots, probes, frontier, coop, dip)]
+    return list(dict.fromkeys(chain(*parts)))  # the selected rate is one of the frontier's
 
 
-def precision(profile: Profile) -> list[RunSpec]:
+def precision(profile: Profile, **changes: Any) -> list[RunSpec]:
     """CoOp with the towers in bf16, and the same runs in the profile's precision."""
-    return [*coop(profile), *coop(profile, precision="bf16")]
+    return [*coop(profile, **changes), *coop(profile, precision="bf16", **changes)]
 
 
 STUDIES = {"base_to_new": base_to_new, "precision": precision}

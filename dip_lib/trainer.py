@@ -10,7 +10,7 @@ Symbols: R runs, N training images, C base classes, n context vectors, d width, 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ from dip_lib.protocols import Split, Task, base_to_new
 from dip_lib.randomness import permutation
 from dip_lib.replay import Replay
 from dip_lib.spec import RunSpec
-from dip_lib.step import Epoch, learning_rate, stack, take_step
+from dip_lib.step import Epoch, State, learning_rate, stack, take_step
 
 
 def checkpoint_epochs(epochs: int, checkpoints: int) -> list[int]:
@@ -69,6 +69,44 @@ def evaluate(prompt: Tensor, p0: Tensor, backbone: Backbone, task: Task) -> list
     return rows
 
 
+def train_epochs(
+    specs: Sequence[RunSpec], state: State, task: Task, backbone: Backbone, graphs: bool = True
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Train the R runs of ``state`` in place, and hand over after every epoch.
+
+    Args:
+        specs, graphs: as in :func:`train`.
+        task: what is trained on; nothing is evaluated here.
+
+    Yields:
+        Which runs still have a finite loss (R,), and the epoch's mean loss of each (R,).
+    """
+    shared, device = specs[0].shared(), backbone.device
+    velocity = [torch.zeros_like(t) for t in state.trained]
+    rates = torch.tensor([s.lr for s in specs], device=device).view(-1, 1, 1)
+    now = Epoch(
+        torch.empty_like(task.images[:, 0]),
+        torch.empty_like(task.labels),
+        torch.empty_like(rates),
+        torch.zeros((), dtype=torch.int64, device=device),
+        torch.zeros(len(specs), device=device),
+        torch.ones(len(specs), 1, 1, dtype=torch.bool, device=device),
+    )
+    step = Replay(
+        lambda: take_step(state, velocity, task, now, backbone, shared), device, record=graphs
+    )
+    count = task.labels.shape[1]
+    steps = count // min(shared.batch, count)  # as the peers: an incomplete last batch is dropped
+    for epoch in range(shared.epochs):
+        now.images.copy_(task.images[:, epoch % shared.views])
+        now.order.copy_(permutation(state.seeds, epoch, count))
+        now.rate.copy_(rates * learning_rate(epoch, shared.epochs, 1.0, shared.warmup))
+        now.loss.zero_()
+        for _ in range(steps):
+            step()
+        yield now.alive.flatten(), now.loss / steps
+
+
 def train(
     specs: Sequence[RunSpec],
     backbone: Backbone,
@@ -95,40 +133,19 @@ def train(
             f"{specs[0]} and {other[0]}"
         )
     began = time.perf_counter()
-    device, p0 = backbone.device, backbone.context(shared.context)
+    p0 = backbone.context(shared.context)
     starts = [LEARNT[one_of("method", spec.method, LEARNT)](p0, spec) for spec in specs]
     state, task = stack(starts, [s.seed for s in specs]), base_to_new(specs, dataset, features)
-    velocity = [torch.zeros_like(t) for t in state.trained]
-    rates = torch.tensor([s.lr for s in specs], device=device).view(-1, 1, 1)
-    now = Epoch(
-        torch.empty_like(task.images[:, 0]),
-        torch.empty_like(task.labels),
-        torch.empty_like(rates),
-        torch.zeros((), dtype=torch.int64, device=device),
-        torch.zeros(runs, device=device),
-        torch.ones(runs, 1, 1, dtype=torch.bool, device=device),
-    )
-    step = Replay(
-        lambda: take_step(state, velocity, task, now, backbone, shared), device, record=graphs
-    )
     stopped: dict[int, int] = {}  # run -> epoch in which its loss was not finite
 
-    count = task.labels.shape[1]
-    steps = count // min(shared.batch, count)  # as the peers: an incomplete last batch is dropped
     due = checkpoint_epochs(shared.epochs, shared.checkpoints)
     points = [_point(0, None, found) for found in evaluate(state.prompt(), p0, backbone, task)]
     checkpoints = [[point] for point in points]
-    for epoch in range(shared.epochs):
-        now.images.copy_(task.images[:, epoch % shared.views])
-        now.order.copy_(permutation(state.seeds, epoch, count))
-        now.rate.copy_(rates * learning_rate(epoch, shared.epochs, 1.0, shared.warmup))
-        now.loss.zero_()
-        for _ in range(steps):
-            step()
-        for r in (~now.alive.flatten()).nonzero().flatten().tolist():
+    for epoch, (alive, loss) in enumerate(train_epochs(specs, state, task, backbone, graphs)):
+        for r in (~alive).nonzero().flatten().tolist():
             stopped.setdefault(r, epoch)
         if epoch + 1 in due:
-            mean = (now.loss / steps).tolist()
+            mean = loss.tolist()
             for r, found in enumerate(evaluate(state.prompt(), p0, backbone, task)):
                 checkpoints[r].append(_point(epoch + 1, mean[r], found))
 

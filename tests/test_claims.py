@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dip_lib.claims import Claim, load_claims, scoreboard, verdict
-from dip_lib.statistics import Interval
+from dip_book.claims import Claim, load_claims, scoreboard, verdict
+from dip_book.statistics import Interval
 
 CLAIMS = Path(__file__).parents[1] / "book" / "claims.toml"
 CLAIM = Claim(

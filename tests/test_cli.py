@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from broken_server import serving
+from glyph_pictures import write_pictures
 from test_archives import tree, zipped
 
 from dip_lib.cli import main
@@ -111,6 +112,10 @@ def test_the_dead_source_of_the_cars_is_told_by_hand(
         (["data"], "required: ACTION"),
         (["data", "status"], "required: --data"),
         (["data", "get", "--data", "x"], "required: NAME"),
+        (["fit", "animals"], "required: --out"),
+        (["fit", "animals", "--out", "p", "--epochs", "many"], "invalid int value: 'many'"),
+        (["predict", "p", "a.jpg"], "required: --classes"),
+        (["predict", "p", "--classes", "a,b"], "required: pictures"),
         (["data", "get", "eurosta", "--data", "x"], "'eurosta' (choose from 'imagenet', "),
     ],
 )
@@ -123,12 +128,17 @@ def test_a_wrong_usage_exits_with_two_and_says_what_is_wrong(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["data"], ["data", "get"], ["data", "status"]])
+COMMANDS = [[], ["data"], ["data", "get"], ["data", "status"], ["fit"], ["predict"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         main([*command, "--help"])
     assert exit.value.code == 0
-    assert "dip data get eurosat dtd --data pictures" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "dip data get eurosat dtd --data pictures" in shown
+    assert "dip fit animals --out animals.safetensors" in shown
 
 
 def test_a_folder_that_cannot_be_is_one_line_in_a_real_process(tmp_path: Path) -> None:
@@ -137,3 +147,58 @@ def test_a_folder_that_cannot_be_is_one_line_in_a_real_process(tmp_path: Path) -
     ended = subprocess.run([*command, tmp_path / "file"], capture_output=True, text=True)
     assert ended.returncode == 1
     assert ended.stderr.startswith("dip: dtd: ") and ended.stderr.count("\n") == 1
+
+
+def dip(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "dip_lib.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_a_folder_becomes_a_prompt_file_that_names_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("black square", "white square", "lozenge")
+    write_pictures(tmp_path / "own", "shapes", names, count=6)
+    file, squares = tmp_path / "new" / "prompt.safetensors", tmp_path / "own" / "white_square"
+    settings = ("--epochs", "2", "--shots", "3", "--views", "0")
+    fitted = dip("fit", tmp_path / "own", "--out", file, *settings)
+    assert fitted.returncode == 0, fitted.stderr
+    assert fitted.stdout == f"{file}: {file.stat().st_size} bytes, trained on 3 classes\n"
+    asked = ("--classes", "white square, bullseye,lozenge")
+    named = dip("predict", file, squares, *asked, "--json")
+    assert named.returncode == 0, named.stderr
+    found = json.loads(named.stdout)
+    assert list(found) == [str(path) for path in sorted(squares.iterdir())]
+    for shares in found.values():
+        assert set(shares) == {"white square", "bullseye", "lozenge"}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+    one, shares = next(iter(found.items()))
+    assert main(["predict", str(file), one, *asked, "--top", "1"]) == 0
+    best, share = next(iter(shares.items()))
+    assert capsys.readouterr().out == f"{one}: {best} {100 * share:.1f} %\n"
+
+
+def test_what_cannot_be_is_one_line_and_exits_with_one(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "own", "shapes", ("lozenge",), count=3)
+    nowhere, page = tmp_path / "nowhere", tmp_path / "page.jpg"
+    page.write_text("<html>")
+    for command, said in (
+        (("fit", nowhere, "--out", nowhere), f"cannot read the folder {nowhere}"),
+        (("fit", tmp_path / "own", "--out", nowhere), "own has one class, 'lozenge'"),
+        (("predict", page, page, "--classes", "a"), f"{page} is damaged or not a prompt file"),
+        (("predict", nowhere, page, "--classes", "a"), f"No such file or directory: {nowhere}"),
+    ):
+        with pytest.raises(SystemExit) as exit:
+            main([str(word) for word in command])
+        # Python prints such a code on stderr and exits with 1
+        assert str(exit.value.code).startswith(f"dip: {said}")
+        assert "\n" not in str(exit.value.code)
+    assert not nowhere.exists()
+
+
+def test_plan_counts_before_anything_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--profile", "paper", "--study", "base_to_new"]) == 0
+    said = capsys.readouterr().out
+    assert "eurosat" in said
+    assert "not measured" in said

@@ -166,6 +166,34 @@ def test_a_row_that_is_not_there_is_refused(clip: Backbone, rows: list[int]) -> 
         encode_split(clip, Noise(), "train", rows=rows)
 
 
+def test_a_draw_encodes_its_rows_alone_and_is_the_draw_of_the_whole(
+    clip: Backbone, tmp_path: Path
+) -> None:
+    noise, draws = Noise(), [([7, 2], [3]), ([2, 11], [3])]
+    whole = load_features(clip, Noise(fingerprint="whole"), views=2)
+    before = len(cached(tmp_path))
+    found = load_features(clip, noise, 2, draws)
+    assert noise.drawn == [
+        ("test", (None,), list(range(6))),
+        ("train", (0, 1), [2, 7]),
+        ("val", (None,), [3]),
+        ("train", (0, 1), [2, 11]),  # a draw has files of its own; both share the validation image
+    ]
+    assert len(cached(tmp_path)) - before == 1 + 2 + 1 + 2
+    for train, val in draws:
+        torch.testing.assert_close(found.pick("train", train), whole.pick("train", train))
+        torch.testing.assert_close(found.pick("val", val), whole.pick("val", val))
+    assert whole.pick("train", [7, 2]).shape == (2, 2, 128)
+    torch.testing.assert_close(found.pick("test", [5, 0]), whole.test[[5, 0]])
+    for split, labels in whole.labels.items():  # of every image, for the next draw
+        assert torch.equal(found.labels[split], labels)
+    with pytest.raises(IndexError):
+        found.pick("train", [7])  # not drawn
+    again = load_features(clip, noise, 2, draws)
+    assert len(noise.drawn) == 4
+    assert again.drawn.keys() == found.drawn.keys()
+
+
 def test_no_images_have_no_features(clip: Backbone) -> None:
     assert encode_views(clip, Noise(), "none", (0, 1)).shape == (2, 0, 128)
     assert encode_split(clip, Noise(), "train", rows=[]).shape == (0, 128)

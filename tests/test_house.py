@@ -17,7 +17,9 @@ from dip_lib import load_backbone
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dip_lib"
+BOOK = ROOT / "dip_book"
 FILES = sorted(PACKAGE.rglob("*.py"))
+PAGES = sorted(BOOK.rglob("*.py"))
 PROGRAMS = ("book", "benchmarks", "pretraining")
 """Folders of programs that use the library and are not part of it."""
 
@@ -28,12 +30,13 @@ ORDER = (
     *("glyphs", "datasets"),
     *("layout", "text", "encoder", "weights", "backbone", "loading"),
     *("features", "protocols"),
-    *("methods", "replay", "step", "trainer"),
+    *("methods", "replay", "step", "trainer", "classifier"),
     "store",
-    *("profiles", "measure", "study"),
-    *("statistics", "tables", "claims", "plots", "costs"),
-    *("notebook", "cli"),
+    *("profiles", "gate", "measure", "study", "plan"),
+    "cli",
 )
+PAGES_ORDER = ("statistics", "tables", "claims", "plots", "costs", "notebook")
+"""The same for ``dip_book``, which may also import any room of the library."""
 CORE = (
     "prompt",
     "density",
@@ -50,11 +53,11 @@ CORE = (
 
 def room(path: Path) -> str:
     """The room a file lies in: "prompt", "glyphs", ..."""
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+    return path.relative_to(BOOK if path in PAGES else PACKAGE).with_suffix("").parts[0]
 
 
-def imported_rooms(path: Path) -> Iterator[str]:
-    """Rooms that a file names in any import, at its top or inside a function."""
+def imported_rooms(path: Path, package: str = "dip_lib") -> Iterator[str]:
+    """Rooms of a package that a file names in any import, at its top or inside a function."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
@@ -64,8 +67,8 @@ def imported_rooms(path: Path) -> Iterator[str]:
             module, whole = "", [alias.name for alias in node.names]
         else:
             continue
-        for name in [module, *whole] if module != "dip_lib" else whole:
-            if name.startswith("dip_lib."):
+        for name in [module, *whole] if module != package else whole:
+            if name.startswith(f"{package}."):
                 yield name.split(".")[1]
 
 
@@ -92,6 +95,7 @@ def code_lines(paths: list[Path]) -> int:
 def test_every_room_has_its_place() -> None:
     assert {room(path) for path in FILES} - {"__init__"} == set(ORDER)
     assert len(set(ORDER)) == len(ORDER)
+    assert {room(path) for path in PAGES} - {"__init__"} == set(PAGES_ORDER)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -103,21 +107,30 @@ def test_imports_run_one_way(path: Path) -> None:
     assert not later, f"{path.relative_to(ROOT)} imports {sorted(later)}, which come after it"
 
 
+def test_the_library_knows_nothing_of_the_book_and_its_rooms_import_one_way() -> None:
+    assert not [path.name for path in FILES if [*imported_rooms(path, "dip_book")]]
+    for path in PAGES:
+        for name in imported_rooms(path, "dip_book"):
+            assert PAGES_ORDER.index(name) < PAGES_ORDER.index(room(path)), path.name
+
+
 def test_the_library_stays_small(capsys: pytest.CaptureFixture[str]) -> None:
     kernel = [PACKAGE / f"{name}.py" for name in CORE]
-    core, package = code_lines(kernel), code_lines(FILES)
+    core, package, pages = code_lines(kernel), code_lines(FILES), code_lines(PAGES)
     with capsys.disabled():
         print(
             f"\ndip_lib: core {core} of 1000 lines of code ({lines(kernel)} with docstrings), "
-            f"package {package} of 4000 ({lines(FILES)})"
+            f"package {package} of 4000 ({lines(FILES)}); "
+            f"dip_book: {pages} of 1000 ({lines(PAGES)})"
         )
     assert core <= 1000
     assert package <= 4000
+    assert pages <= 1000
 
 
 def test_files_read_in_one_sitting() -> None:
     programs = [p for name in PROGRAMS for p in (ROOT / name).rglob("*.py")]
-    every = [*FILES, *programs]
+    every = [*FILES, *PAGES, *programs]
     long = {str(path.relative_to(ROOT)): lines([path]) for path in every if lines([path]) >= 300}
     assert not long
 
@@ -125,14 +138,16 @@ def test_files_read_in_one_sitting() -> None:
 def test_nobodys_folders_are_named() -> None:
     # written so that this file does not match itself
     pattern = re.compile(r"(?<![\w.])/(?:wor[k]|roo[t]|tm[p]|hom[e]/\w+)/\w|\.\./share[d]")
-    texts = [*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]
+    texts = [*FILES, *PAGES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]
     named = [path.name for path in texts if pattern.search(path.read_text("utf-8"))]
     assert not named
 
 
 def test_nothing_is_left_for_later() -> None:
     marks = ("TOD" + "O", "FIXM" + "E", "NotImplemente" + "dError", "type: " + "ignore")
-    left = [path.name for path in FILES if any(m in path.read_text("utf-8") for m in marks)]
+    left = [
+        path.name for path in [*FILES, *PAGES] if any(m in path.read_text("utf-8") for m in marks)
+    ]
     assert not left
 
 
@@ -147,6 +162,7 @@ def test_the_public_names_are_the_designs() -> None:
         "LowRankPrompt": ["init", "rank=1", "dropout=0.5"],
         "densify": ["module", "name='ctx'", "rank=1", "dropout=0.5"],
         "load_backbone": ["name", "pretrained=None", "device='cpu'", "precision=None"],
+        "PromptedClassifier": ["backbone='glyph-vit'", "pretrained=None", "device='cpu'"],
         "few_shot": ["labels", "shots", "seed", "val_labels=None"],
         "base_new": ["labels"],
         "harmonic_mean": ["base", "new"],

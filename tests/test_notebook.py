@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from dip_lib.notebook import PARAMETERS, begin
+from dip_book.notebook import PARAMETERS, begin
+from dip_book.statistics import Interval
 from dip_lib.profiles import load_profile
-from dip_lib.statistics import Interval
 
 DEFAULTS: dict[str, Any] = {
     "profile": "smoke",
@@ -124,7 +124,7 @@ def test_the_cost_line_names_runs_seconds_machine_and_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown: list[Any] = []
-    monkeypatch.setattr("dip_lib.notebook.display", shown.append)
+    monkeypatch.setattr("dip_book.notebook.display", shown.append)
     machine = {"cpu": "Test CPU, 2 cores", "device": "cpu", "threads": 1}
     records = [{"machine": machine, "seconds": 40.0}, {"machine": machine, "seconds": 2.2}]
     begin("02_page", DEFAULTS).cost(records)

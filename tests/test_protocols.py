@@ -11,7 +11,7 @@ import torch
 
 from dip_lib.datasets import Dataset, load_dataset
 from dip_lib.features import Features
-from dip_lib.protocols import Task, base_to_new
+from dip_lib.protocols import Task, base_to_new, draws
 from dip_lib.spec import RunSpec
 
 SPLITS = ("train", "val", "test")
@@ -97,3 +97,23 @@ def test_more_shots_than_images_uses_them_all_and_says_so() -> None:
     with pytest.warns(UserWarning, match="56 of 56 classes have fewer than 100 training"):
         task = base_to_new([run(shots=100)], dataset, features)
     assert task.images.shape[2] == 28 * 48
+
+
+def test_features_of_the_draws_alone_give_the_same_task() -> None:
+    runs = [run("coop"), run("dip", seed=2), run("dip")]
+    dataset, whole, expected = task_of("greek", runs)
+    found = draws(runs, dataset.labels)
+    assert sorted(found) == [1, 2]
+    drawn = {}
+    for train, val in found.values():
+        assert set(whole.labels["train"][train].tolist()) == set(range(28))  # base classes alone
+        drawn["train", tuple(train)] = whole.pick("train", train)
+        drawn["val", tuple(val)] = whole.pick("val", val)
+    part = Features(whole.train[:, :0], whole.val[:0], whole.test, whole.labels, drawn)
+    task = base_to_new(runs, dataset, part)
+    assert torch.equal(task.images, expected.images)
+    assert torch.equal(task.labels, expected.labels)
+    for here, there in zip([*task.val, task.new], [*expected.val, expected.new], strict=True):
+        assert here.names == there.names
+        assert torch.equal(here.images, there.images)
+        assert torch.equal(here.labels, there.labels)

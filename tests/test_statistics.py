@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dip_lib.datasets.splits import harmonic_mean
-from dip_lib.statistics import (
+from dip_book.statistics import (
     average_h,
     average_h_difference,
     detectable_effect,
@@ -18,6 +17,7 @@ from dip_lib.statistics import (
     spearman,
     wilcoxon,
 )
+from dip_lib.datasets.splits import harmonic_mean
 
 
 def study(effect: float = 0.0, seed: int = 0, datasets: int = 11) -> dict[str, list[float]]:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dip_lib.datasets import harmonic_mean
-from dip_lib.tables import (
+from dip_book.tables import (
     averages,
     correlation_numbers,
     correlation_table,
@@ -21,6 +20,7 @@ from dip_lib.tables import (
     trajectories,
     where,
 )
+from dip_lib.datasets import harmonic_mean
 
 POINTS = 11
 Curve = Callable[[float], float]

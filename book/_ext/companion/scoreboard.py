@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from dip_lib.claims import scoreboard
+from dip_book.claims import scoreboard
 
 from .measured import numbers_dir
 

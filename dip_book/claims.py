@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dip_book.statistics import Interval
 from dip_lib.errors import one_of
-from dip_lib.statistics import Interval
 
 DIRECTIONS = (">=", ">", "<=", "<", "==")
 WORLDS = ("embedded", "paper", "any")

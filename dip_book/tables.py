@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dip_lib.statistics import (
+from dip_book.statistics import (
     Interval,
     average_h,
     average_h_difference,

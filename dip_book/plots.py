@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from numpy.typing import NDArray
 
+from dip_book.tables import Record, final, trajectories, where
 from dip_lib.datasets import harmonic_mean
-from dip_lib.tables import Record, final, trajectories, where
 
 COLOURS = {"zero-shot": "#5f6b76", "coop": "#d55e00", "dip": "#0072b2", "other": "#009e73"}
 LABELS = {"zero-shot": "zero-shot CLIP", "coop": "CoOp (full rank)", "dip": "DIP (rank 1)"}

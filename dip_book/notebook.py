@@ -10,16 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from IPython.display import Markdown, display
 
-from dip_lib import plots, study
+from dip_book import plots
+from dip_book.statistics import Interval
+from dip_lib import study
 from dip_lib.errors import one_of
 from dip_lib.files import write_atomic
 from dip_lib.loading import check_device
 from dip_lib.paths import home, results_dir, root
 from dip_lib.profiles import Profile, load_profile
 from dip_lib.spec import RunSpec
-from dip_lib.statistics import Interval
 
 PARAMETERS = ("profile", "datasets", "seeds", "epochs", "device", "results")
 # names that a fresh kernel defines by itself
@@ -171,6 +173,8 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
             raise ValueError(f"epochs={epochs!r} must be None or a whole number from 1 on")
         profile = replace(profile, epochs=numbers[0])
     check_device(str(parameters["device"]))
+    if profile.world == "Glyph World":
+        torch.set_num_threads(1)  # as fast for models this small, and no waiting on busy cores
     results = one_of("results", str(parameters["results"]), ("stored", "fresh"))
     plots.use_style()
     return Page(name, profile, str(parameters["device"]), results)

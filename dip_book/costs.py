@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from dip_lib.plots import COLOURS, LABELS, MARKERS, WIDTH
+from dip_book.plots import COLOURS, LABELS, MARKERS, WIDTH
 
 Result = Mapping[str, Any]
 PEERS, OURS = COLOURS["zero-shot"], COLOURS["other"]

@@ -1,0 +1,209 @@
+"""Own pictures: fit a prompt to a folder, predict any class names, keep a file of 2 kB.
+
+A prompt knows no classes. The names are given when pictures are classified, and may be others than
+those that it was trained on. Symbols: n context vectors, d text width, r rank, e embedding size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+from tqdm import tqdm
+
+from dip_lib.backbone import Backbone
+from dip_lib.datasets import Dataset, few_shot
+from dip_lib.datasets.folders import picture_folder
+from dip_lib.datasets.pictures import Pictures
+from dip_lib.errors import one_of
+from dip_lib.features import encode_split, encode_views
+from dip_lib.files import load_prompt, save_prompt, write_atomic
+from dip_lib.loading import GLYPH_NAMES, load_backbone
+from dip_lib.methods import LEARNT
+from dip_lib.prompt import low_rank_prompt
+from dip_lib.protocols import Split, Task
+from dip_lib.spec import RunSpec
+from dip_lib.step import stack
+from dip_lib.trainer import train_epochs
+from dip_lib.weights import HUB
+
+Paths = str | Path | Sequence[str | Path]
+
+
+def picture_files(paths: Paths) -> list[Path]:
+    """The given files, and all files below given folders, sorted; hidden ones do not count."""
+    given = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    below = ([p] if not p.is_dir() else sorted(q for q in p.rglob("[!.]*")) for p in given)
+    return [path for found in below for path in found if not path.is_dir()]
+
+
+@dataclass(eq=False)
+class PromptedClassifier:
+    """A CLIP that classifies by a prompt trained on your pictures.
+
+    Attributes:
+        backbone, pretrained, device: as for :func:`dip_lib.load_backbone`, or a backbone itself.
+        method: "dip" or "coop".
+        rank, dropout: of DIP's update; CoOp has none.
+        context: the words whose frozen embeddings start the prompt.
+        epochs: of training; 0 keeps the words, which is zero-shot CLIP.
+        lr: learning rate; None is 0.03 for the glyph towers and 0.002 (the peers') for others.
+        shots: training pictures a class, drawn at random where there are more.
+        views: augmented views (random crop and flip) of each picture, cycled over the epochs; 0
+            trains on the pictures as they are.
+        batch: pictures a step.
+        seed: of the draw, the order of pictures, the factors and the dropout.
+        class_names: what it was last trained on; () after :meth:`load`.
+
+    Raises:
+        ValueError: an open_clip name without ``pretrained``: random weights would learn nothing.
+    """
+
+    backbone: str | Backbone = "glyph-vit"
+    pretrained: str | None = None
+    device: str = "cpu"
+    method: str = "dip"
+    rank: int = 1
+    dropout: float = 0.5
+    context: str = "a photo of a"
+    epochs: int = 40
+    lr: float | None = None
+    shots: int = 16
+    views: int = 4
+    batch: int = 32
+    seed: int = 1
+    class_names: tuple[str, ...] = field(default=(), init=False)
+    clip: Backbone = field(init=False, repr=False)
+    _factors: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        name, weights = self.backbone, self.pretrained or None
+        if isinstance(name, str) and not (weights or name.startswith((*GLYPH_NAMES, HUB))):
+            raise ValueError(f"{name} needs weights: give pretrained='openai', a tag or a file")
+        self.clip = load_backbone(name, weights, self.device) if isinstance(name, str) else name
+
+    @property
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """A (n, r) and B (r, d). Raises ValueError: nothing was trained or loaded."""
+        if self._factors is None:
+            raise ValueError("there is no prompt yet: call fit(folder), or load(path)")
+        return self._factors
+
+    @property
+    def prompt(self) -> Tensor:
+        """P = P0 + A B (n, d), merged. Raises ValueError: nothing was trained or loaded."""
+        return low_rank_prompt(self.clip.context(self.context), *self.factors)
+
+    def fit(self, data: str | Path | Dataset) -> PromptedClassifier:
+        """Train on ``shots`` pictures of every class of a folder's (or dataset's) train split.
+
+        A folder is read by :func:`dip_lib.datasets.folders.picture_folder`, which deals pictures
+        without splits: half of them train. Their features are kept on disk.
+
+        Raises:
+            ValueError: fewer than two classes, what ``picture_folder`` and the backbone refuse, a
+                method, rank or dropout that is not valid, a loss that is not finite.
+        """
+        dataset = picture_folder(data) if isinstance(data, str | Path) else data
+        if len(names := dataset.class_names) < 2:
+            raise ValueError(f"{dataset.name} has one class, {names[0]!r}: add another to tell it")
+        low_rank = ("rank", "dropout") if self.method != "coop" else ()
+        shared = ("method", "seed", "epochs", "batch", *low_rank)
+        settings = {name: getattr(self, name) for name in shared}
+        rate = self.lr or (0.03 if self.clip.name in GLYPH_NAMES else 0.002)
+        spec = RunSpec(dataset=dataset.name, lr=rate, views=max(1, self.views), **settings)
+        p0 = self.clip.context(self.context)
+        start = LEARNT[one_of("method", self.method, LEARNT)](p0, spec)
+        self.clip.encoder(names, len(p0))  # refuses bad names before pictures are encoded
+        rows = few_shot(dataset.labels("train"), self.shots, self.seed)
+        images = encode_views(self.clip, dataset, "train", range(self.views) or [None], rows)
+        labels = dataset.labels("train")[rows].to(p0.device)
+        nothing = Split((), images[0, :0], labels[:0])  # is judged here
+        task = Task(names, images[None], labels[None], [], nothing, nothing)
+        state = stack([start], [self.seed])
+        epochs = train_epochs([spec], state, task, self.clip)
+        for alive, _ in tqdm(epochs, "training", self.epochs, unit="epoch", delay=2, leave=False):
+            if not alive.all():
+                raise ValueError(f"the loss is not finite with lr = {rate}: choose a smaller one")
+        a, b = state.a[0].detach(), state.b[0].detach()
+        if start.trains_base:  # a full-rank prompt is its update times the identity
+            a, b = torch.eye(len(p0), device=p0.device), state.base[0].detach() - p0
+        self.class_names, self._factors = names, (a, b)
+        return self
+
+    @torch.no_grad()
+    def predict(
+        self, images: Paths, class_names: Sequence[str] = (), top: int = 5
+    ) -> list[list[tuple[str, float]]]:
+        """The most probable names of each picture, best first, with their probabilities.
+
+        Features are kept on disk: asking for other names of the same pictures is quick.
+
+        Args:
+            images: a picture file, a folder (all files below it), or a list of these.
+            class_names: any names; default those it was trained on.
+            top: names a picture.
+
+        Raises:
+            ValueError: no prompt yet, no names, names that the backbone refuses, a file that is
+                no picture.
+        """
+        if not (names := tuple(class_names) or self.class_names):
+            raise ValueError("give class_names: a prompt file holds none")
+        text = self.clip.class_embeddings(self.prompt, names)  # (C, e)
+        files = {"test": [(str(path), 0) for path in picture_files(images)]}
+        encoded = encode_split(self.clip, Pictures("pictures", ("",), Path(), files), "test")
+        shares = (self.clip.logit_scale * encoded @ text.T).softmax(-1)  # (N, C)
+        pairs = [zip(names, row, strict=True) for row in shares.tolist()]
+        return [sorted(each, key=lambda pair: -pair[1])[:top] for each in pairs]
+
+    def save(self, path: str | Path) -> None:
+        """Save the prompt, class-free, as safetensors: 2 kB for a DIP of CLIP's size.
+
+        Tensors A (n, r) and B (r, d); metadata: the words of P0, its hash, the backbone. A CoOp
+        prompt has n d numbers, 8 kB. Plain open_clip reads it as the page "Your own images" shows.
+
+        Raises:
+            ValueError: nothing was trained or loaded. OSError: the file cannot be written.
+        """
+        a, b = (each.cpu().contiguous() for each in self.factors)
+        save_prompt(Path(path), a, b, self.context, self.clip.context(self.context))
+        with safe_open(path, "pt") as file:
+            about = {**file.metadata(), "backbone": self.clip.name}
+        about["pretrained"] = self.pretrained or ""
+        write_atomic(Path(path), save({"A": a, "B": b}, metadata=about))
+
+    @classmethod
+    def load(
+        cls, path: str | Path, backbone: str | Backbone = "", pretrained: str = "", **more: Any
+    ) -> PromptedClassifier:
+        """A classifier with a saved prompt; backbone and weights default to the file's.
+
+        Args:
+            path: written by :meth:`save`.
+            backbone, pretrained, more: as for the class, such as ``device="cuda"``.
+
+        Raises:
+            ValueError: a damaged file, or another backbone or other weights than its own.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                about, a, b = file.metadata() or {}, file.get_tensor("A"), file.get_tensor("B")
+            words = about["words"]
+        except (SafetensorError, KeyError) as error:
+            raise ValueError(f"{path} is damaged or not a prompt file: {error}") from error
+        given = backbone.name if isinstance(backbone, Backbone) else backbone
+        saved = about.get("backbone", given)
+        if given not in ("", saved):
+            raise ValueError(f"{path} was trained with {saved}, and cannot be used with {given}")
+        weights = pretrained or about.get("pretrained")
+        loaded = cls(backbone or saved, weights, context=words, **more)
+        load_prompt(Path(path), loaded.clip.context(words))  # refuses other weights
+        loaded._factors = (a.to(loaded.clip.device), b.to(loaded.clip.device))
+        return loaded

@@ -1,0 +1,90 @@
+"""The zero-shot gate: nothing is trained where CLIP is not as good as published."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dip_lib import gate, study
+from dip_lib.measure import measure
+from dip_lib.paths import home
+from dip_lib.profiles import load_profile
+from dip_lib.spec import RECIPE, RunSpec
+from dip_lib.store import Store
+
+WHOLE = load_profile("paper")
+PAPER = replace(WHOLE, towers=WHOLE.towers[:1], datasets=("dtd", "eurosat"), seeds=(1,))
+RUNS = study.base_to_new(PAPER, data="0" * 12)
+
+
+def record(run: RunSpec, base: float, new: float) -> dict[str, Any]:
+    """A zero-shot record as the store keeps it."""
+    return {
+        "key": run.key(),
+        "recipe": RECIPE,
+        "spec": vars(run).copy(),
+        "status": "finished",
+        "checkpoints": [{"epoch": 0, "loss": None, "base": base, "new": new}],
+    }
+
+
+def test_what_must_pass_first_are_the_studys_own_zero_shot_runs() -> None:
+    expected = study.zero_shots(PAPER, data="0" * 12)
+    assert sorted(map(str, gate.zero_shots(RUNS))) == sorted(map(str, expected))
+    assert gate.zero_shots(expected) == []  # they train nothing
+    assert gate.zero_shots(study.base_to_new(replace(PAPER, weights=""), data="")) == []
+    assert gate.zero_shots(study.base_to_new(load_profile("smoke"), data="")) == []
+
+
+@pytest.mark.parametrize("half", [0, 1])
+@pytest.mark.parametrize(("off", "stops"), [(2.0, True), (-2.0, True), (1.5, False), (-1.5, False)])
+def test_two_points_off_stop_and_one_and_a_half_pass(half: int, off: float, stops: bool) -> None:
+    dtd, eurosat = gate.zero_shots(study.dip(PAPER, data=""))
+    found = [53.24, 59.9]
+    found[half] += off
+    records = [record(dtd, *found), record(eurosat, 56.48, 64.05)]
+    if not stops:
+        assert gate.check(records) == []
+        return
+    name, value = ("base", "new")[half], rf"{found[half]:.2f}, published {(53.24, 59.9)[half]:.2f}"
+    told = rf"nothing was trained.*1\.5 points.*\(ViT-B-16 \(openai\) on dtd, {name}: {value}\)"
+    with pytest.raises(RuntimeError, match=told) as caught:
+        gate.check(records)
+    for cause in ("QuickGELU", "class names", "template", "split file", "preprocessing"):
+        assert cause in str(caught.value)
+    assert f"{dtd.key()}.json in {home() / 'store'}" in str(caught.value)
+    assert "eurosat" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"backbone": "RN50"}, {"weights": "laion2b_s34b_b88k"}, {"dataset": "imagenet_a"}],
+)
+def test_what_has_no_published_number_passes_and_is_named(change: dict[str, str]) -> None:
+    run = replace(gate.zero_shots(RUNS)[0], **change)
+    (line,) = gate.check([record(run, 1.0, 2.0)])
+    assert f"{run.backbone} ({run.weights}) on {run.dataset}: no published" in line
+
+
+def test_a_stored_record_two_points_off_stops_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("DATA", raising=False)  # there are neither pictures nor weights here
+    store = Store(Path(home() / "store"))
+    dtd, eurosat = gate.zero_shots(RUNS)
+    store.put(record(dtd, 53.24, 59.9))
+    store.put(record(eurosat, 58.48, 64.05))
+    before = store.records()
+    with pytest.raises(RuntimeError, match=r"on eurosat, base: 58\.48, published 56\.48"):
+        measure(store.missing(RUNS), store)
+    assert store.records() == before
+
+
+def test_the_table_has_the_eleven_datasets_and_the_published_averages() -> None:
+    rows = gate.PUBLISHED["ViT-B-16"]["openai"]
+    assert sorted(rows) == sorted(WHOLE.datasets)
+    assert np.mean([*rows.values()], 0).round(2).tolist() == [69.34, 74.22]

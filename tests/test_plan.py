@@ -1,0 +1,122 @@
+"""Cost before work: the plan's counts against a hand count, without a file of any dataset."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dip_lib import study
+from dip_lib.features import encode_split, load_features
+from dip_lib.loading import load_backbone
+from dip_lib.measure import dataset_of, groups
+from dip_lib.paths import home
+from dip_lib.plan import plan, table
+from dip_lib.profiles import load_profile
+
+PAPER = load_profile("paper")
+SMOKE = replace(load_profile("smoke"), datasets=("greek",))
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATA", raising=False)
+
+
+def test_the_papers_counts_are_those_counted_by_hand() -> None:
+    costs = plan(PAPER)
+    assert costs.index.tolist()[:2] == [
+        ("ViT-B-16", "fp32", "imagenet", "default"),
+        ("ViT-B-16", "fp32", "caltech101", "default"),
+    ]
+    eurosat = costs.loc["ViT-B-16", "fp32", "eurosat", "default"]
+    # zero-shot once; probe, CoOp and DIP with three seeds; the six prompts in one batch
+    assert (eurosat["runs"], eurosat["batches"]) == (1 + 3 * 3, 1)
+    # 5 base classes of 16 pictures are 80, of which 64 make 2 batches of 32; 200 epochs
+    assert eurosat["steps"] == 6 * 200 * 2
+    # the test split; 3 draws of 16 pictures in 16 views and 4 for validation
+    assert eurosat["images"] == 8100 + 3 * 5 * (16 * 16 + 4)
+    assert eurosat["disk"] == 12000 * 512 * 4
+    dtd = costs.loc["RN50", "fp32", "dtd", "default"]  # shown in the zero-shot table alone
+    assert dtd[["runs", "batches", "steps", "images", "disk"]].tolist() == [
+        *(1, 0, 0, 1692),
+        1692 * 1024 * 4,
+    ]
+    imagenet = costs.loc["ViT-B-16", "fp32", "imagenet", "default"]
+    assert imagenet["images"] == 50_000 + 3 * 500 * (16 * 16 + 4)  # of 1.28 million for training
+    assert costs["runs"].sum() == len(study.base_to_new(PAPER, data=""))
+
+
+def test_glyph_world_encodes_whole_splits_and_the_plan_says_so() -> None:
+    tower = SMOKE.towers[0]
+    cost = plan(SMOKE).loc[tower, "fp32", "greek", "default"]
+    clip, greek = load_backbone(tower), dataset_of("greek", "default")
+    load_features(clip, greek, SMOKE.views)
+    files = [*(home() / "features").glob("*.safetensors")]
+    assert cost["images"] == sum(len(greek.labels(split)) for split in ("train", "val", "test"))
+    assert cost["disk"] == cost["images"] * 4 * encode_split(clip, greek, "val").shape[1]
+    assert 1 <= sum(path.stat().st_size for path in files) / cost["disk"] < 1.01
+
+
+def test_batches_are_those_that_are_measured_and_precisions_have_rows_of_their_own() -> None:
+    wide = replace(SMOKE, towers=SMOKE.towers[:1], seeds=tuple(range(20)))
+    trained = [run for run in study.base_to_new(wide, data="") if run.method in ("coop", "dip")]
+    for device, most in (("cpu", 16), ("NVIDIA H200", 64)):
+        assert plan(wide, device=device)["batches"].sum() == len([*groups(trained, most)])
+    both = plan(wide, "precision")
+    assert [place[1] for place in both.index] == ["fp32", "bf16"]
+
+
+def test_minutes_follow_from_given_rates_and_the_two_sides_are_apart() -> None:
+    costs = plan(PAPER, images_per_second=1000.0, steps_per_second=50.0)
+    expected = costs["images"] / 1000 / 60
+    assert costs["image_minutes"].tolist() == pytest.approx(expected.tolist())
+    expected = costs["steps"] / 50 / 60
+    assert costs["text_minutes"].tolist() == pytest.approx(expected.tolist())
+    last = table(costs).split("images: to encode")[0].splitlines()[-1].split()
+    assert last[0] == "all"
+    assert last[-2:] == [f"{costs[f'{side}_minutes'].sum():,.1f}" for side in ("image", "text")]
+
+
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rates measured on one GPU: 60 images a second, steps of 1 and 3 seconds."""
+    folder = tmp_path / "results" / "benchmarks"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("DIP_RESULTS", str(folder.parent))
+    rate = {"bare tower": 90.0, "whole path": 60.0}
+    towers = [{"tower": "ViT-B-16", "precision": "fp32", "images_per_second": rate}]
+    settings = {
+        f"ImageNet {count}": {"classes": count, "seconds": {"ours": [seconds] * 3}}
+        for count, seconds in ((10, 1.0), (50, 3.0))
+    }
+    machine = {"device": "NVIDIA H200"}
+    encode, steps = {"machine": machine, "towers": towers}, {"settings": settings}
+    (folder / "encode_gpu.json").write_text(json.dumps(encode))
+    (folder / "text_step.json").write_text(json.dumps(steps | {"machine": machine}))
+
+
+@pytest.mark.usefixtures("measured")
+def test_rates_measured_on_the_same_device_are_used_and_nothing_is_made_up() -> None:
+    small = replace(PAPER, datasets=("caltech101",))
+    costs = plan(small, device="NVIDIA H200")
+    vit, resnet = (costs.loc[tower].iloc[0] for tower in ("ViT-B-16", "RN50"))
+    assert vit["image_minutes"] == pytest.approx(vit["images"] / 60 / 60)
+    assert vit["text_minutes"] == pytest.approx(vit["steps"] * 3.0 / 60)  # 50 base classes
+    assert resnet["text_minutes"] == 0  # zero-shot alone
+    assert "not measured" in table(costs.loc[["RN50"]])
+    assert "not measured" not in table(costs.loc[["ViT-B-16"]])
+    pets = plan(replace(PAPER, datasets=("oxford_pets",)), device="NVIDIA H200").iloc[0]
+    between = 1 + 2 * (19 - 10) / 40  # 19 base classes, between 10 and 50
+    assert pets["text_minutes"] == pytest.approx(pets["steps"] * between / 60)
+    for other in (plan(small, device="cpu"), plan(SMOKE, device="NVIDIA H200")):
+        assert other["image_minutes"].isna().all()
+        assert other["text_minutes"][other["steps"] > 0].isna().all()
+        assert table(other).count("not measured") >= 3
+
+
+def test_an_unknown_study_is_refused_with_the_names() -> None:
+    with pytest.raises(ValueError, match="unknown study 'base-to-new'.*'base_to_new'"):
+        plan(PAPER, "base-to-new")
