@@ -163,10 +163,10 @@ def variants(clip: Backbone, names: Sequence[str], repeats: int) -> dict[str, fl
 
 def show(setting: str, found: dict[str, Any]) -> None:
     """A line of the table."""
-    space = found["memory"]["ratio"] if "memory" in found else float("nan")
+    space = f"{found['memory']['ratio']:8.1f}x memory" if "memory" in found else ""
     print(
         f"{setting:20}{statistics.median(found['seconds']['ours']):9.3f} s"
-        f"{found['ratio']:8.1f}x time{found['flop_ratio']:8.1f}x FLOPs{space:8.1f}x memory"
+        f"{found['ratio']:8.1f}x time{found['flop_ratio']:8.1f}x FLOPs{space}"
         f"{found['shares_of_time']['matrix_products']:8.0%} products"
         f"{found['difference']['logits']:10.1e} logits{found['difference']['gradient']:9.1e} grad",
         flush=True,

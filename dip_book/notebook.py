@@ -100,7 +100,8 @@ class Page:
                 )
             program = checkout / "benchmarks" / f"{name}.py"
             options = ["--quick", "--device", self.device, "--out", str(path)]
-            subprocess.run([sys.executable, str(program), *options], check=True)
+            # its table is progress, not part of the page
+            subprocess.run([sys.executable, str(program), *options], check=True, stdout=2)
         elif not path.is_file():
             path = results_dir() / "benchmarks" / path.name
             if not path.is_file():
