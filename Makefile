@@ -19,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
-	@echo "  PROFILE=embedded|embedded-full|smoke|paper  DEVICE=cpu|cuda  NOTEBOOK=02  DATA=/pictures"
+	@echo "  PROFILE=embedded|embedded-full|smoke|paper  DEVICE=cpu|cuda  NOTEBOOK=02,06|all  DATA=/pictures"
 
 $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { \
@@ -30,7 +30,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(RUN) -m $(PIP) --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-book: $(STAMP)  ## measure every figure on this machine and build the book from it
+book: $(STAMP)  ## measure the quick figures on this machine (NOTEBOOK=all: every one), build the book
 	$(RUN) book/build.py run --profile "$(PROFILE)" --device "$(DEVICE)" --notebook "$(NOTEBOOK)"
 
 site: $(STAMP)  ## build the book from the committed results, in seconds

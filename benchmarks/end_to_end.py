@@ -33,10 +33,13 @@ from peers import accuracies, correct, draw, learn
 from dip_lib import load_backbone
 from dip_lib.datasets import load_dataset
 from dip_lib.features import load_features
-from dip_lib.glyphs.draw import masks
-from dip_lib.protocols import base_to_new
+from dip_lib.judge import SHRUNK, evaluate
+from dip_lib.methods import LEARNT, setting
+from dip_lib.protocols import task
 from dip_lib.spec import RunSpec
-from dip_lib.trainer import checkpoint_epochs, evaluate, train
+from dip_lib.step import stack
+from dip_lib.trainer import checkpoint_epochs, train
+from glyph_world.draw import masks
 
 HALVES = ("base", "new")
 POINT = ("epoch", *HALVES)
@@ -82,11 +85,14 @@ def our_way(specs: list[RunSpec], device: str) -> dict[str, Any]:
         features = load_features(clip, dataset, first.views)
     with phases("train"):
         records = [record for record, _ in train(specs, clip, dataset, features)]
-    task, p0 = base_to_new(specs, dataset, features), clip.context(first.context)
+    data, method = task(specs, dataset, features), LEARNT[first.method]
+    fixed = setting(specs, clip, dataset, data.names)
+    learnt = stack([method.start(fixed, spec) for spec in specs], specs).learnt()
     with phases("evaluate"):
-        evaluate(p0.expand(len(specs), -1, -1), p0, clip, task)
-    # the trainer has evaluated at every checkpoint, which is not training
-    points = len(records[0]["checkpoints"])
+        evaluate(learnt, learnt.prompts[0], method, fixed, data)
+    # the trainer has evaluated at every checkpoint, and CoOp's update made smaller in as many ways
+    # as SHRUNK has and one more, which is not training
+    points = len(records[0]["checkpoints"]) + len(SHRUNK) + 1
     phases.seconds["train"] -= points * phases.seconds["evaluate"]
     curves = {record["spec"]["method"]: curve(record, phases.seconds) for record in records}
     images = dict(zip(HALVES, records[0]["test_images"], strict=True))

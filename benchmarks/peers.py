@@ -13,7 +13,7 @@ from torch import Tensor
 from dip_lib import few_shot
 from dip_lib.backbone import Backbone
 from dip_lib.datasets import Dataset, base_new
-from dip_lib.methods import LEARNT
+from dip_lib.methods.dip import held
 from dip_lib.prompt import low_rank_prompt
 from dip_lib.randomness import dropout_mask, permutation
 from dip_lib.spec import RunSpec
@@ -67,8 +67,8 @@ def draw(spec: RunSpec, clip: Backbone, dataset: Dataset) -> Drawn:
 def learn(spec: RunSpec, clip: Backbone, drawn: Drawn) -> Iterator[Tensor]:
     """Train one prompt: yields it (n, d) at the start and after every epoch."""
     p0, count = clip.context(spec.context), len(drawn.labels)
-    begun = LEARNT[spec.method](p0, spec)
-    trained = [begun.base] if begun.trains_base else [begun.a, begun.b]
+    begun = held(p0, 0, spec)
+    trained = [begun.a, begun.b] if spec.rank else [begun.base]
     sgd = torch.optim.SGD(
         [t.requires_grad_() for t in trained],
         momentum=spec.momentum,
@@ -77,22 +77,22 @@ def learn(spec: RunSpec, clip: Backbone, drawn: Drawn) -> Iterator[Tensor]:
     ids = tokens(clip, drawn.halves["base"].names, len(p0))
     batch, step = min(spec.batch, count), 0
     seed = torch.tensor(spec.seed, device=clip.device)
-    yield p0
+    yield p0.detach().clone()  # full rank trains it in place
     for epoch in range(spec.epochs):
         sgd.param_groups[0]["lr"] = learning_rate(epoch, spec.epochs, spec.lr, spec.warmup)
         order = permutation(seed, epoch, count)
         for first in range(0, count - batch + 1, batch):
             chosen = order[first : first + batch]
             pictures = clip.normalise(drawn.train[epoch % spec.views, chosen])
-            mask = dropout_mask(seed, step, p0.shape, begun.dropout)
-            prompt = low_rank_prompt(begun.base, begun.a, begun.b, mask)
+            mask = dropout_mask(seed, step, p0.shape, spec.dropout)
+            prompt = low_rank_prompt(*begun, mask)
             text = full_length(clip.model, ids, prompt)
             logits = clip.logit_scale * clip.encode_image(pictures) @ text.T
             sgd.zero_grad()
             F.cross_entropy(logits, drawn.labels[chosen]).backward()
             sgd.step()
             step += 1
-        yield low_rank_prompt(begun.base, begun.a, begun.b).detach()
+        yield low_rank_prompt(*begun).detach()
 
 
 @torch.no_grad()

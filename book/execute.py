@@ -13,17 +13,23 @@ import nbformat
 
 from dip_lib.errors import one_of
 
+LONG = ("07", "09", "10", "11", "12")
+"""Notebooks that take long to measure: left out unless they are named, or "all" is."""
+
 
 def choose(sources: Mapping[str, Path], wanted: str) -> list[Path]:
-    """The notebooks called ``wanted``: a name, its number ("02"), or "" for all.
+    """The notebooks called ``wanted``: names or numbers ("02,06"), "all", or "" for the quick ones.
 
     Raises:
         ValueError: no such notebook; names the nearest.
     """
-    if not wanted:
+    if wanted == "all":
         return list(sources.values())
     numbers = {name.split("_")[0]: name for name in sources}
-    return [sources[one_of("notebook", numbers.get(wanted, wanted), sources)]]
+    if not wanted:
+        return [sources[name] for number, name in numbers.items() if number not in LONG]
+    names = [each.strip() for each in wanted.split(",")]
+    return [sources[one_of("notebook", numbers.get(name, name), sources)] for name in names]
 
 
 def scrub(notebook: Any) -> None:

@@ -172,7 +172,7 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
     if epochs is not None:
         if not (numbers := _whole([epochs], 1)):
             raise ValueError(f"epochs={epochs!r} must be None or a whole number from 1 on")
-        profile = replace(profile, epochs=numbers[0])
+        profile = profile.with_epochs(numbers[0])
     check_device(str(parameters["device"]))
     if profile.world == "Glyph World":
         torch.set_num_threads(1)  # as fast for models this small, and no waiting on busy cores

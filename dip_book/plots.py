@@ -226,3 +226,36 @@ def gains(
     grid[0].set_yticks(range(len(rows)), rows)
     grid[0].invert_yaxis()
     grid[1].set_xlabel("DIP minus CoOp, points")
+
+
+def density_at_the_end(records: Iterable[Record]) -> None:
+    """New-class accuracy against ID_1 at the end of training: CoOp at each rate, and DIP."""
+    records = list(records)
+    _, axes = plt.subplots(figsize=(WIDTH, 3.4))
+    for method in ("coop", "dip"):
+        points = []
+        for rate in sorted({r["spec"]["lr"] for r in where(records, method=method)}):
+            ends = final(where(records, method=method, lr=rate), "id1", "new")
+            points.append(np.mean([each.mean(0) for each in ends.values()], axis=0))
+            if method == "coop":
+                axes.annotate(f"{rate:g}", points[-1], xytext=(6, 3), textcoords="offset points")
+        x, y = np.array(points).T
+        line = "-" if len(points) > 1 else ""
+        axes.plot(x, y, line, color=COLOURS[method], marker=MARKERS[method], label=LABELS[method])
+    axes.set(xlabel="ID$_1$ at the end of training", ylabel="accuracy on new classes, %")
+    axes.margins(0.1)
+    axes.figure.legend(loc="outside upper center", ncols=2)
+
+
+def ranks(records: Iterable[Record]) -> None:
+    """Effective rank along training as a line with its range over seeds, numerical rank dashed."""
+    records = list(records)
+    _, axes = plt.subplots()
+    for method in ("coop", "dip"):
+        found = trajectories(where(records, method=method), ("epoch", "rank", "full_rank"))
+        seeds = np.mean(np.stack(list(found.values())), axis=0)  # (S, T, 3)
+        _band(axes, seeds[0, :, 0], seeds[..., 1], method, LABELS[method])
+        axes.plot(seeds[0, :, 0], seeds[..., 2].mean(0), color=COLOURS[method], ls="--", lw=1.2)
+    axes.plot([], [], color="0.3", ls="--", lw=1.2, label="numerical rank")
+    axes.set(xlabel="epoch", ylabel="rank of the prompt", ylim=(0.9, None))
+    axes.figure.legend(loc="outside upper center", ncols=2)

@@ -138,3 +138,16 @@ def wilcoxon(a: Values, b: Values) -> float:
     """Two-sided p-value of Wilcoxon's signed-rank test on the D paired dataset means."""
     means = [each.mean() for each in paired(a, b).values()]
     return float(stats.wilcoxon(means).pvalue) if any(means) else 1.0
+
+
+def exactly(value: float) -> Interval:
+    """A number that is computed and not measured: nothing to sample, so no width."""
+    return Interval(value, value, value)
+
+
+def median_interval(values: ArrayLike, n: int = 10_000, seed: int = 0) -> Interval:
+    """The median of repeated measurements (K,), with its 95 % bootstrap interval."""
+    found = np.asarray(values, dtype=float)
+    draws = np.random.default_rng(seed).integers(len(found), size=(n, len(found)))
+    low, high = np.percentile(np.median(found[draws], axis=1), [2.5, 97.5])
+    return Interval(float(np.median(found)), float(low), float(high))

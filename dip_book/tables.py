@@ -5,7 +5,9 @@ Symbols: D datasets, S seeds, T points of a trajectory, F fields.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,12 @@ from dip_book.statistics import (
     Interval,
     average_h,
     average_h_difference,
+    detectable_effect,
     hierarchical_bootstrap,
     paired,
     paired_difference,
-    spearman,
 )
+from dip_lib.datasets import harmonic_mean
 
 Record = dict[str, Any]
 Array = NDArray[np.float64]
@@ -31,10 +34,16 @@ def where(records: Iterable[Record], **spec: Any) -> list[Record]:
     return [r for r in records if all(r["spec"][k] == v for k, v in spec.items())]
 
 
-def _field(checkpoint: dict[str, Any], field: str) -> float:
-    """ "new", "base", "epoch", ... or "id1", "id2" for ID_k."""
+def value_of(checkpoint: dict[str, Any], field: str) -> float:
+    """ "new", "epoch", ...; "id1", "id2" for ID_k; "rank", "full_rank": effective, numerical."""
+    if field == "rank":  # exp of the entropy of the normalised spectrum (Roy and Vetterli, 2007)
+        share = np.array(checkpoint["singular"]) / sum(checkpoint["singular"])
+        return float(np.exp(-(share * np.log(np.where(share > 0, share, 1))).sum()))
     if field.startswith("id") and field[2:].isdigit():
         return float(checkpoint["id"][int(field[2:]) - 1])
+    if field == "full_rank":  # singular values above rounding; stored with few digits
+        values = np.array(checkpoint["singular"])
+        return float((values > 1e-5 * values[0]).sum())
     return float(checkpoint[field])
 
 
@@ -44,7 +53,7 @@ def trajectories(records: Iterable[Record], fields: Sequence[str]) -> dict[str, 
     for record in sorted(records, key=lambda r: (r["spec"]["dataset"], r["spec"]["seed"])):
         if record["status"] != "finished":
             continue
-        points = [[_field(c, f) for f in fields] for c in record["checkpoints"]]
+        points = [[value_of(record["spec"] | c, f) for f in fields] for c in record["checkpoints"]]
         rows.setdefault(record["spec"]["dataset"], []).append(np.array(points))
     return {dataset: np.stack(found) for dataset, found in rows.items()}
 
@@ -53,49 +62,6 @@ def final(records: Iterable[Record], *fields: str) -> dict[str, Array]:
     """Dataset -> (S, F) values of the trained prompt, or (S,) for a single field."""
     last = {d: t[:, -1] for d, t in trajectories(records, fields).items()}
     return {d: v[:, 0] for d, v in last.items()} if len(fields) == 1 else last
-
-
-# ---- correlation with information density -----------------------------------------------------
-
-CORRELATED = ("id1", "id2", "epoch")
-
-
-def rho(means: Array) -> Array:
-    """Spearman of new-class accuracy with ID_1, ID_2 and minus epoch.
-
-    ``means`` is (..., T, 4) with the fields new, id1, id2, epoch; the result is (..., 3).
-    """
-    new = means[..., 0]
-    signs = (1, 1, -1)
-    found = [spearman(new, sign * means[..., i + 1]) for i, sign in enumerate(signs)]
-    # a dataset whose accuracy never moves has no rank order: it counts as no correlation
-    return np.nan_to_num(np.stack(found, -1))
-
-
-def correlation_table(records: Iterable[Record]) -> pd.DataFrame:
-    """Spearman's rho of each dataset on its seed-averaged trajectory: columns of CORRELATED."""
-    paths = trajectories(records, ("new", *CORRELATED))
-    rows = {dataset: rho(path.mean(0)) for dataset, path in paths.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(CORRELATED))
-
-
-def correlation_numbers(records: Iterable[Record]) -> dict[str, Interval]:
-    """The claims' statistics: medians over datasets, and how much ID_1 says beyond the epoch."""
-    paths = trajectories(records, ("new", *CORRELATED))
-
-    def median(column: int) -> Callable[[Array], Array]:
-        return lambda means: np.median(rho(means)[..., column], axis=1)
-
-    def beyond(means: Array) -> Array:
-        found = np.abs(rho(means))
-        return (found[..., 0] - found[..., 2]).mean(1)
-
-    return {
-        "median_rho_id1": hierarchical_bootstrap(paths, median(0), n=2000),
-        "median_rho_id2": hierarchical_bootstrap(paths, median(1), n=2000),
-        "median_rho_epoch": hierarchical_bootstrap(paths, median(2), n=2000),
-        "rho_id1_minus_rho_epoch": hierarchical_bootstrap(paths, beyond, n=2000),
-    }
 
 
 # ---- base to new ------------------------------------------------------------------------------
@@ -118,17 +84,24 @@ def averages(
     }
 
 
+def _same_seeds(a: dict[str, Array], b: dict[str, Array]) -> None:
+    """Refuse (S, F) rows of other seeds, the last column; seed 0, which draws nothing, is any."""
+    for name in sorted(a.keys() & b.keys()):
+        x, y = (side[name][:, -1].astype(int) for side in (a, b))
+        if x.any() and y.any() and not np.array_equal(x, y):
+            raise ValueError(f"not paired: {name!r} has seeds {x} against {y}")
+
+
 def differences(
     ours: Iterable[Record], theirs: Iterable[Record], datasets: Iterable[str] | None = None
 ) -> dict[str, Interval]:
     """Ours minus theirs, paired by dataset and seed: base, new and H of the averages."""
-    a = subset(final(ours, "base", "new"), datasets)
-    b = subset(final(theirs, "base", "new"), datasets)
-    gap = paired(a, b)
-    four = {d: np.concatenate([a[d], b[d] + np.zeros_like(a[d])], 1) for d in gap}
+    a, b = (subset(final(side, "base", "new", "seed"), datasets) for side in (ours, theirs))
+    _same_seeds(a, b)
+    four = {d: np.hstack([a[d][:, :2], b[d][:, :2] + 0 * a[d][:, :2]]) for d in paired(a, b)}
     return {
-        "base": paired_difference({d: v[:, 0] for d, v in a.items()}, _column(b, 0)),
-        "new": paired_difference({d: v[:, 1] for d, v in a.items()}, _column(b, 1)),
+        "base": paired_difference(_column(a, 0), _column(b, 0)),
+        "new": paired_difference(_column(a, 1), _column(b, 1)),
         "h": hierarchical_bootstrap(four, average_h_difference),
     }
 
@@ -147,3 +120,128 @@ def rate_table(records: Iterable[Record]) -> pd.DataFrame:
         )
         rows[rate] = found.mean(0)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["base", "new", "val"])
+
+
+# ---- any study --------------------------------------------------------------------------------
+
+NAMES = {
+    "zero-shot": "zero-shot",
+    "ensemble": "zero-shot, ensemble",
+    "probe": "linear probe",
+    "coop": "CoOp",
+    "dip": "DIP",
+    "do": "DO",
+    "pp": "PP",
+    "kgcoop": "KgCoOp",
+    "prograd": "ProGrad",
+    "dept": "DePT",
+    "cocoop": "CoCoOp",
+    "maple": "MaPLe",
+    "promptsrc": "PromptSRC",
+}
+"""Method -> how the field writes it."""
+
+
+def label(record: Record) -> str:
+    """ "CoOp", "DIP", "KgCoOp + DIP", ..."""
+    spec = record["spec"]
+    dense = " + DIP" if spec["rank"] and spec["method"] != "dip" else ""
+    return NAMES.get(spec["method"], spec["method"]) + dense
+
+
+def by(records: Iterable[Record], name: Callable[[Record], Any]) -> dict[Any, list[Record]]:
+    """Records in groups, in the order in which the groups first appear."""
+    found: dict[Any, list[Record]] = {}
+    for record in records:
+        found.setdefault(name(record), []).append(record)
+    return found
+
+
+def average_of(records: Iterable[Record], field: str, n: int = 2000) -> Interval:
+    """The average of one field of the last checkpoint over datasets, with its interval."""
+    return hierarchical_bootstrap(final(records, field), n=n)
+
+
+def gap(ours: Iterable[Record], theirs: Iterable[Record], field: str = "base") -> Interval:
+    """Ours minus theirs in one field, paired by dataset and seed."""
+    a, b = final(ours, field, "seed"), final(theirs, field, "seed")
+    _same_seeds(a, b)
+    return paired_difference(_column(a, 0), _column(b, 0))
+
+
+def over_seeds(values: Array) -> Interval:
+    """Mean and range over seeds, (S,): what is said of a single dataset."""
+    return Interval(float(values.mean()), float(values.min()), float(values.max()))
+
+
+def sweep(records: Iterable[Record], setting: str, field: str) -> pd.DataFrame:
+    """A field's average at every value of a setting: index the value; value, low, high.
+
+    The band is a 95 % interval over datasets; of a single dataset it is the range over seeds.
+    """
+    rows = {}
+    for at, found in sorted(by(records, lambda record: record["spec"][setting]).items()):
+        values = final(found, field)
+        single = over_seeds(next(iter(values.values())))
+        rows[at] = vars(single if len(values) == 1 else hierarchical_bootstrap(values, n=2000))
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def sweep_h(records: Iterable[Record], setting: str) -> pd.DataFrame:
+    """As :func:`sweep`, of H of the averages, with a 95 % interval even of one dataset."""
+    rows = {}
+    for at, found in sorted(by(records, lambda record: record["spec"][setting]).items()):
+        rows[at] = vars(hierarchical_bootstrap(final(found, "base", "new"), average_h, n=2000))
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def detectable(ours: Iterable[Record], theirs: Iterable[Record], field: str = "h") -> float:
+    """The smallest true difference in a field, or in H, that as many datasets would find."""
+
+    def values(records: Iterable[Record]) -> dict[str, Array]:
+        if field != "h":
+            return final(records, field)
+        both = final(records, "base", "new")
+        return {name: harmonic_mean(v[:, 0], v[:, 1]) for name, v in both.items()}
+
+    return detectable_effect(paired(values(ours), values(theirs)))
+
+
+def summary(groups: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
+    """A row for each group of base-to-new runs: averages over datasets, and what a run trains.
+
+    H is that of the averages, as the field has it; "mean H" is the average of each dataset's.
+    """
+    rows = {}
+    for name, found in groups.items():
+        both = final(found, "base", "new")
+        base, new = np.mean([v.mean(0) for v in both.values()], axis=0)
+        means = [harmonic_mean(*v.mean(0)) for v in both.values()]
+        rows[name] = {
+            "base": base,
+            "new": new,
+            "H": harmonic_mean(base, new),
+            "mean H": np.mean(means),
+            "joint": average_of(found, "joint", 1).value,
+            "ECE new": average_of(found, "ece", 1).value,
+            "numbers": int(np.mean([record["trainable"] for record in found])),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def shrunk(records: Iterable[Record]) -> pd.DataFrame:
+    """CoOp's prompts made smaller after training: a row for each way; base, new, H of averages."""
+    rows = {
+        (r["spec"]["dataset"], r["spec"]["seed"]): pd.DataFrame(r["checkpoints"][-1]["shrunk"]).T
+        for r in records
+        if r["status"] == "finished"
+    }
+    each = pd.concat(rows, names=["dataset", "seed", "way"]).groupby(["way", "dataset"], sort=False)
+    table = each.mean().groupby("way", sort=False).mean().rename_axis(None)
+    return table.assign(H=harmonic_mean(table["base"], table["new"]))
+
+
+def published() -> pd.DataFrame:
+    """Averages as their authors print them: method, base, new, H, source."""
+    file = Path(__file__).with_name("published.toml")
+    return pd.DataFrame(tomllib.loads(file.read_text("utf-8"))["row"])

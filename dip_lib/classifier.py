@@ -25,7 +25,7 @@ from dip_lib.errors import one_of
 from dip_lib.features import encode_split, encode_views
 from dip_lib.files import load_prompt, save_prompt, write_atomic
 from dip_lib.loading import GLYPH_NAMES, load_backbone
-from dip_lib.methods import LEARNT
+from dip_lib.methods import LEARNT, setting
 from dip_lib.prompt import low_rank_prompt
 from dip_lib.protocols import Split, Task
 from dip_lib.spec import RunSpec
@@ -114,26 +114,27 @@ class PromptedClassifier:
         if len(names := dataset.class_names) < 2:
             raise ValueError(f"{dataset.name} has one class, {names[0]!r}: add another to tell it")
         low_rank = ("rank", "dropout") if self.method != "coop" else ()
-        shared = ("method", "seed", "epochs", "batch", *low_rank)
+        shared = ("method", "seed", "context", "epochs", "batch", *low_rank)
         settings = {name: getattr(self, name) for name in shared}
         rate = self.lr or (0.03 if self.clip.name in GLYPH_NAMES else 0.002)
         spec = RunSpec(dataset=dataset.name, lr=rate, views=max(1, self.views), **settings)
+        method = LEARNT[one_of("method", self.method, ("dip", "coop"))]
+        fixed = setting([spec], self.clip, dataset, names)
+        state = stack([method.start(fixed, spec)], [spec])
         p0 = self.clip.context(self.context)
-        start = LEARNT[one_of("method", self.method, LEARNT)](p0, spec)
         self.clip.encoder(names, len(p0))  # refuses bad names before pictures are encoded
         rows = few_shot(dataset.labels("train"), self.shots, self.seed)
         images = encode_views(self.clip, dataset, "train", range(self.views) or [None], rows)
         labels = dataset.labels("train")[rows].to(p0.device)
         nothing = Split((), images[0, :0], labels[:0])  # is judged here
-        task = Task(names, images[None], labels[None], [], nothing, nothing)
-        state = stack([start], [self.seed])
-        epochs = train_epochs([spec], state, task, self.clip)
+        task = Task(names, images[None], labels[None], nothing, nothing, nothing)
+        epochs = train_epochs([spec], state, task, fixed)
         for alive, _ in tqdm(epochs, "training", self.epochs, unit="epoch", delay=2, leave=False):
             if not alive.all():
                 raise ValueError(f"the loss is not finite with lr = {rate}: choose a smaller one")
-        a, b = state.a[0].detach(), state.b[0].detach()
-        if start.trains_base:  # a full-rank prompt is its update times the identity
-            a, b = torch.eye(len(p0), device=p0.device), state.base[0].detach() - p0
+        base, a, b = (tensor[0].detach() for tensor in state.prompts[0])
+        if not spec.rank:  # a full-rank prompt is its update times the identity
+            a, b = torch.eye(len(p0), device=p0.device), base - p0
         self.class_names, self._factors = names, (a, b)
         return self
 

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action.set_defaults(run=run)
     cost = commands.add_parser("plan", help="what a study costs, before any work", **look)
     cost.add_argument("--profile", default="paper", choices=profiles.names())
-    cost.add_argument("--study", default="base_to_new", choices=[*study.STUDIES])
+    cost.add_argument("--study", default="all", choices=["all", *study.STUDIES])
     cost.add_argument("--device", default="cpu", help="cpu, or a GPU's name in results/benchmarks")
     cost.add_argument("--images-per-second", type=float, help="default: as measured there")
     cost.add_argument("--steps-per-second", type=float, help="default: as measured there")

@@ -18,6 +18,8 @@ from dip_lib.spec import RunSpec
 
 LIMIT = 1.5
 """Points by which base or new accuracy may be off the published one."""
+WORDS = ("zero-shot", "ensemble")
+"""Methods that learn nothing."""
 PUBLISHED = tomllib.loads(Path(__file__).with_name("published.toml").read_text("utf-8"))
 """Tower -> weights -> dataset -> [base, new], in percent; the file names the source."""
 
@@ -27,10 +29,9 @@ def zero_shots(specs: Iterable[RunSpec]) -> list[RunSpec]:
 
     One for each tower and dataset of photos on which something is learnt; none for random weights.
     """
-    learnt = (s for s in specs if s.method != "zero-shot" and s.weights and s.dataset in PHOTOS)
-    nothing: dict[str, Any] = {"method": "zero-shot", "seed": 0, "rank": 0, "dropout": 0.0}
-    nothing |= {"lr": 0.0, "epochs": 0, "shots": 0}
-    return list(dict.fromkeys(replace(run, **nothing) for run in learnt))
+    learnt = (s for s in specs if s.method not in WORDS and s.weights and s.dataset in PHOTOS)
+    runs = (replace(run, protocol="base-to-new").untrained("zero-shot") for run in learnt)
+    return list(dict.fromkeys(runs))
 
 
 def check(records: Iterable[Mapping[str, Any]]) -> list[str]:

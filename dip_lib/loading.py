@@ -12,10 +12,10 @@ from torch import Tensor
 from dip_lib.backbone import Backbone
 from dip_lib.datasets.pictures import plain_view
 from dip_lib.errors import one_of
-from dip_lib.glyphs import models as glyph_models
-from dip_lib.glyphs.captions import tokenizer as glyph_tokenizer
 from dip_lib.text import misfit
 from dip_lib.weights import HUB, open_clip_model
+from glyph_world import models as glyph_models
+from glyph_world.captions import tokenizer as glyph_tokenizer
 
 GLYPH_NAMES = tuple(glyph_models.VISION)
 

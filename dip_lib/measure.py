@@ -29,6 +29,7 @@ from dip_lib.backbone import Backbone
 from dip_lib.datasets import Dataset, load_dataset
 from dip_lib.datasets.photos import PHOTOS
 from dip_lib.features import load_features
+from dip_lib.gate import WORDS
 from dip_lib.loading import GLYPH_NAMES, load_backbone
 from dip_lib.methods.probe import probe
 from dip_lib.methods.zero_shot import zero_shot
@@ -36,12 +37,11 @@ from dip_lib.protocols import draws
 from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Store
 from dip_lib.trainer import train
+from dip_lib.transfer import transfer
 
 Record = dict[str, Any]
 BATCH = {"cpu": 16, "cuda": 64}
 """Most runs trained at once: on a CPU few, so that every core has a batch."""
-UNTRAINED = ("zero-shot", "probe")
-"""Methods that learn no prompt: measured one by one."""
 
 
 @cache
@@ -62,21 +62,31 @@ def _dataset(name: str, style: str, data: str | None) -> Dataset:
     return load_dataset(name, style, data)
 
 
-def _measure(specs: Sequence[RunSpec], device: str) -> list[tuple[Record, Tensor | None]]:
-    """One group of runs, in this process."""
+Found = tuple[Record, dict[str, Tensor]]
+
+
+def _measure(specs: Sequence[RunSpec], device: str, live: Path) -> list[Found]:
+    """One group of runs, in this process; ``live`` is the store that has the runs' sources."""
     first = specs[0]
     backbone = _backbone(first.backbone, first.weights, first.precision, device)
     dataset = dataset_of(first.dataset, first.style)
-    if first.method == "zero-shot":
-        return [(_stamp(zero_shot(s, backbone, dataset), backbone), None) for s in specs]
-    # Glyph World is drawn in order: there the whole split costs little more than a draw
-    rows = draws(specs, dataset.labels).values() if first.dataset in PHOTOS else ()
+    if first.target:
+        learnt = [Store(live).learnt(spec.source()) for spec in specs]
+        judged = transfer(
+            specs, [each or {} for each in learnt], backbone, dataset_of(first.target, "default")
+        )
+        return [(_stamp(record, backbone), {}) for record in judged]
+    if first.method in WORDS:
+        return [(_stamp(zero_shot(s, backbone, dataset), backbone), {}) for s in specs]
+    # a family in its own style serves so many studies that its whole splits are encoded once
+    some = first.dataset in PHOTOS or first.style != "default"
+    rows = draws(specs, dataset.labels).values() if some else ()
     features = load_features(backbone, dataset, first.views, rows)
     if first.method == "probe":
         records = [probe(s, backbone, dataset, features) for s in specs]
-        return [(_stamp(record, backbone), None) for record in records]
+        return [(_stamp(record, backbone), {}) for record in records]
     found = train(specs, backbone, dataset, features)
-    return [(_stamp(record, backbone), prompt) for record, prompt in found]
+    return [(_stamp(record, backbone), learnt) for record, learnt in found]
 
 
 def _stamp(record: Record, backbone: Backbone) -> Record:
@@ -123,7 +133,7 @@ def groups(specs: Sequence[RunSpec], most: int) -> Iterator[list[RunSpec]]:
     """Runs that can share a batch, at most ``most`` together, in a fixed order."""
 
     def batch_key(run: RunSpec) -> str:
-        return f"{run.dataset}|{run.shared().key()}|{run.method in UNTRAINED and run.method}"
+        return f"{run.dataset}|{run.shared().key()}"
 
     for _, same in groupby(sorted(specs, key=batch_key), key=batch_key):
         batch = list(same)
@@ -143,7 +153,12 @@ def measure(specs: Sequence[RunSpec], store: Store, device: str = "cpu") -> None
     _measure_all(store.missing(first), store, device)
     for line in gate.check(record for run in first if (record := store.get(run))):
         tqdm.write(line)
-    _measure_all([run for run in specs if run not in first], store, device)
+    sources = dict.fromkeys(run.source() for run in specs if run.target)
+    unknown = [run for run in sources if store.learnt(run) is None]
+    known = {*first, *unknown}
+    learn = [run for run in specs if not run.target and run not in known]
+    _measure_all([*learn, *unknown], store, device)
+    _measure_all([run for run in specs if run.target], store, device)
 
 
 def _measure_all(specs: Sequence[RunSpec], store: Store, device: str) -> None:
@@ -153,16 +168,18 @@ def _measure_all(specs: Sequence[RunSpec], store: Store, device: str) -> None:
     workers = 1 if device != "cpu" else int(os.environ.get("DIP_WORKERS", os.cpu_count() or 1))
     with tqdm(total=len(specs), desc="measuring", unit="run", mininterval=1) as bar:
 
-        def keep(results: list[tuple[Record, Tensor | None]]) -> None:
-            for record, prompt in results:
-                store.put(record, prompt)
+        def keep(results: list[Found]) -> None:
+            for record, learnt in results:
+                store.put(record, learnt)
             bar.update(len(results))
 
         if min(workers, len(batches)) <= 1:
             for batch in batches:
-                keep(_measure(batch, device))
+                keep(_measure(batch, device, store.live))
             return
         context = get_context("spawn")
         with ProcessPoolExecutor(min(workers, len(batches)), context, _start_worker) as pool:
-            for done in as_completed([pool.submit(_measure, b, device) for b in batches]):
+            for done in as_completed(
+                [pool.submit(_measure, b, device, store.live) for b in batches]
+            ):
                 keep(done.result())

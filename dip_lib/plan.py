@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -22,19 +23,26 @@ from dip_lib.datasets import load_dataset
 from dip_lib.datasets.photos import PHOTOS
 from dip_lib.datasets.splits import VAL_SHOTS
 from dip_lib.errors import one_of
-from dip_lib.glyphs import models as glyph_models
+from dip_lib.gate import WORDS
 from dip_lib.loading import GLYPH_NAMES
-from dip_lib.measure import BATCH, UNTRAINED, groups
+from dip_lib.measure import BATCH, groups
+from dip_lib.methods import LEARNT
 from dip_lib.paths import results_dir
 from dip_lib.profiles import Profile
+from dip_lib.protocols import halves
 from dip_lib.spec import RunSpec
 from dip_lib.study import STUDIES
+from glyph_world import models as glyph_models
 
 PLACE = ["tower", "precision", "dataset", "style"]
 LEGEND = """\
 images: to encode, every view counted; steps: summed over runs; both as if no class lacked pictures.
-Image side: encoding, once for all prompts; text side: training prompts. Minutes are estimates, on a
-CPU of one core; zero-shot runs, probes and evaluation are not counted."""
+Image side: encoding, once for all prompts, and the passes of methods that prompt the image tower,
+each counted as three of an encoding. Text side: training prompts.
+Minutes are estimates, on a CPU of one core; zero-shot runs, probes and evaluation are not counted.
+A study's row counts what the rows above it do not have already."""
+BACKWARD = 3
+"""A pass through a tower forward and backward takes about as long as this many forward."""
 
 
 def _benchmark(name: str, device: str) -> dict[str, Any]:
@@ -59,42 +67,96 @@ def _images_per_second(run: RunSpec, device: str) -> float:
 
 def _steps_per_second(run: RunSpec, classes: int, device: str) -> float:
     """Of one run, between the measured numbers of classes; NaN: not measured."""
-    way = {"fp32": "ours", "bf16": "ours_bf16"}.get(run.precision)
+    way = {"fp32": "ours", "bf16": "ours_bf16"}.get(run.precision, "")
     settings = _benchmark("text_step", device).get("settings", {}).items()
-    measured = sorted((s["classes"], s["seconds"]) for n, s in settings if "ImageNet" in n)
+    rates = [(s["classes"], s["seconds"].get(way)) for n, s in settings if "ImageNet" in n]
+    measured = sorted((count, median(each)) for count, each in rates if each)
     # measured with ViT-B-16, whose text tower other CLIPs share
     alike = _tower(run.backbone)["text_cfg"] == _tower("ViT-B-16")["text_cfg"]
-    if not (way and measured and alike):
+    if not (measured and alike):
         return math.nan
-    counts, seconds = zip(*((count, median(each[way])) for count, each in measured), strict=True)
+    counts, seconds = zip(*measured, strict=True)
     return 1 / float(np.interp(classes, counts, seconds))
 
 
-def _sizes(runs: Sequence[RunSpec]) -> tuple[int, int]:
-    """Base classes, and images to encode, of runs that share tower and dataset."""
-    first, learnt = runs[0], [run for run in runs if run.method != "zero-shot"]
-    views = max((run.views for run in learnt), default=0)
-    if photos := PHOTOS.get(first.dataset):
-        base = math.ceil(photos.classes / 2)
-        draws = {(run.seed, run.shots) for run in learnt}
-        drawn = sum(views * shots + min(shots, VAL_SHOTS) for _, shots in draws)
-        return base, photos.counts[2] + base * drawn
-    dataset = load_dataset(first.dataset, first.style)
-    train, val, test = (len(dataset.labels(split)) for split in ("train", "val", "test"))
-    return math.ceil(len(dataset.class_names) / 2), test + (views * train + val if learnt else 0)
+def _classes(run: RunSpec) -> tuple[int, int]:
+    """Trained classes, and images of the test split."""
+    if photos := PHOTOS.get(run.dataset):
+        count, test = photos.classes, photos.counts[2]
+    else:
+        dataset = load_dataset(run.dataset, run.style)
+        count, test = len(dataset.class_names), len(dataset.labels("test"))
+    return len(halves(range(count), run.protocol)[0]), test
+
+
+def _place(run: RunSpec) -> tuple[str, str, str, str]:
+    return run.backbone, run.precision, run.dataset, run.style
+
+
+def _encoded(run: RunSpec) -> dict[tuple[object, ...], int]:
+    """Images that a run needs encoded, by what tells one set of features from another."""
+    if run.target:
+        at = replace(run, dataset=run.target, style="default")
+        return {("test", *_place(at)): _classes(at)[1]}
+    place, (classes, test) = _place(run), _classes(run)
+    found: dict[tuple[object, ...], int] = {("test", *place): test}
+    if run.method in WORDS:
+        return found
+    if run.dataset in PHOTOS or run.style != "default":
+        draw = classes * (run.views * run.shots + min(run.shots, VAL_SHOTS))
+        return found | {("draw", *place, run.protocol, run.seed, run.shots, run.views): draw}
+    dataset = load_dataset(run.dataset, run.style)
+    whole = run.views * len(dataset.labels("train")) + len(dataset.labels("val"))
+    return found | {("whole", *place, run.views): whole}
+
+
+def _cost(
+    runs: Sequence[RunSpec],
+    known: Set[tuple[object, ...]],
+    device: str,
+    images_per_second: float | None,
+    steps_per_second: float | None,
+) -> dict[str, Any]:
+    """What some runs of one tower and precision cost, less the features ``known`` already."""
+    cost = dict.fromkeys(("steps", "images", "disk", "image_minutes", "text_minutes"), 0.0)
+    needed = {key: count for run in runs for key, count in _encoded(run).items()}
+    for key, count in needed.items():
+        if key not in known:
+            tower = replace(runs[0], backbone=str(key[1]), precision=str(key[2]))
+            cost["images"] += count
+            cost["disk"] += 4 * count * int(_tower(tower.backbone)["embed_dim"])
+            cost["image_minutes"] += count / (
+                60 * (images_per_second or _images_per_second(tower, device))
+            )
+    trained = [run for run in runs if run.method in LEARNT and not run.target]
+    for run in trained:
+        classes = _classes(run)[0]
+        batch = min(run.batch, classes * run.shots)
+        # an incomplete last batch is dropped
+        steps = run.epochs * (classes * run.shots // batch)
+        cost["steps"] += steps
+        passes = steps * (batch if run.method == "cocoop" else 1)  # of the text tower
+        rate = steps_per_second or _steps_per_second(run, classes, device)
+        cost["text_minutes"] += passes / rate / 60
+        if LEARNT[run.method].encode:
+            encode = images_per_second or _images_per_second(run, device)
+            cost["image_minutes"] += BACKWARD * steps * batch / encode / 60
+    whole = {name: int(cost[name]) for name in ("steps", "images", "disk")}
+    batches = len(list(groups(trained, BATCH["cpu" if device == "cpu" else "cuda"])))
+    return {"runs": len(runs), "batches": batches, **cost, **whole}
 
 
 def plan(
     profile: Profile,
-    study: str = "base_to_new",
+    study: str = "all",
     device: str = "cpu",
     images_per_second: float | None = None,
     steps_per_second: float | None = None,
 ) -> pd.DataFrame:
-    """The cost of a study, a row for each tower, precision, dataset and style.
+    """The cost of a study, a row for each tower, precision, dataset and style; or of all.
 
     Args:
-        study: a key of ``STUDIES``.
+        study: a key of ``STUDIES``; "all": a row for each study, with what the rows above lack.
         device: "cpu" or a GPU by its full name, as in ``results/benchmarks``.
         images_per_second: encoded by every tower; default: as measured on the device.
         steps_per_second: of one run; default: as measured on the device.
@@ -103,38 +165,36 @@ def plan(
         Columns ``runs`` (all, also those that train no prompt), ``batches`` (of runs trained at
         once), ``steps`` (of training, summed over runs), ``images`` (to encode, every view
         counted; on photos those of the test split and of the few-shot draws alone), ``disk``
-        (bytes of features), ``image_minutes`` (of encoding) and ``text_minutes`` (of training);
-        NaN: not measured.
+        (bytes of features), ``image_minutes`` and ``text_minutes``; NaN: not measured.
     """
-    shared: dict[tuple[str, str, str, str], list[RunSpec]] = {}
-    for run in STUDIES[one_of("study", study, STUDIES)](profile, data=""):
-        place = (run.backbone, run.precision, run.dataset, run.style)
-        shared.setdefault(place, []).append(run)
-    rows = {}
-    for place, runs in shared.items():
-        trained = [run for run in runs if run.method not in UNTRAINED]
-        base, images = _sizes(runs)
-        counts = [(run, base * run.shots) for run in trained]
-        # an incomplete last batch is dropped
-        steps = sum(run.epochs * (count // min(run.batch, count)) for run, count in counts)
-        encoded = images_per_second or _images_per_second(runs[0], device)
-        stepped = steps_per_second or _steps_per_second(runs[0], base, device)
-        rows[place] = {
-            "runs": len(runs),
-            "batches": len(list(groups(trained, BATCH["cpu" if device == "cpu" else "cuda"]))),
-            "steps": steps,
-            "images": images,
-            "disk": 4 * images * int(_tower(runs[0].backbone)["embed_dim"]),
-            "image_minutes": images / encoded / 60,
-            "text_minutes": steps / stepped / 60 if steps else 0.0,
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(PLACE)
+    rates = device, images_per_second, steps_per_second
+    if study != "all":
+        shared: dict[tuple[str, ...], list[RunSpec]] = {}
+        for run in STUDIES[one_of("study", study, STUDIES)](profile, data=""):
+            shared.setdefault(_place(run), []).append(run)
+        rows = {place: _cost(runs, set(), *rates) for place, runs in shared.items()}
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(PLACE)
+    table, done, known = {}, dict[RunSpec, None](), set[tuple[object, ...]]()
+    for name, make in STUDIES.items():
+        runs = [run for run in make(profile, data="") if run not in done]
+        if runs:
+            table[name] = _cost(runs, known, *rates)
+            done |= dict.fromkeys(runs)
+            known |= {key for run in runs for key in _encoded(run)}
+    return pd.DataFrame.from_dict(table, orient="index").rename_axis("study")
 
 
 def table(costs: pd.DataFrame) -> str:
-    """The costs as plain text, with their sum."""
-    total = costs.sum(skipna=False).rename(("all", "", "", ""))
-    shown = pd.concat([costs, total.to_frame().T]).astype(costs.dtypes).rename_axis(PLACE)
+    """The costs as plain text, with their sums: text-side methods apart from image-side ones."""
+    parts, names = [costs], list(costs.index.names)
+    blank = ("",) * (len(names) - 1)
+    sums = {"all": costs}
+    if names == ["study"]:
+        sums = {"text-side studies": costs.drop(index="image_hosts", errors="ignore")} | sums
+    for name, part in sums.items():
+        total = part.sum(skipna=False).rename((name, *blank) if blank else name)
+        parts.append(total.to_frame().T.rename_axis(names))
+    shown = pd.concat(parts).astype(costs.dtypes).rename_axis(names)
     forms = {"disk": amount, "steps": "{:,}".format, "images": "{:,}".format}
     form: Any = {"formatters": forms, "float_format": "{:,.1f}".format, "na_rep": "not measured"}
     text = shown.reset_index().to_string(index=False, **form)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 RECIPE = 1
@@ -21,11 +21,18 @@ class RunSpec:
     Attributes:
         dataset: name of the dataset ("greek", "eurosat", ...).
         style: Glyph World only: the style the family is drawn in; "default" is its own.
-        method: "zero-shot", "coop" or "dip".
+        protocol: "base-to-new" (train on the first half of the classes, judge both halves) or
+            "all-classes" (few-shot, and the source of transfer).
+        method: a name of :data:`dip_lib.methods.METHODS`.
         seed: seeds the few-shot draw, the order of samples, the factors and the dropout.
-        context: the words whose frozen embeddings start the prompt.
-        rank: rank of the update; 0 means full rank (CoOp).
-        dropout: probability of dropping an entry of the low-rank update, in [0, 1).
+        context: the words whose frozen embeddings start the prompt; "": random vectors.
+        vectors: how many random vectors; 0 with words.
+        rank: rank of the update that DIP trains; 0 trains the method's prompts themselves.
+        dropout: probability of dropping a part of the prompt in a step, in [0, 1).
+        site: what dropout drops: entries of the "update" A B, its "rows" (tokens) or "columns", or
+            entries of the whole "prompt".
+        weight: of the method's own term beside cross-entropy.
+        depth: blocks of a tower that read prompts of their own, the first included.
         shots: training images a class.
         warmup: learning rate of epoch 0 as a fraction of ``lr``.
         precision: of the frozen towers: "fp32", "bf16" or "fp16"; prompts are always fp32.
@@ -33,6 +40,9 @@ class RunSpec:
         checkpoints: evaluations along training, evenly spaced, after the one at the start.
         weights: of the backbone: a fingerprint of the glyph towers', or open_clip's tag.
         data: fingerprint of the dataset.
+        target: another dataset, on all of whose classes the trained prompts are judged; its run
+            re-uses what the run without a target (:meth:`source`) has learnt.
+        target_data: fingerprint of the target.
     """
 
     dataset: str
@@ -40,9 +50,14 @@ class RunSpec:
     seed: int
     backbone: str = "glyph-resnet"
     style: str = "default"
+    protocol: str = "base-to-new"
     context: str = "a photo of a"
+    vectors: int = 0
     rank: int = 0
     dropout: float = 0.0
+    site: str = "update"
+    weight: float = 0.0
+    depth: int = 1
     shots: int = 16
     epochs: int = 40
     batch: int = 128
@@ -55,6 +70,8 @@ class RunSpec:
     precision: str = "fp32"
     weights: str = ""
     data: str = ""
+    target: str = ""
+    target_data: str = ""
 
     def __post_init__(self) -> None:
         # 0 and 0.0 are the same setting, so they must give the same key
@@ -63,21 +80,48 @@ class RunSpec:
                 object.__setattr__(self, field.name, float(getattr(self, field.name)))
 
     def key(self) -> str:
-        """16 hex digits that name the run: sha256 of all fields and the recipe version."""
-        text = json.dumps({**asdict(self), "recipe": RECIPE}, sort_keys=True)
+        """16 hex digits that name the run: sha256 of the recipe version and every setting.
+
+        Settings that have their default are left out, so that a field added later, whose default
+        is what was done before, renames no run.
+        """
+        default = {f.name: f.default for f in fields(self)}
+        told = {name: value for name, value in asdict(self).items() if value != default[name]}
+        text = json.dumps({**told, "recipe": RECIPE}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def shared(self) -> RunSpec:
-        """What runs of one batch must have in common: all but method, seed, rank, dropout, lr."""
-        return replace(self, method="", seed=0, rank=0, dropout=0.0, lr=0.0)
+        """What runs of one batch have in common: all but seed, rank, dropout, weight, lr.
+
+        DIP is CoOp whose prompt has a rank, so the two share batches.
+        """
+        host = "coop" if self.method == "dip" else self.method
+        return replace(self, method=host, seed=0, rank=0, dropout=0.0, weight=0.0, lr=0.0)
+
+    def untrained(self, method: str) -> RunSpec:
+        """The run of a method that trains nothing, on the same classes: only what it depends on."""
+        places = ("dataset", "backbone", "style", "protocol", "precision", "weights", "data")
+        values: dict[str, Any] = {name: getattr(self, name) for name in places}
+        counts = ("seed", "shots", "epochs", "batch", "views", "checkpoints")
+        values |= dict.fromkeys((*counts, "lr", "momentum", "weight_decay", "warmup"), 0)
+        return RunSpec(method=method, context="", **values)
+
+    def source(self) -> RunSpec:
+        """The run that trains what this one judges on its target; itself without a target."""
+        return replace(self, target="", target_data="")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunSpec:
-        """The spec stored in a record. Raises ValueError when fields are missing or unknown."""
-        known = {f.name for f in fields(cls)}
-        if values.keys() != known:
+        """The spec stored in a record, of this version or an earlier one.
+
+        Raises:
+            ValueError: unknown fields, or ones missing that have no default.
+        """
+        needed = {f.name for f in fields(cls) if f.default is MISSING}
+        unknown = values.keys() - {f.name for f in fields(cls)}
+        if unknown or not needed <= values.keys():
             raise ValueError(
-                f"a run's spec must have exactly the fields of RunSpec; missing "
-                f"{sorted(known - values.keys())}, unknown {sorted(values.keys() - known)}"
+                f"not the spec of a run: missing {sorted(needed - values.keys())}, "
+                f"unknown {sorted(unknown)}"
             )
         return cls(**values)

@@ -1,4 +1,4 @@
-"""The run store: one JSON file a run, named by the run's key, with its prompt beside it.
+"""The run store: one JSON file a run, named by the run's key, with what it learnt beside it.
 
 Files appear whole or not at all. Committed exports lie beneath the live store and are never
 written; a damaged file is named, set aside and counts as missing, so its run is measured again.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dip_lib.files import sweep, write_atomic
@@ -55,8 +56,17 @@ class Store:
         found = self.committed | {record["key"]: record for record in live if record}
         return [found[key] for key in sorted(found)]
 
-    def put(self, record: Record, prompt: Tensor | None = None) -> None:
-        """Keep a run; its prompt (n, d), if any, is on disk before its record is.
+    def learnt(self, spec: RunSpec) -> dict[str, Tensor] | None:
+        """What a live run has learnt, by name; None when it has to be trained (again)."""
+        path = self.live / f"{spec.key()}.safetensors"
+        try:
+            return load_file(path) if path.is_file() and self.get(spec) else None
+        except SafetensorError as error:
+            _warn(path, str(error))
+            return None
+
+    def put(self, record: Record, learnt: Mapping[str, Tensor] | None = None) -> None:
+        """Keep a run; what it has learnt, if anything, is on disk before its record is.
 
         Numbers that are not finite are stored as null.
 
@@ -66,19 +76,22 @@ class Store:
         """
         if reason := _fault(record):
             raise ValueError(f"not a run record: {reason}")
-        if prompt is not None:
-            matrix = {"prompt": prompt.detach().float().cpu().contiguous()}
-            write_atomic(self.live / f"{record['key']}.safetensors", save(matrix))
+        if learnt:
+            kept = {name: each.detach().float().cpu().contiguous() for name, each in learnt.items()}
+            write_atomic(self.live / f"{record['key']}.safetensors", save(kept))
         text = json.dumps(_plain(record), indent=1, allow_nan=False) + "\n"
         write_atomic(self.live / f"{record['key']}.json", text.encode())
 
 
-def export(records: Iterable[Record], path: Path) -> None:
+def export(records: Iterable[Record], path: Path, ends: bool = False) -> None:
     """Write runs as one compact, diffable file: what all share once, then one line a run.
 
     Measured numbers are rounded to 5 significant digits, specs are not, so keys stay valid.
+    ``ends`` keeps of each run only its last checkpoint.
     """
     rows = [_plain(record, DIGITS) | {"spec": record["spec"]} for record in records]
+    for row in rows if ends else ():
+        row["checkpoints"] = row["checkpoints"][-1:]
     rows.sort(key=lambda row: json.dumps(row["spec"], sort_keys=True))
     common = _shared(rows) | {"spec": _shared([row["spec"] for row in rows])}
     lines = [
@@ -155,11 +168,11 @@ def _fault(record: Any) -> str:
 
 
 def _outdated(record: Any) -> bool:
-    """Whether a record is whole, but of another recipe or of a RunSpec with other fields."""
+    """Whether a record is whole, but of another recipe or of a later RunSpec."""
     if not isinstance(record, dict) or not isinstance(record.get("spec"), dict):
         return False
     names = {field.name for field in fields(RunSpec)}
-    return record.get("recipe") != RECIPE or record["spec"].keys() != names
+    return record.get("recipe") != RECIPE or not record["spec"].keys() <= names
 
 
 def _warn(path: Path, reason: str) -> None:

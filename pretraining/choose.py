@@ -13,8 +13,8 @@ import unicodedata
 import numpy as np
 from fontTools.ttLib import TTFont
 
-from dip_lib.glyphs.draw import draw, font_digest, mask_digest
-from dip_lib.glyphs.world import FONTS, PRETRAINING_FONTS, WORLD_FILE, font_path, short_name
+from glyph_world.draw import draw, font_digest, mask_digest
+from glyph_world.world import FONTS, PRETRAINING_FONTS, WORLD_FILE, font_path, short_name
 
 MOST = 64
 """Largest number of characters taken from one block."""

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dip_lib.glyphs.captions import FONT_WORDS, caption, tokenizer, vocabulary
-from dip_lib.glyphs.draw import masks
-from dip_lib.glyphs.models import normalise
-from dip_lib.glyphs.render import render
-from dip_lib.glyphs.styles import GENERIC
-from dip_lib.glyphs.world import FONTS, PRETRAINING_FONTS, characters
+from glyph_world.captions import FONT_WORDS, caption, tokenizer, vocabulary
+from glyph_world.draw import masks
+from glyph_world.models import normalise
+from glyph_world.render import render
+from glyph_world.styles import GENERIC
+from glyph_world.world import FONTS, PRETRAINING_FONTS, characters
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import json
 import torch
 import torch.nn.functional as F
 
-from dip_lib.glyphs.captions import tokenizer
-from dip_lib.glyphs.families import HARD_FILE, GlyphDataset, glyph_dataset
-from dip_lib.glyphs.models import fingerprint, load_glyph_clip, normalise
+from glyph_world.captions import tokenizer
+from glyph_world.families import HARD_FILE, GlyphDataset, glyph_dataset
+from glyph_world.models import fingerprint, load_glyph_clip, normalise
 
 TOWER = "glyph-resnet"
 

@@ -17,12 +17,12 @@ from corpus import Corpus
 from open_clip.model import CLIP
 from training import Recipe, text_features, train
 
-from dip_lib.glyphs.captions import vocabulary
-from dip_lib.glyphs.draw import masks
-from dip_lib.glyphs.models import CARD, normalise, pack, weights_path
-from dip_lib.glyphs.render import render
-from dip_lib.glyphs.styles import GENERIC
-from dip_lib.glyphs.world import FONTS, PRETRAINING_FONTS, characters, full_name
+from glyph_world.captions import vocabulary
+from glyph_world.draw import masks
+from glyph_world.models import CARD, normalise, pack, weights_path
+from glyph_world.render import render
+from glyph_world.styles import GENERIC
+from glyph_world.world import FONTS, PRETRAINING_FONTS, characters, full_name
 
 RECIPES = {
     "glyph-resnet": Recipe(steps=1000),

@@ -23,10 +23,10 @@ from open_clip.model import CLIP
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dip_lib.glyphs.captions import vocabulary
-from dip_lib.glyphs.models import EMBEDDING, build, load_glyph_clip
-from dip_lib.glyphs.world import characters
 from dip_lib.paths import home
+from glyph_world.captions import vocabulary
+from glyph_world.models import EMBEDDING, build, load_glyph_clip
+from glyph_world.world import characters
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from dip_lib import load_backbone
-from dip_lib.glyphs import models
+from glyph_world import models
 
 
 @pytest.mark.parametrize("name", ["glyph-vit", "glyph-resnet"])

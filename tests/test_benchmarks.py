@@ -114,6 +114,7 @@ class Noise:
 
     name: str = "noise"
     class_names: tuple[str, ...] = NAMES
+    template: str = "a photo of a {}."
     fingerprint: str = "noise"
 
     def labels(self, split: str) -> Tensor:
@@ -143,7 +144,8 @@ def test_the_peers_loop_learns_the_trainers_prompt(
     spec = RunSpec(dataset="noise", seed=1, epochs=4, shots=3, batch=4, views=2, **method)
     drawn = peers.draw(spec, glyph, Noise())
     *_, theirs = peers.learn(spec, glyph, drawn)
-    [(record, ours)] = train([spec], glyph, Noise(), load_features(glyph, Noise(), 2))
+    [(record, learnt)] = train([spec], glyph, Noise(), load_features(glyph, Noise(), 2))
+    ours = learnt["prompt"]
     moved = (ours - glyph.context(spec.context)).abs().max()
     assert moved > 0
     assert (ours - theirs).abs().max() < 1e-3 * moved

@@ -30,10 +30,13 @@ def write_notebook(path: Path, code: str) -> Path:
     return path
 
 
-def test_a_notebook_is_chosen_by_name_or_number() -> None:
-    sources = {name: Path(name) for name in ("01_glyph_world", "02_information_density")}
-    assert choose(sources, "") == list(sources.values())
+def test_notebooks_are_chosen_by_name_or_number_and_long_ones_by_wish() -> None:
+    names = ("01_glyph_world", "02_information_density", "10_hosts")
+    sources = {name: Path(name) for name in names}
+    assert choose(sources, "") == [Path(name) for name in names[:2]]  # 10 takes long
+    assert choose(sources, "all") == list(sources.values())
     assert choose(sources, "02") == choose(sources, "02_information_density")
+    assert choose(sources, "10, 01") == [Path("10_hosts"), Path("01_glyph_world")]
     with pytest.raises(ValueError, match=r"'02_information'.* mean '02_information_density'"):
         choose(sources, "02_information")
 

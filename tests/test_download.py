@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import random
 import signal
 import subprocess
@@ -10,13 +9,14 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from broken_server import Site, serving
+from photo_archives import closed
 from test_archives import tarred, tree, zipped
 
-from dip_lib import download
 from dip_lib.download import LEDGER, File, Photos, fetch, get, sources, status
 
 BIG = random.Random(0).randbytes(1_000_000)
@@ -290,6 +290,21 @@ def test_what_has_to_be_fetched_by_hand_is_said_then_used_and_kept(tmp_path: Pat
     assert tree(folder) == {"split.json": SPLIT, "x.zip": archive, "images/1.jpg": b"one"}
 
 
+def test_a_web_page_saved_by_hand_as_an_archive_is_set_aside_and_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    toy, folder = photos(File(name="x.zip", gives=["images"])), tmp_path / "toys"
+    folder.mkdir()
+    page = b"<!DOCTYPE html><title>Sign in</title>"
+    (folder / "x.zip").write_bytes(page)
+    with pytest.raises(ValueError, match=r"toys/x\.zip is damaged .*kept as .*x\.zip\.bad"):
+        get(toy, tmp_path)
+    assert [path.name for path in folder.glob("x*")] == ["x.zip.bad"]
+    assert (folder / "x.zip.bad").read_bytes() == page
+    with pytest.raises(LookupError, match="Ask the toy maker"):
+        get(toy, tmp_path)
+
+
 def test_a_dead_source_is_named_with_what_to_do_and_a_file_put_there_is_used(
     tmp_path: Path,
 ) -> None:
@@ -412,8 +427,12 @@ def test_status_says_what_is_missing_where_and_how_much_it_is(tmp_path: Path) ->
     assert status(toy, tmp_path)["missing"] == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_an_unreadable_folder_is_named(tmp_path: Path) -> None:
-    (tmp_path / "eurosat" / "2750").mkdir(parents=True, mode=0)
-    with pytest.raises(PermissionError, match="eurosat"):
-        download.status(sources()["eurosat"], tmp_path)
+def test_an_unreadable_folder_is_named() -> None:
+    with TemporaryDirectory() as public:  # pytest's own folders are closed to others
+        Path(public).chmod(0o755)
+        folder = Path(public) / "eurosat" / "2750"
+        folder.mkdir(parents=True)
+        with closed(folder), pytest.raises(PermissionError, match="eurosat/2750"):
+            status(sources()["eurosat"], Path(public))
+        with closed(folder), pytest.raises(PermissionError, match="eurosat"):
+            get(sources()["eurosat"], Path(public))

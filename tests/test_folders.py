@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from photo_archives import picture
+from photo_archives import closed, picture
+from PIL import Image
 
 from dip_lib import load_backbone
 from dip_lib.datasets.folders import picture_folder, picture_list
 from dip_lib.features import load_features
-from dip_lib.protocols import base_to_new
+from dip_lib.protocols import task
 from dip_lib.spec import RunSpec
 
 CLASSES = ("Red_fox", "arctic_hare", "wolf")
@@ -55,9 +57,9 @@ def test_own_pictures_go_through_features_and_base_to_new(folder: Path) -> None:
     clip, dataset = load_backbone("glyph-resnet"), picture_folder(folder)
     features = load_features(clip, dataset, views=1)
     spec = RunSpec(dataset="animals", method="coop", seed=1, shots=4)
-    task = base_to_new([spec], dataset, features)
-    assert task.names == ("Red fox", "arctic hare")
-    assert task.images.shape == (1, 1, 8, 128)
+    found = task([spec], dataset, features)
+    assert found.names == ("Red fox", "arctic hare")
+    assert found.images.shape == (1, 1, 8, 128)
 
 
 def test_the_deal_is_the_same_everywhere_and_for_other_classes(
@@ -141,6 +143,13 @@ def test_a_truncated_picture_is_left_out_when_asked(folder: Path) -> None:
             list(whole.batches(split, size=8))
 
 
+def test_pixels_of_unknown_range_are_left_out_when_asked(folder: Path) -> None:
+    Image.new("F", (9, 9)).save(folder / "wolf" / "heights.tif")
+    with pytest.warns(UserWarning, match="1: wolf/heights.tif: its pixels have 32 bits"):
+        dataset = picture_folder(folder, skip_unreadable=True)
+    assert sum(len(dataset.files[split]) for split in SPLITS) == 30
+
+
 def test_sound_folders_give_no_warning(folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -161,6 +170,18 @@ def test_bad_folders_are_told(folder: Path, tmp_path: Path) -> None:
     (folder / "lynx").rename(folder / "Arctic_Hare")
     with pytest.raises(ValueError, match="duplicate class names: 'Arctic Hare' = 'arctic hare'"):
         picture_folder(folder)
+
+
+def test_an_unreadable_folder_is_told() -> None:
+    with TemporaryDirectory() as public:  # pytest's own folders are closed to others
+        Path(public).chmod(0o755)
+        folder = fill(Path(public) / "animals", 3)
+        for bad in (folder, folder / "wolf"):
+            with (
+                closed(bad),
+                pytest.raises(ValueError, match=f"cannot read the folder {bad}: Permission denied"),
+            ):
+                picture_folder(folder)
 
 
 def test_bad_splits_are_told(tmp_path: Path) -> None:
@@ -215,6 +236,11 @@ def test_bad_lists_are_told(folder: Path) -> None:
         picture_list([(path, 3) for path in paths])
     with pytest.raises(ValueError, match="without a class name, 2: 3, lynx"):
         picture_list([(paths[0], 3), (paths[1], "lynx")], CLASSES)
+    again = [(path, path.parent.name) for path in [*paths, *paths[:12]]]
+    with pytest.raises(ValueError, match=r"more than once in .*, 12: (\w+/\d+.jpg, ){10}…$"):
+        picture_list(again)
+    with pytest.raises(ValueError, match="more than once in .*, 1: 00.jpg"):  # by another name
+        picture_list([(paths[0], "fox"), (paths[0].parent / ".." / CLASSES[0] / "00.jpg", "cat")])
     with pytest.raises(ValueError, match="list of pictures is empty"):
         picture_list([])
     with pytest.raises(ValueError, match="1: 99.jpg: .*No such file"):

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from dip_lib.datasets import load_dataset
-from dip_lib.glyphs import draw, families, models, styles, world
-from dip_lib.glyphs.captions import LOOKS, caption, tokenizer, vocabulary
-from dip_lib.glyphs.families import PER_CLASS, SHIFTS, glyph_dataset
-from dip_lib.glyphs.render import render
-from dip_lib.glyphs.world import FAMILIES, FONTS, HELD_OUT_FONTS, characters, members
 from dip_lib.randomness import uniform
+from glyph_world import draw, families, models, styles, world
+from glyph_world.captions import LOOKS, caption, tokenizer, vocabulary
+from glyph_world.families import PER_CLASS, SHIFTS, glyph_dataset
+from glyph_world.render import render
+from glyph_world.world import FAMILIES, FONTS, HELD_OUT_FONTS, characters, members
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "pretraining"))  # as when one of its programs is run
@@ -97,7 +97,7 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
 
 def test_a_draw_is_the_same_twice_and_in_a_fresh_process() -> None:
     code = (
-        "import hashlib; from dip_lib.glyphs.families import glyph_dataset as g\n"
+        "import hashlib; from glyph_world.families import glyph_dataset as g\n"
         "for view in (None, 1):\n"
         "    images = next(g('latin').batches('val', (view,)))\n"
         "    print(hashlib.sha256(images.numpy().tobytes()).hexdigest())\n"

@@ -18,8 +18,10 @@ from dip_lib import load_backbone
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dip_lib"
 BOOK = ROOT / "dip_book"
+WORLD = ROOT / "glyph_world"
 FILES = sorted(PACKAGE.rglob("*.py"))
 PAGES = sorted(BOOK.rglob("*.py"))
+GLYPHS = sorted(WORLD.rglob("*.py"))
 PROGRAMS = ("book", "benchmarks", "pretraining")
 """Folders of programs that use the library and are not part of it."""
 
@@ -27,15 +29,24 @@ PROGRAMS = ("book", "benchmarks", "pretraining")
 ORDER = (
     *("errors", "paths", "randomness", "spec"),
     *("density", "prompt", "files", "archives", "download"),
-    *("glyphs", "datasets"),
+    "datasets",
     *("layout", "text", "encoder", "weights", "backbone", "loading"),
-    *("features", "protocols"),
-    *("methods", "replay", "step", "trainer", "classifier"),
+    *("features", "protocols", "accuracy", "vision"),
+    *("methods", "judge", "replay", "step", "transfer", "trainer", "classifier"),
     "store",
-    *("profiles", "gate", "measure", "study", "plan"),
+    *("profiles", "gate", "measure", "runs", "study", "plan"),
     "cli",
 )
-PAGES_ORDER = ("statistics", "tables", "claims", "plots", "costs", "notebook")
+PAGES_ORDER = (
+    "statistics",
+    "tables",
+    "correlations",
+    "claims",
+    "plots",
+    "figures",
+    "costs",
+    "notebook",
+)
 """The same for ``dip_book``, which may also import any room of the library."""
 CORE = (
     "prompt",
@@ -109,6 +120,9 @@ def test_imports_run_one_way(path: Path) -> None:
 
 def test_the_library_knows_nothing_of_the_book_and_its_rooms_import_one_way() -> None:
     assert not [path.name for path in FILES if [*imported_rooms(path, "dip_book")]]
+    for path in GLYPHS:  # the world knows nothing of the library but how it refuses a name
+        assert {*imported_rooms(path)} <= {"errors"}
+        assert not [*imported_rooms(path, "dip_book")]
     for path in PAGES:
         for name in imported_rooms(path, "dip_book"):
             assert PAGES_ORDER.index(name) < PAGES_ORDER.index(room(path)), path.name
@@ -116,21 +130,24 @@ def test_the_library_knows_nothing_of_the_book_and_its_rooms_import_one_way() ->
 
 def test_the_library_stays_small(capsys: pytest.CaptureFixture[str]) -> None:
     kernel = [PACKAGE / f"{name}.py" for name in CORE]
-    core, package, pages = code_lines(kernel), code_lines(FILES), code_lines(PAGES)
+    core, package = code_lines(kernel), code_lines(FILES)
+    world, pages = code_lines(GLYPHS), code_lines(PAGES)
     with capsys.disabled():
         print(
             f"\ndip_lib: core {core} of 1000 lines of code ({lines(kernel)} with docstrings), "
             f"package {package} of 4000 ({lines(FILES)}); "
-            f"dip_book: {pages} of 1000 ({lines(PAGES)})"
+            f"glyph_world {world} of 1000 ({lines(GLYPHS)}), "
+            f"dip_book {pages} of 1000 ({lines(PAGES)})"
         )
     assert core <= 1000
     assert package <= 4000
+    assert world <= 1000
     assert pages <= 1000
 
 
 def test_files_read_in_one_sitting() -> None:
     programs = [p for name in PROGRAMS for p in (ROOT / name).rglob("*.py")]
-    every = [*FILES, *PAGES, *programs]
+    every = [*FILES, *GLYPHS, *PAGES, *programs]
     long = {str(path.relative_to(ROOT)): lines([path]) for path in every if lines([path]) >= 300}
     assert not long
 
@@ -138,7 +155,13 @@ def test_files_read_in_one_sitting() -> None:
 def test_nobodys_folders_are_named() -> None:
     # written so that this file does not match itself
     pattern = re.compile(r"(?<![\w.])/(?:wor[k]|roo[t]|tm[p]|hom[e]/\w+)/\w|\.\./share[d]")
-    texts = [*FILES, *PAGES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]
+    texts = [
+        *FILES,
+        *GLYPHS,
+        *PAGES,
+        *(ROOT / "tests").rglob("*.py"),
+        *(ROOT / "notebooks").glob("*.ipynb"),
+    ]
     named = [path.name for path in texts if pattern.search(path.read_text("utf-8"))]
     assert not named
 
@@ -146,7 +169,9 @@ def test_nobodys_folders_are_named() -> None:
 def test_nothing_is_left_for_later() -> None:
     marks = ("TOD" + "O", "FIXM" + "E", "NotImplemente" + "dError", "type: " + "ignore")
     left = [
-        path.name for path in [*FILES, *PAGES] if any(m in path.read_text("utf-8") for m in marks)
+        path.name
+        for path in [*FILES, *GLYPHS, *PAGES]
+        if any(m in path.read_text("utf-8") for m in marks)
     ]
     assert not left
 

@@ -17,19 +17,19 @@ from safetensors.torch import load_file, save_file
 
 from dip_lib import gate, load_backbone, study
 from dip_lib.datasets import load_dataset
+from dip_lib.features import encode_split
 from dip_lib.measure import dataset_of
 from dip_lib.profiles import load_profile
 from dip_lib.protocols import draws
 from dip_lib.spec import RunSpec
 
 PAPER = replace(
-    load_profile("paper"),
+    load_profile("paper").with_epochs(2),
     towers=("ViT-B-32", "RN50"),
     weights="",  # random
     datasets=("eurosat",),
     seeds=(1, 2),
     shots=2,
-    epochs=2,
     views=2,
     checkpoints=1,
 )
@@ -162,6 +162,42 @@ def test_resnet_on_imagenet_reads_no_training_picture_outside_the_draw(
     assert len(records) == 4
     assert {record["status"] for record in records} == {"finished"}
     assert records[0]["classes"] == [3, 2]
+
+
+def test_a_prompt_of_imagenet_is_judged_on_all_ten_datasets_and_four_shifts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in photo_archives.NAMES:
+        photo_archives.make(name, tmp_path / "archives")
+    monkeypatch.setenv("DATA", str(tmp_path / "archives"))
+    monkeypatch.setenv("DIP_HOME", str(tmp_path))
+    whole = load_profile("paper").with_epochs(2)
+    small = replace(
+        whole, towers=("ViT-S-32-alt",), weights="", seeds=(1,), shots=1, views=1, checkpoints=1
+    )
+    cross = study.cross_dataset(small)
+    study.collect(cross, small, results="fresh")
+    stored = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "store").iterdir()}
+    runs = [*cross, *study.domain_shift(small)]
+    records = study.collect(runs, small, results="fresh")
+    assert (
+        stored.items()
+        <= {p.name: p.stat().st_mtime_ns for p in (tmp_path / "store").iterdir()}.items()
+    )
+    assert {run.target for run in runs} == {"", *small.datasets, *small.shifts} - {"imagenet"}
+    torch.manual_seed(0)
+    clip = load_backbone("ViT-S-32-alt")
+    for run, record in zip(runs, records, strict=True):
+        if not run.target:
+            continue
+        target = load_dataset(run.target)
+        kept = load_file(tmp_path / "store" / f"{run.source().key()}.safetensors")
+        text = clip.class_embeddings(kept["prompt"], target.class_names)
+        best = (encode_split(clip, target, "test") @ text.T).argmax(1)
+        right = int((best == target.labels("test")).sum())
+        count = len(target.class_names)
+        assert (record["classes"], record["test_images"]) == ([count, 0], [2 * count, 0])
+        assert record["checkpoints"][0]["base"] == pytest.approx(100 * right / (2 * count))
 
 
 def test_a_dataset_is_listed_once_for_each_data_folder(

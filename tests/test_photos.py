@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from dip_lib.datasets.pictures import Pictures
 from dip_lib.datasets.splits import Twin, check_class_names, read_draw, write_draw
 from dip_lib.features import load_features
 from dip_lib.profiles import load_profile
-from dip_lib.protocols import base_to_new
+from dip_lib.protocols import task
 from dip_lib.spec import RunSpec
 
 # the trees are tiny, and loading says so
@@ -249,6 +249,21 @@ def torn(entry: list[Any]) -> None:
         ),
         (
             "eurosat",
+            lambda d: [path.unlink() for path in (d / "eurosat/2750/Forest").iterdir()],
+            r"lacks 6 of the 30 .* 6: (Forest/Forest_\d.jpg(, |\. )){6}",
+        ),
+        (
+            "eurosat",
+            lambda d: shutil.rmtree(d / "eurosat/2750"),
+            r"30: (\w+/\w+_\d.jpg, ){10}…\. ",  # the first ten and no more
+        ),
+        (
+            "fgvc_aircraft",
+            lambda d: next((d / "fgvc_aircraft/images").iterdir()).unlink(),
+            r"lacks 1 of the \d+ listed pictures, 1: \d+.jpg. .*get fgvc_aircraft",
+        ),
+        (
+            "eurosat",
             lambda d: (d / "eurosat/2750/Forest/Forest_2.jpg").unlink(),
             "lacks 1 of the 30 listed pictures, 1: Forest/Forest_2.jpg. ",
         ),
@@ -297,15 +312,27 @@ def test_damage_is_told_with_place_and_remedy(
         load(name, data)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs folder permissions")
-def test_an_unreadable_folder_is_told(data: Path) -> None:
-    folder = data / "imagenet/images/val"
-    folder.chmod(0)
-    try:
-        with pytest.raises(ValueError, match="cannot read the folder .*val: Permission denied"):
-            load("imagenet", data)
-    finally:
-        folder.chmod(0o755)
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("imagenet", "imagenet/images/val"),
+        ("imagenet", "imagenet/images/train/n01440764"),
+        ("eurosat", "eurosat/2750"),  # not "lacks 30 pictures": they may well be there
+        ("eurosat", "eurosat/2750/AnnualCrop"),
+    ],
+)
+def test_an_unreadable_folder_is_told(trees: Path, name: str, folder: str) -> None:
+    with TemporaryDirectory() as public:  # pytest's own folders are closed to others
+        Path(public).chmod(0o755)
+        data = Path(public) / "data"
+        top = folder.split("/")[0]
+        shutil.copytree(trees / top, data / top)
+        assert load(name, data).files
+        with (
+            photo_archives.closed(data / folder),
+            pytest.raises(ValueError, match=f"cannot read the folder .*{folder}: Permission den"),
+        ):
+            load(name, data)
 
 
 def test_a_file_in_place_of_a_folder_is_told(data: Path) -> None:
@@ -462,11 +489,11 @@ def test_a_photo_dataset_goes_through_features_and_base_to_new(trees: Path) -> N
     features = load_features(clip, dataset, views=2)
     assert features.train.shape == (2, 15, 128)
     spec = RunSpec(dataset="eurosat", method="coop", seed=1, shots=2)
-    task = base_to_new([spec], dataset, features)
-    assert task.names == dataset.class_names[:3]
-    assert task.new.names == dataset.class_names[3:]
-    assert task.images.shape == (1, 2, 3 * 2, 128)
-    assert (len(task.base.labels), len(task.new.labels)) == (3 * 2, 2 * 2)
+    found = task([spec], dataset, features)
+    assert found.names == dataset.class_names[:3]
+    assert found.new.names == dataset.class_names[3:]
+    assert found.images.shape == (1, 2, 3 * 2, 128)
+    assert (len(found.base.labels), len(found.new.labels)) == (3 * 2, 2 * 2)
     test_only = load_features(clip, load_dataset("imagenet_r", data=trees), views=1)
     assert [len(each) for each in (test_only.train[0], test_only.val, test_only.test)] == [0, 0, 8]
 
@@ -487,6 +514,7 @@ def test_every_kind_of_picture_is_shown_as_pil_converts_it(data: Path) -> None:
     deep = Image.fromarray(noise[..., 0].astype(np.uint16) * 257)
     turned = Image.Exif()
     turned[0x0112] = 6  # the camera was held upright
+    # PIL's own conversion of 16 bits would be white wherever it is brighter than 1/257
     kinds: list[tuple[str, Image.Image, dict[str, Any]]] = [
         ("JPEG", grey, {}),
         ("JPEG", colour.convert("CMYK"), {}),
@@ -498,7 +526,7 @@ def test_every_kind_of_picture_is_shown_as_pil_converts_it(data: Path) -> None:
     for kind, picture, options in kinds:
         picture.save(path, format=kind, **options)
         with Image.open(path) as saved:
-            expected = np.array(saved.convert("RGB"))
+            expected = np.array((grey if picture is deep else saved).convert("RGB"))
         np.testing.assert_array_equal(shown(data, path), expected)
         if kind == "GIF":
             np.testing.assert_array_equal(expected[..., 0], noise[..., 0])  # its first frame

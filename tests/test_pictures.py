@@ -260,6 +260,18 @@ def test_an_unreadable_picture_is_named_with_a_remedy(
     assert "Traceback" not in str(error.value)
 
 
+@pytest.mark.parametrize("suffix", ["png", "gif", "webp", "tif", "bmp", "avif"])
+def test_every_format_says_its_damage_in_the_same_words(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"picture.{suffix}"
+    smooth(60, 80, seed=1).save(path)
+    data = path.read_bytes()
+    for keep in (len(data) // 30, len(data) // 3, len(data) * 2 // 3):
+        path.write_bytes(data[:keep])
+        dataset = Pictures("one", ("x",), tmp_path, {"train": [(path.name, 0)]})
+        with pytest.raises(ValueError, match=rf"^cannot read the picture .*picture\.{suffix}: "):
+            every(dataset, None)
+
+
 def test_a_missing_picture_is_named_with_a_remedy(dataset: Pictures, tmp_path: Path) -> None:
     root = shutil.copytree(dataset.root, tmp_path / "copy")
     (root / "7.jpg").unlink()

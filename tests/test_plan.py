@@ -26,7 +26,7 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_papers_counts_are_those_counted_by_hand() -> None:
-    costs = plan(PAPER)
+    costs = plan(PAPER, "base_to_new")
     assert costs.index.tolist()[:2] == [
         ("ViT-B-16", "fp32", "imagenet", "default"),
         ("ViT-B-16", "fp32", "caltech101", "default"),
@@ -51,7 +51,7 @@ def test_the_papers_counts_are_those_counted_by_hand() -> None:
 
 def test_glyph_world_encodes_whole_splits_and_the_plan_says_so() -> None:
     tower = SMOKE.towers[0]
-    cost = plan(SMOKE).loc[tower, "fp32", "greek", "default"]
+    cost = plan(SMOKE, "base_to_new").loc[tower, "fp32", "greek", "default"]
     clip, greek = load_backbone(tower), dataset_of("greek", "default")
     load_features(clip, greek, SMOKE.views)
     files = [*(home() / "features").glob("*.safetensors")]
@@ -64,13 +64,14 @@ def test_batches_are_those_that_are_measured_and_precisions_have_rows_of_their_o
     wide = replace(SMOKE, towers=SMOKE.towers[:1], seeds=tuple(range(20)))
     trained = [run for run in study.base_to_new(wide, data="") if run.method in ("coop", "dip")]
     for device, most in (("cpu", 16), ("NVIDIA H200", 64)):
-        assert plan(wide, device=device)["batches"].sum() == len([*groups(trained, most)])
+        assert plan(wide, "base_to_new", device)["batches"].sum() == len([*groups(trained, most)])
     both = plan(wide, "precision")
     assert [place[1] for place in both.index] == ["fp32", "bf16"]
 
 
 def test_minutes_follow_from_given_rates_and_the_two_sides_are_apart() -> None:
-    costs = plan(PAPER, images_per_second=1000.0, steps_per_second=50.0)
+    rates = {"images_per_second": 1000.0, "steps_per_second": 50.0}
+    costs = plan(PAPER, "base_to_new", **rates)
     expected = costs["images"] / 1000 / 60
     assert costs["image_minutes"].tolist() == pytest.approx(expected.tolist())
     expected = costs["steps"] / 50 / 60
@@ -101,17 +102,18 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("measured")
 def test_rates_measured_on_the_same_device_are_used_and_nothing_is_made_up() -> None:
     small = replace(PAPER, datasets=("caltech101",))
-    costs = plan(small, device="NVIDIA H200")
+    costs = plan(small, "base_to_new", "NVIDIA H200")
     vit, resnet = (costs.loc[tower].iloc[0] for tower in ("ViT-B-16", "RN50"))
     assert vit["image_minutes"] == pytest.approx(vit["images"] / 60 / 60)
     assert vit["text_minutes"] == pytest.approx(vit["steps"] * 3.0 / 60)  # 50 base classes
     assert resnet["text_minutes"] == 0  # zero-shot alone
     assert "not measured" in table(costs.loc[["RN50"]])
     assert "not measured" not in table(costs.loc[["ViT-B-16"]])
-    pets = plan(replace(PAPER, datasets=("oxford_pets",)), device="NVIDIA H200").iloc[0]
+    pets = plan(replace(PAPER, datasets=("oxford_pets",)), "base_to_new", "NVIDIA H200").iloc[0]
     between = 1 + 2 * (19 - 10) / 40  # 19 base classes, between 10 and 50
     assert pets["text_minutes"] == pytest.approx(pets["steps"] * between / 60)
-    for other in (plan(small, device="cpu"), plan(SMOKE, device="NVIDIA H200")):
+    others = (small, "cpu"), (SMOKE, "NVIDIA H200")
+    for other in (plan(profile, "base_to_new", device) for profile, device in others):
         assert other["image_minutes"].isna().all()
         assert other["text_minutes"][other["steps"] > 0].isna().all()
         assert table(other).count("not measured") >= 3
@@ -120,3 +122,57 @@ def test_rates_measured_on_the_same_device_are_used_and_nothing_is_made_up() -> 
 def test_an_unknown_study_is_refused_with_the_names() -> None:
     with pytest.raises(ValueError, match="unknown study 'base-to-new'.*'base_to_new'"):
         plan(PAPER, "base-to-new")
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_precision_that_was_not_measured_is_not_made_up() -> None:
+    both = plan(replace(PAPER, datasets=("caltech101",)), "precision", "NVIDIA H200")
+    assert both["text_minutes"].isna().tolist() == [False, True]
+
+
+# ---- all studies --------------------------------------------------------------------------------
+
+
+def test_every_study_has_a_row_with_what_the_rows_above_lack() -> None:
+    costs = plan(PAPER)
+    # photos have no styles to rotate
+    assert list(costs.index) == [name for name in study.STUDIES if name != "rotation"]
+    runs = {run for make in study.STUDIES.values() for run in make(PAPER, data="")}
+    assert costs["runs"].sum() == len(runs)
+    first = plan(PAPER, "base_to_new")[["runs", "batches", "steps", "images", "disk"]].sum()
+    assert costs.loc["base_to_new", first.index].tolist() == first.tolist()
+    # the same prompts on ten more datasets and on four shifts: these alone have pictures left
+    assert costs.loc["cross_dataset", ["runs", "steps", "images"]].tolist() == [60, 0, 0]
+    shifted = 10_000 + 50_889 + 7_500 + 30_000
+    assert costs.loc["domain_shift", ["runs", "steps", "images"]].tolist() == [28, 0, shifted]
+
+
+def test_few_shot_counts_every_class_and_the_epochs_of_its_shots() -> None:
+    eurosat = plan(PAPER, "few_shot").loc["ViT-B-16", "fp32", "eurosat", "default"]
+    # 10 classes: 10, 20 and 40 pictures make one batch of 32 or fewer, 80 two, 160 five
+    assert eurosat["steps"] == 6 * (50 * 1 + 100 * 1 + 100 * 1 + 200 * 2 + 200 * 5)
+    draws = sum(16 * shots + min(shots, 4) for shots in (1, 2, 4, 8, 16))
+    assert eurosat["images"] == 8100 + 3 * 10 * draws
+
+
+def test_image_side_methods_pay_for_the_passes_of_their_towers() -> None:
+    rates = {"images_per_second": 1000.0, "steps_per_second": 50.0}
+    eurosat = plan(PAPER, "image_hosts", **rates).loc["ViT-B-16", "fp32", "eurosat", "default"]
+    # 80 pictures, three seeds, plain and with DIP; CoOp and DIP beside them as in base-to-new
+    cocoop, maple, promptsrc, beside = (6 * n for n in (10 * 80, 5 * 20, 20 * 20, 200 * 2))
+    assert eurosat["steps"] == cocoop + maple + promptsrc + beside
+    assert eurosat["text_minutes"] == pytest.approx(eurosat["steps"] / 50 / 60)
+    passes = 3 * 4 * (maple + promptsrc)  # forward and backward, batches of 4
+    assert eurosat["image_minutes"] == pytest.approx((eurosat["images"] + passes) / 1000 / 60)
+
+
+def test_the_sum_tells_text_side_studies_from_the_image_side() -> None:
+    costs = plan(PAPER, images_per_second=1000.0, steps_per_second=50.0)
+    text, whole = (
+        line.strip() for line in table(costs).split("images: to encode")[0].splitlines()[-2:]
+    )
+    assert text.startswith("text-side studies")
+    assert whole.startswith("all")
+    minutes = costs["text_minutes"]
+    for line, part in ((text, minutes.drop("image_hosts")), (whole, minutes)):
+        assert line.split()[-1] == f"{part.sum():,.1f}"

@@ -11,7 +11,9 @@ from dip_book.statistics import (
     average_h,
     average_h_difference,
     detectable_effect,
+    exactly,
     hierarchical_bootstrap,
+    median_interval,
     paired,
     paired_difference,
     spearman,
@@ -141,3 +143,37 @@ def test_an_effect_as_large_as_the_detectable_one_is_found_four_times_in_five() 
     power = (stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05).mean()
     assert power == pytest.approx(0.8, abs=0.03)
     assert math.isnan(detectable_effect({"only": [1.0, 2.0]}))
+
+
+def test_what_is_computed_has_no_width() -> None:
+    assert vars(exactly(0.25)) == {"value": 0.25, "low": 0.25, "high": 0.25}
+
+
+def test_the_interval_of_a_median_holds_it_and_shrinks_with_repetition() -> None:
+    rng = np.random.default_rng(0)
+    widths = []
+    for repetitions in (10, 100, 1000):
+        times = rng.lognormal(size=repetitions)
+        found = median_interval(times, n=2000)
+        assert found == median_interval(times, n=2000)
+        assert found.value == np.median(times)
+        assert found.low < found.value < found.high
+        widths.append(found.high - found.low)
+    assert widths[0] > 1.5 * widths[1] > 3 * widths[2]
+
+
+def test_the_interval_of_a_median_ignores_one_slow_repetition_and_moves_with_the_unit() -> None:
+    times = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8]
+    found, disturbed = median_interval(times), median_interval([*times[:-1], 60.0])
+    assert disturbed.value == found.value == 1.4
+    assert disturbed.high < 2
+    thousand = median_interval(np.array(times) * 1000)
+    np.testing.assert_allclose([*vars(thousand).values()], [v * 1000 for v in vars(found).values()])
+    assert median_interval([3.0] * 5) == exactly(3.0)
+
+
+def test_about_95_of_100_intervals_of_a_median_hold_the_true_one() -> None:
+    rng = np.random.default_rng(0)
+    found = [median_interval(rng.exponential(size=41), n=500, seed=i) for i in range(200)]
+    held = sum(each.low <= math.log(2) <= each.high for each in found)
+    assert 0.88 <= held / 200 <= 0.99

@@ -41,14 +41,40 @@ def record(run: RunSpec, new: float = 58.123456789) -> dict[str, Any]:
 def test_what_is_put_is_got_and_nothing_else_is_left(tmp_path: Path) -> None:
     store, run = Store(tmp_path / "live"), spec()
     assert store.get(run) is None and store.records() == []
-    prompt = torch.randn(4, 128)
-    store.put(record(run), prompt)
+    learnt = {"prompt": torch.randn(4, 128), "other.0": torch.randn(2, 3).T}
+    store.put(record(run), learnt)
     assert store.get(run) == record(run)
     assert Store(tmp_path / "live").records() == [record(run)]
     names = {path.name for path in (tmp_path / "live").iterdir()}
     assert names == {f"{run.key()}.json", f"{run.key()}.safetensors"}
     saved = load_file(tmp_path / "live" / f"{run.key()}.safetensors")
-    assert torch.equal(saved["prompt"], prompt)
+    kept = Store(tmp_path / "live").learnt(run)
+    assert kept is not None
+    assert saved.keys() == kept.keys() == learnt.keys()
+    for name, tensor in learnt.items():
+        assert torch.equal(saved[name], tensor)
+        assert torch.equal(kept[name], tensor)
+
+
+def test_what_a_run_has_learnt_is_asked_of_a_live_run_alone(tmp_path: Path) -> None:
+    store, run = Store(tmp_path / "live"), spec()
+    prompt = {"prompt": torch.randn(4, 128)}
+    assert store.learnt(run) is None
+    store.put(record(run), prompt)
+    assert store.learnt(replace(run, seed=2)) is None
+    path = tmp_path / "live" / f"{run.key()}.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(UserWarning, match=f"{path.name} is damaged"):
+        assert store.learnt(run) is None
+    path.write_bytes(whole)
+    (tmp_path / "live" / f"{run.key()}.json").unlink()  # tensors of a run that never finished
+    assert store.learnt(run) is None
+    export([record(run)], tmp_path / "export.json")
+    path.unlink()
+    committed = Store(tmp_path / "live", [tmp_path / "export.json"])
+    assert committed.get(run) is not None
+    assert committed.learnt(run) is None  # a committed record has no tensors
 
 
 def test_changing_one_setting_misses_only_what_it_touches(tmp_path: Path) -> None:
@@ -140,6 +166,19 @@ def test_an_export_has_a_line_a_run_and_says_once_what_all_share(tmp_path: Path)
     assert [line for line in lines if '"key"' in line] == lines[2:5]
     assert sum("2.15.0" in line for line in lines) == sum("weight_decay" in x for x in lines) == 1
     json.loads("\n".join(lines))
+
+
+def test_an_export_of_ends_keeps_the_last_checkpoint_alone_and_leaves_the_records(
+    tmp_path: Path,
+) -> None:
+    kept = record(spec())
+    start = kept["checkpoints"][0] | {"epoch": 0, "new": 1.0}
+    kept["checkpoints"] = [start, *kept["checkpoints"]]
+    export([kept], tmp_path / "ends.json", ends=True)
+    got = Store(tmp_path / "live", [tmp_path / "ends.json"]).get(spec())
+    assert got is not None
+    assert [point["epoch"] for point in got["checkpoints"]] == [kept["checkpoints"][-1]["epoch"]]
+    assert len(kept["checkpoints"]) == 2
 
 
 def test_no_runs_make_an_empty_export(tmp_path: Path) -> None:

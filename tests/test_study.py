@@ -20,7 +20,8 @@ import pytest
 from safetensors.torch import load_file
 
 from dip_lib import load_backbone, study
-from dip_lib.measure import groups
+from dip_lib.features import encode_split
+from dip_lib.measure import dataset_of, groups, measure
 from dip_lib.profiles import Profile, load_profile, names
 from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Record, export
@@ -102,6 +103,45 @@ def test_groups_hold_every_run_once_and_only_runs_that_share_a_batch() -> None:
         assert len(kinds) == 1
 
 
+def test_few_shot_trains_on_all_classes_and_few_images_for_fewer_epochs() -> None:
+    profile = replace(load_profile("paper"), seeds=(1, 2))
+    runs = study.few_shot(profile, data="")
+    assert len(set(runs)) == len(runs) == 11 * (1 + 3 * 2 * 5)
+    assert {run.protocol for run in runs} == {"all-classes"}
+    prompts = [run for run in runs if run.method in ("coop", "dip")]
+    # CoOp's scripts: 50 epochs with 1 image a class, 100 with 2 and 4, 200 with more; ImageNet 50
+    lengths = {1: 50, 2: 100, 4: 100, 8: 200, 16: 200}
+    for run in prompts:
+        assert run.epochs == (50 if run.dataset == "imagenet" else lengths[run.shots])
+        assert (run.rank, run.dropout) == ((1, 0.5) if run.method == "dip" else (0, 0.0))
+    bare = study.few_shot(profile, data="", context="", vectors=16)
+    assert {(r.context, r.vectors) for r in bare if r.method in ("coop", "dip")} == {("", 16)}
+    assert {run.shots for run in runs if run.method == "probe"} == lengths.keys()
+    # the towers beside the first are the zero-shot table's alone
+    assert {run.backbone for run in runs} == {profile.backbone}
+
+
+def test_transfer_names_the_source_once_and_every_target_after_it() -> None:
+    paper = load_profile("paper")
+    cross, shift = study.cross_dataset(paper, data=""), study.domain_shift(paper, data="")
+    for runs, targets in ((cross, paper.datasets[1:]), (shift, paper.shifts)):
+        words = [run.dataset for run in runs if run.method == "zero-shot"]
+        assert words == ["imagenet", *targets]
+        prompts = [run for run in runs if run.method != "zero-shot"]
+        assert len(set(prompts)) == len(prompts) == 2 * 3 * (1 + len(targets))
+        assert {run.target for run in prompts} == {"", *targets}
+        for run in prompts:
+            assert (run.dataset, run.protocol, run.epochs) == ("imagenet", "all-classes", 50)
+            assert run.source() in prompts
+            assert (run.source() == run) == (run.target == "")
+    assert {run.source() for run in cross if run.method == "dip"} == {
+        run.source() for run in shift if run.method == "dip"
+    }
+    # few-shot learning with 16 images trains the source too: one training serves both
+    sources = {run.source() for run in cross if run.method != "zero-shot"}
+    assert sources <= {*study.few_shot(paper, data="")}
+
+
 # ---- measuring ----------------------------------------------------------------------------------
 
 
@@ -169,6 +209,106 @@ def test_a_damaged_record_alone_is_measured_again_to_the_same_result(home: Path)
     touched = {name for name, stamp in stamps(home).items() if before.get(name) != stamp}
     assert touched == {f"{path.name}.damaged", path.name, f"{run.key()}.safetensors"}
 
+
+# ---- all classes, and transfer ------------------------------------------------------------------
+
+SOURCE = replace(
+    SMOKE, source="greek", datasets=("greek", "cyrillic"), shifts=("boxes",), seeds=(1,)
+)
+
+
+def test_few_shot_is_measured_on_all_classes(home: Path) -> None:
+    small = replace(SOURCE, datasets=("greek",), epochs=4)
+    runs = study.few_shot(small)
+    records = study.collect(runs, small, results="fresh")
+    for run, record in zip(runs, records, strict=True):
+        assert record["status"] == "finished"
+        assert record["classes"] == [56, 0]
+        assert record["test_images"] == [2800, 0]
+        last = record["checkpoints"][-1]
+        assert last["epoch"] == run.epochs
+        assert last["new"] is None
+    assert [r.epochs for r in runs if r.method == "dip"] == [1, 2, 2, 4, 4]
+    score = {
+        (r["spec"]["method"], r["spec"]["shots"]): r["checkpoints"][-1]["base"] for r in records
+    }
+    assert score["probe", 16] > score["probe", 1] + 10  # more images are worth something
+    files = {path.name for path in (home / "store").glob("*.safetensors")}
+    assert {f"{run.key()}.safetensors" for run in runs if run.method in ("coop", "dip")} <= files
+    before = stamps(home)
+    assert study.collect(runs, small, results="fresh") == records
+    assert stamps(home) == before
+
+
+def test_the_source_is_trained_once_and_every_target_is_judged_by_its_prompts(home: Path) -> None:
+    runs, shifted = study.cross_dataset(SOURCE), study.domain_shift(SOURCE)
+    records = study.collect(runs, SOURCE, results="fresh")
+    before = stamps(home)
+    records += study.collect(shifted, SOURCE, results="fresh")
+    after = stamps(home)
+    assert {name: after[name] for name in before} == before
+    judged = [run for run in shifted if run.target or run.dataset == "boxes"]
+    assert after.keys() - before.keys() == {f"{run.key()}.json" for run in judged}
+    clip = load_backbone("glyph-resnet")
+    for run, record in zip([*runs, *shifted], records, strict=True):
+        if not run.target:
+            continue
+        target = dataset_of(run.target, "default")
+        kept = load_file(home / "store" / f"{run.source().key()}.safetensors")
+        text = clip.class_embeddings(kept["prompt"], target.class_names)
+        best = (encode_split(clip, target, "test") @ text.T).argmax(1)
+        right = 100 * float((best == target.labels("test")).double().mean())
+        assert record["checkpoints"] == [record["checkpoints"][0]]
+        assert record["checkpoints"][0]["base"] == pytest.approx(right, abs=0.05)
+        assert record["classes"] == [len(target.class_names), 0]
+        assert not (home / "store" / f"{run.key()}.safetensors").exists()
+
+
+def test_a_source_that_has_lost_its_tensors_is_trained_again_and_no_other_is(home: Path) -> None:
+    sources = [run for run in study.domain_shift(SOURCE) if not run.target]
+    coop, dip = (run for run in sources if run.method in ("coop", "dip"))
+    first = study.collect(sources, SOURCE, results="fresh")
+    (home / "store" / f"{dip.key()}.safetensors").unlink()
+    before = stamps(home)
+    study.collect(study.domain_shift(SOURCE), SOURCE, results="fresh")
+    after = stamps(home)
+    assert {name.split(".")[0] for name in before if after[name] != before[name]} == {dip.key()}
+    assert f"{dip.key()}.safetensors" in after
+    again = study.collect(sources, SOURCE, results="fresh")
+    for here, there in zip(again, first, strict=True):
+        for a, b in zip(here["checkpoints"], there["checkpoints"], strict=True):
+            assert a["base"] == pytest.approx(b["base"], abs=0.1)
+    assert study.open_store(SOURCE, "fresh").learnt(coop) is not None
+
+
+def test_a_source_of_which_only_the_committed_record_is_left_is_trained_again(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = study.domain_shift(SOURCE)
+    whole = study.collect(runs, SOURCE, results="fresh")
+    committed = tmp_path / "results" / "smoke" / "domain_shift.json"
+    kept = [
+        record for run, record in zip(runs, whole, strict=True) if not (run.target and run.rank)
+    ]
+    export(kept, committed)
+    text = committed.read_bytes()
+    monkeypatch.setenv("DIP_RESULTS", str(tmp_path / "results"))
+    shutil.rmtree(home / "store")
+    store = study.open_store(SOURCE, "stored")
+    missing = store.missing(runs)
+    assert [(run.method, run.target) for run in missing] == [("dip", "boxes")]
+    measure(missing, store)
+    written = {path.name for path in (home / "store").iterdir()}
+    source = missing[0].source().key()
+    assert written == {f"{source}.json", f"{source}.safetensors", f"{missing[0].key()}.json"}
+    assert committed.read_bytes() == text
+    found = study.collect(runs, SOURCE, results="stored")
+    for here, there in zip(found, whole, strict=True):
+        ends = here["checkpoints"][-1]["base"], there["checkpoints"][-1]["base"]
+        assert ends[0] == pytest.approx(ends[1], abs=0.1)
+
+
+# ---- a call that is killed ----------------------------------------------------------------------
 
 LONG = replace(SMOKE, epochs=20, rates=(0.01, 0.03), lr=0.01)
 MEASURE = """

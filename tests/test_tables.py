@@ -2,57 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import numpy as np
 import pytest
+from made_records import POINTS, made, study
 
 from dip_book.tables import (
+    NAMES,
+    average_of,
     averages,
-    correlation_numbers,
-    correlation_table,
+    by,
+    detectable,
     differences,
     final,
+    gap,
+    label,
+    over_seeds,
+    published,
     rate_table,
-    rho,
+    shrunk,
     subset,
+    summary,
+    sweep,
+    sweep_h,
     trajectories,
     where,
 )
 from dip_lib.datasets import harmonic_mean
-
-POINTS = 11
-Curve = Callable[[float], float]
-
-
-def made(
-    dataset: str = "greek",
-    method: str = "coop",
-    seed: int = 1,
-    new: Curve = lambda t: 60 - 10 * t,
-    base: Curve = lambda t: 60 + 10 * t,
-    id1: Curve = lambda t: 0.6 - 0.3 * t,
-    **spec: Any,
-) -> dict[str, Any]:
-    """A record whose curves are functions of the time t in 0..1."""
-    times = [i / (POINTS - 1) for i in range(POINTS)]
-    checkpoints = [
-        {"epoch": i, "base": base(t), "new": new(t), "val": base(t) - 1, "id": [id1(t), id1(t) / 2]}
-        for i, t in enumerate(times)
-    ]
-    spec = {"dataset": dataset, "method": method, "seed": seed, "lr": 0.03} | spec
-    return {"spec": spec, "status": "finished", "checkpoints": checkpoints}
-
-
-def study(method: str = "coop", shift: float = 0.0, seeds: Sequence[int] = (1, 2)) -> list[Any]:
-    """Two datasets by some seeds, with accuracies that differ between all of them."""
-
-    def one(dataset: str, level: float, seed: int) -> dict[str, Any]:
-        height = level + seed
-        return made(dataset, method, seed, lambda t: 50 + height - 9 * t + shift, lambda t: height)
-
-    return [one(d, level, s) for d, level in (("greek", 3.0), ("latin", 8.0)) for s in seeds]
+from dip_lib.methods import METHODS
 
 
 def test_where_selects_by_every_named_setting() -> None:
@@ -81,45 +57,6 @@ def test_a_stopped_run_is_left_out() -> None:
     records[0]["status"] = "stopped: non-finite loss in epoch 3"
     del records[0]["checkpoints"][-1]["id"]
     assert trajectories(records, ("new", "id1"))["greek"].shape == (1, POINTS, 2)
-
-
-# ---- correlation --------------------------------------------------------------------------------
-
-
-def test_rho_is_one_for_whatever_moves_together() -> None:
-    t = np.linspace(0, 1, POINTS)
-    together = np.stack([60 - t**2, np.exp(-t), 1 - t, t], -1)  # new, id1, id2, epoch
-    np.testing.assert_allclose(rho(together), [1, 1, 1])
-    opposed = np.stack([60 + t, np.exp(-t), 1 - t, t], -1)
-    np.testing.assert_allclose(rho(opposed), [-1, -1, -1])
-    still = np.stack([0 * t, 1 - t, 1 - t, t], -1)
-    np.testing.assert_allclose(rho(still), [0, 0, 0])
-    stacked = rho(np.stack([together, opposed, still]))
-    np.testing.assert_allclose(stacked, [[1] * 3, [-1] * 3, [0] * 3])
-
-
-def test_the_correlation_table_has_a_row_a_dataset_on_the_average_of_its_seeds() -> None:
-    noise = [made("latin", seed=s, new=lambda t, s=s: 50 - t + s * (t > 0.5)) for s in (-3, 3)]
-    table = correlation_table([*(made("greek", seed=s) for s in (1, 2)), *noise])
-    assert list(table.columns) == ["id1", "id2", "epoch"]
-    assert sorted(table.index) == ["greek", "latin"]
-    np.testing.assert_allclose(table.to_numpy(), 1)  # opposite seeds cancel
-
-
-def test_correlation_numbers_of_monotone_runs_are_exact() -> None:
-    falling = [made(d, seed=s) for d in ("greek", "latin", "boxes") for s in (1, 2)]
-    found = correlation_numbers(falling)
-    for key in ("median_rho_id1", "median_rho_id2", "median_rho_epoch"):
-        assert (found[key].value, found[key].low, found[key].high) == pytest.approx((1, 1, 1))
-    nothing = found["rho_id1_minus_rho_epoch"]
-    assert (nothing.value, nothing.low, nothing.high) == pytest.approx((0, 0, 0))
-
-
-def test_the_median_is_over_datasets() -> None:
-    rising = made("boxes", new=lambda t: 50 + t)
-    found = correlation_numbers([made("greek"), made("latin"), rising])
-    assert found["median_rho_id1"].value == pytest.approx(1)
-    assert found["median_rho_id1"].low == pytest.approx(-1)
 
 
 # ---- base to new --------------------------------------------------------------------------------
@@ -163,8 +100,20 @@ def test_one_zero_shot_run_stands_for_all_seeds() -> None:
 def test_unpaired_runs_are_refused() -> None:
     with pytest.raises(ValueError, match="not paired.*'latin'"):
         differences(study("dip"), where(study("coop"), dataset="greek"))
-    with pytest.raises(ValueError, match="not paired: .*3 seeds against 2"):
+    with pytest.raises(ValueError, match=r"not paired: 'greek' has seeds .1 2 3. against .1 2."):
         differences(study("dip", seeds=(1, 2, 3)), study("coop"))
+
+
+@pytest.mark.parametrize("seeds", [(1,), (2, 3), (1, 2, 3)])
+def test_runs_of_other_seeds_are_no_pairs(seeds: tuple[int, ...]) -> None:
+    # neither a single run nor as many runs of other draws may stand for the missing ones
+    for compare in (gap, differences):
+        with pytest.raises(ValueError, match="not paired: 'greek' has seeds"):
+            compare(study("dip", seeds=seeds), study("coop"))
+    stopped = study("dip")
+    stopped[0]["status"] = "stopped: non-finite loss in epoch 3"
+    with pytest.raises(ValueError, match="not paired: 'greek' has seeds"):
+        gap(stopped, study("coop"))
 
 
 def test_subset_keeps_the_named_datasets() -> None:
@@ -181,3 +130,121 @@ def test_the_rate_table_averages_each_rate_over_datasets() -> None:
     np.testing.assert_allclose(table["base"], [41, 71])
     np.testing.assert_allclose(table["val"], [40, 70])
     np.testing.assert_allclose(table["new"], [50, 50])
+
+
+# ---- any study ----------------------------------------------------------------------------------
+
+
+def test_every_method_has_a_name_and_a_dip_on_a_host_says_so() -> None:
+    assert set(NAMES) == set(METHODS)
+    assert label(made(method="coop")) == "CoOp"
+    assert label(made(method="dip", rank=1)) == "DIP"
+    assert label(made(method="kgcoop")) == "KgCoOp"
+    assert label(made(method="kgcoop", rank=1)) == "KgCoOp + DIP"
+    names = [label(made(method=m, rank=r)) for m in METHODS for r in (0, 1) if m != "dip"]
+    assert len(set(names)) == len(names)
+
+
+def test_groups_keep_their_order_and_every_record() -> None:
+    runs = [*study("dip"), *study("coop")]
+    found = by(runs, lambda record: record["spec"]["method"])
+    assert list(found) == ["dip", "coop"]
+    assert found["dip"] == where(runs, method="dip")
+
+
+def test_the_average_weighs_datasets_alike() -> None:
+    runs = [*study(), made("latin", seed=3, base=lambda t: 13.0)]
+    assert average_of(runs, "base").value == pytest.approx((4.5 + (9 + 10 + 13) / 3) / 2)
+
+
+def test_a_gap_turns_its_sign_with_its_sides_and_forgets_what_they_share() -> None:
+    ours, theirs = study("dip", shift=2.5), study("coop")
+    ours[0]["checkpoints"][-1]["new"] += 1  # one seed of one dataset of two
+    there, back = gap(ours, theirs, "new"), gap(theirs, ours, "new")
+    assert there.value == pytest.approx(2.75)
+    assert (back.value, back.low, back.high) == pytest.approx((-2.75, -there.high, -there.low))
+    assert 2.5 <= there.low <= 2.75 <= there.high <= 3.5
+    assert vars(gap(reversed(study()), study(), "new")) == {"value": 0, "low": 0, "high": 0}
+    assert gap(study(), study("zero-shot", seeds=(0,))).value == pytest.approx(1.5)
+
+
+def test_the_detectable_difference_grows_with_the_spread_between_datasets() -> None:
+    ours, theirs = study("dip", shift=2.5), study("coop")
+    assert detectable(ours, theirs, "new") == pytest.approx(0, abs=1e-9)
+    found = []
+    for more in (1.0, 2.0):
+        ours[0]["checkpoints"][-1]["new"] += more  # greek alone gains
+        found.append(detectable(ours, theirs, "new"))
+    assert found[1] == pytest.approx(3 * found[0])
+    assert detectable(ours, theirs) > 0
+
+
+def test_a_sweep_has_the_mean_at_each_value_in_order_with_a_band_around_it() -> None:
+    runs = [
+        made(d, seed=s, base=lambda t, x=shots, y=level + s: 10 * x + y, shots=shots)
+        for shots in (16, 1, 4)
+        for d, level in (("greek", 0.0), ("latin", 3.0), ("boxes", 9.0))
+        for s in (1, 2)
+    ]
+    table = sweep(runs, "shots", "base")
+    assert list(table.index) == [1, 4, 16]
+    np.testing.assert_allclose(table["value"], [15.5, 45.5, 165.5])
+    assert (table["low"] < table["value"]).all() and (table["value"] < table["high"]).all()
+    assert (table["low"] >= [11, 41, 161]).all() and (table["high"] <= [21, 51, 171]).all()
+    alone = sweep(where(runs, dataset="greek"), "shots", "base")
+    np.testing.assert_allclose(alone, np.array([[11.5, 11, 12], [41.5, 41, 42], [161.5, 161, 162]]))
+    assert over_seeds(np.array([3.0, 1.0, 8.0])).value == 4
+    five = [made(seed=s, base=lambda t, y=s: y, shots=1) for s in (1, 2, 3, 4, 10)]
+    np.testing.assert_allclose(sweep(five, "shots", "base"), [[4, 1, 10]])  # the range over seeds
+
+
+def test_a_sweep_of_h_is_of_the_averages() -> None:
+    runs = [r for e in (40, 10) for r in study() if not r["spec"].update(epochs=e)]
+    table = sweep_h(runs, "epochs")
+    assert list(table.index) == [10, 40]
+    np.testing.assert_allclose(table["value"], harmonic_mean(7.0, 48.0))
+    assert (table["low"] <= table["value"]).all() and (table["value"] <= table["high"]).all()
+
+
+def test_a_summary_row_has_h_of_the_averages_and_the_mean_of_each_h() -> None:
+    flat = [made("greek", base=lambda t: 90.0, new=lambda t: 30.0)]
+    flat += [made("latin", base=lambda t: 40.0, new=lambda t: 80.0)]
+    table = summary({"CoOp": flat, "study": study()})
+    assert list(table.index) == ["CoOp", "study"]
+    row = table.loc["CoOp"]
+    assert (row["base"], row["new"]) == (65, 55)
+    assert row["H"] == pytest.approx(harmonic_mean(65, 55))
+    mean = (harmonic_mean(90, 30) + harmonic_mean(40, 80)) / 2
+    assert row["mean H"] == pytest.approx(mean)
+    assert row["H"] > mean + 5
+    assert (row["joint"], row["ECE new"], row["numbers"]) == (32.5, 4, 2048)
+
+
+def test_shrunk_prompts_are_averaged_over_datasets_alike() -> None:
+    runs = [made("greek", seed=1), made("latin", seed=1), made("latin", seed=2)]
+    for record, base in zip(runs, (10.0, 30.0, 50.0), strict=True):
+        ways = {"x 0.5": {"base": base, "new": 60.0}, "rank 1": {"base": base + 1, "new": base}}
+        record["checkpoints"][-1]["shrunk"] = ways
+    stopped = made("greek", seed=2)  # it has no shrunk prompts
+    stopped["status"] = "stopped: non-finite loss in epoch 3"
+    table = shrunk([*runs, stopped])
+    assert list(table.index) == ["x 0.5", "rank 1"]
+    assert list(table.columns) == ["base", "new", "H"]
+    np.testing.assert_allclose(table.loc["x 0.5"], [25, 60, harmonic_mean(25, 60)])
+    np.testing.assert_allclose(table.loc["rank 1"], [26, 25, harmonic_mean(26, 25)])
+
+
+def test_published_rows_agree_with_themselves_and_name_their_source() -> None:
+    table = published().set_index("method")
+    assert table.index.is_unique and len(table) == 10
+    assert list(table.columns) == ["base", "new", "H", "source"]
+    h = harmonic_mean(table["base"].to_numpy(), table["new"].to_numpy())
+    np.testing.assert_allclose(table["H"], h, atol=0.01)
+    assert table["source"].str.len().min() > 3
+    numbers = {name: tuple(row) for name, *row in table[["base", "new", "H"]].itertuples()}
+    assert numbers["zero-shot CLIP"] == (69.34, 74.22, 71.70)  # MaPLe's README
+    assert numbers["CoOp, 200 epochs"] == (82.69, 63.22, 71.66)
+    assert numbers["CoOp, as KgCoOp gives it"] == (82.63, 67.99, 74.60)
+    assert numbers["CoOp, 10 epochs"] == (81.50, 69.77, 75.18)
+    assert numbers["KgCoOp"] == (80.73, 73.60, 77.00)
+    assert numbers["PromptSRC"] == (84.26, 76.10, 79.97)

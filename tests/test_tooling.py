@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
+from nbformat.v4 import new_code_cell, new_notebook
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from dip_lib import paths
 
 ROOT = Path(__file__).resolve().parents[1]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
@@ -103,6 +108,34 @@ def test_settings_of_make_reach_the_build() -> None:
     assert '--profile "smoke" --device "cuda" --notebook "02"' in ran
     assert '--profile "embedded"' in make("book")
     assert '--profile "embedded-full"' in make("publish")
+
+
+@pytest.mark.parametrize("given", ["my pictures", "{root}/my pictures"])
+def test_the_folder_of_photos_reaches_the_notebooks_of_make_book(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.delenv("DATA", raising=False)
+    root = tmp_path / "checkout"
+    shutil.copytree(ROOT / "book", root / "book")
+    for name in ("requirements.lock", "pyproject.toml", "Makefile"):
+        shutil.copy(ROOT / name, root)
+    (root / "installed").touch()
+    code = "import os\nprint(os.path.realpath(os.environ.get('DATA', '/unset')), device)"
+    cell = new_code_cell('profile = device = results = ""', metadata={"tags": ["parameters"]})
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = new_notebook(cells=[cell, new_code_cell(code)], metadata={"kernelspec": kernel})
+    (root / "notebooks").mkdir()
+    for name in ("01_glyphs", "02_photos"):
+        nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
+    words = ["PROFILE=paper", "DEVICE=cuda", f"DATA={given.format(root=root)}"]
+    programs = [f"RUN={sys.executable}", "STAMP=installed"]
+    command = ["make", "-C", str(root), "book", *words, *programs]
+    made = subprocess.run(command, capture_output=True, text=True)
+    assert "_config.yml" in made.stderr  # the notebooks have run; there is no book to build here
+    assert "01_glyphs: left out" in made.stdout
+    assert [path.name for path in (paths.home() / "notebooks").iterdir()] == ["02_photos.ipynb"]
+    done = nbformat.read(paths.home() / "notebooks" / "02_photos.ipynb", as_version=4)
+    assert done.cells[-1].outputs[0].text == f"{root.resolve()}/my pictures cuda\n"
 
 
 def test_the_repository_has_one_address() -> None:

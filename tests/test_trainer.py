@@ -18,11 +18,11 @@ from dip_lib.datasets import Dataset, load_dataset
 from dip_lib.density import information_density
 from dip_lib.features import Features, load_features
 from dip_lib.profiles import load_profile
-from dip_lib.protocols import base_to_new
+from dip_lib.protocols import task
 from dip_lib.randomness import permutation
+from dip_lib.runs import spec
 from dip_lib.spec import RunSpec
 from dip_lib.step import learning_rate
-from dip_lib.study import spec
 from dip_lib.trainer import checkpoint_epochs, train
 
 Result = tuple[dict[str, Any], Tensor]
@@ -37,7 +37,8 @@ class Bench:
     features: Features
 
     def train(self, *runs: RunSpec) -> list[Result]:
-        return train(runs, self.clip, self.dataset, self.features)
+        found = train(runs, self.clip, self.dataset, self.features)
+        return [(record, learnt["prompt"]) for record, learnt in found]
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +109,8 @@ def plain_loop(
     after: Callable[[], None] = lambda: None,
 ) -> None:
     """One run as anybody would write it: a loader, ``torch.optim.SGD``, cross-entropy."""
-    task = base_to_new([run], bench.dataset, bench.features)
-    images, labels = task.images[0, 0], task.labels[0]
+    data = task([run], bench.dataset, bench.features)
+    images, labels = data.images[0, 0], data.labels[0]
     optimiser = torch.optim.SGD(parameters, lr=1.0, momentum=0.9, weight_decay=5e-4)
     for epoch in range(run.epochs):
         optimiser.param_groups[0]["lr"] = learning_rate(epoch, run.epochs, run.lr, run.warmup)
@@ -117,7 +118,7 @@ def plain_loop(
         for chosen in order.split(run.batch):
             if len(chosen) < run.batch:
                 continue
-            text = bench.clip.class_embeddings(prompt(), task.names)
+            text = bench.clip.class_embeddings(prompt(), data.names)
             logits = bench.clip.logit_scale * images[chosen] @ text.T
             optimiser.zero_grad()
             F.cross_entropy(logits, labels[chosen]).backward()
@@ -144,6 +145,55 @@ def test_dip_is_a_low_rank_prompt_in_a_plain_loop(bench: Bench, rank: int, dropo
     torch.testing.assert_close(merged, prompt.merge(), rtol=0, atol=1e-4)
 
 
+def test_random_vectors_are_trained_like_any_prompt(bench: Bench) -> None:
+    bare = {"context": "", "vectors": 6}
+    coop, dip = run("coop", **bare), run("dip", rank=2, dropout=0.3, **bare)
+    (_, merged), (_, dense) = bench.train(coop, dip)
+    own = [bench.train(run("coop", seed, lr=0.0, **bare))[0][1] for seed in (1, 2)]  # at the start
+    assert 0.018 < float(own[0].std()) < 0.022
+    assert not torch.equal(*own)
+    prompt = nn.Parameter(own[0].clone())
+    plain_loop(bench, coop, [prompt], lambda: prompt)
+    torch.testing.assert_close(merged, prompt.detach(), rtol=0, atol=1e-4)
+    # a DIP has no words to keep: it is the product of its factors alone
+    product = LowRankPrompt(None, 2, 0.3, seed=dip.seed, shape=(6, 128))
+    plain_loop(bench, dip, [product.A, product.B], product)
+    torch.testing.assert_close(dense, product.merge(), rtol=0, atol=1e-4)
+    assert torch.linalg.matrix_rank(dense.double(), rtol=1e-4) == 2
+
+
+def test_on_all_classes_every_class_is_trained_and_none_is_new(bench: Bench) -> None:
+    coop = replace(COOP, protocol="all-classes", shots=4)
+    ((record, merged),) = bench.train(coop)
+    prompt = nn.Parameter(bench.clip.context(coop.context))
+    plain_loop(bench, coop, [prompt], lambda: prompt)
+    torch.testing.assert_close(merged, prompt.detach(), rtol=0, atol=1e-4)
+    count = len(bench.dataset.class_names)
+    assert record["classes"] == [count, 0]
+    assert record["test_images"] == [len(bench.features.test), 0]
+    text = bench.clip.class_embeddings(prompt.detach(), bench.dataset.class_names)
+    right = (bench.features.test @ text.T).argmax(1) == bench.features.labels["test"]
+    last = record["checkpoints"][-1]
+    assert last["base"] == pytest.approx(100 * float(right.double().mean()), abs=0.1)
+    assert last["new"] is last["joint"] is last["ece"] is None
+
+
+def test_a_full_rank_update_is_judged_smaller_too(bench: Bench) -> None:
+    ((record, merged), (other, _)) = bench.train(COOP, DIP)
+    assert "shrunk" not in other["checkpoints"][-1]
+    (smaller,) = [point.pop("shrunk") for point in record["checkpoints"] if "shrunk" in point]
+    assert smaller.keys() == {"rank 1", "x 0.25", "x 0.5", "x 0.75"}
+    p0, data = bench.clip.context(COOP.context), task([COOP], bench.dataset, bench.features)
+    u, s, v = torch.linalg.svd(merged - p0, full_matrices=False)
+    ways = {"rank 1": p0 + s[0] * torch.outer(u[:, 0], v[0]), "x 0.5": (p0 + merged) / 2}
+    for way, prompt in ways.items():
+        for half, part in (("base", data.base), ("new", data.new)):
+            text = bench.clip.class_embeddings(prompt, part.names)
+            right = float(((part.images @ text.T).argmax(1) == part.labels).double().mean())
+            images = 100 / len(part.labels)  # one may be on the edge
+            assert smaller[way][half] == pytest.approx(100 * right, abs=1.01 * images)
+
+
 def test_dip_is_a_densified_module_in_a_plain_loop(bench: Bench) -> None:
     module = nn.ParameterDict({"ctx": bench.clip.context(DIP.context)})
     handle = densify(module, seed=DIP.seed)
@@ -168,10 +218,10 @@ def test_training_starts_exactly_at_the_words(bench: Bench) -> None:
         assert start["id"] == first[0]["id"]
         assert start["id"][0] == pytest.approx(float(information_density(p0.double())))
     # the words are also the hand-written prompt: accuracy of "a photo of a ...", by open_clip
-    task = base_to_new([COOP], bench.dataset, bench.features)
-    text = bench.clip.encode_text([f"a photo of a {name}." for name in task.names])
-    right = ((task.base.images @ text.T).argmax(1) == task.base.labels).double().mean()
-    assert first[0]["base"] == pytest.approx(100 * float(right), abs=100 / len(task.base.labels))
+    data = task([COOP], bench.dataset, bench.features)
+    text = bench.clip.encode_text([f"a photo of a {name}." for name in data.names])
+    right = ((data.base.images @ text.T).argmax(1) == data.base.labels).double().mean()
+    assert first[0]["base"] == pytest.approx(100 * float(right), abs=100 / len(data.base.labels))
 
 
 def test_a_run_alone_and_in_a_mixed_batch_agree(bench: Bench) -> None:
@@ -246,8 +296,8 @@ def test_on_a_gpu_a_recorded_step_a_plain_one_and_the_cpu_agree(bench: Bench) ->
     recorded = train(MIXED, gpu, bench.dataset, features)
     plain = train(MIXED, gpu, bench.dataset, features, graphs=False)
     for (_, a), (_, b), (_, c) in zip(recorded, plain, bench.train(*MIXED), strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
-        torch.testing.assert_close(a, c, rtol=0, atol=1e-3)
+        torch.testing.assert_close(a["prompt"], b["prompt"], rtol=0, atol=1e-5)
+        torch.testing.assert_close(a["prompt"], c, rtol=0, atol=1e-3)
 
 
 # ---- faults -------------------------------------------------------------------------------------
@@ -273,7 +323,18 @@ def test_a_diverging_run_says_when_and_leaves_its_neighbours_alone(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"shots": 8}, {"epochs": 3}, {"batch": 64}, {"weight_decay": 0.0}, {"context": "a photo"}],
+    [
+        {"shots": 8},
+        {"epochs": 3},
+        {"batch": 64},
+        {"weight_decay": 0.0},
+        {"context": "a photo"},
+        {"vectors": 4},
+        {"protocol": "all-classes"},
+        {"site": "rows"},
+        {"depth": 2},
+        {"method": "kgcoop"},
+    ],
 )
 def test_runs_that_cannot_share_a_batch_are_refused(bench: Bench, changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="runs of one batch may differ only in"):
@@ -288,7 +349,11 @@ def test_runs_that_cannot_share_a_batch_are_refused(bench: Bench, changes: dict[
         (replace(DIP, dropout=1.0), r"dropout = 1\.0 must be in \[0, 1\)"),
         (replace(DIP, dropout=-0.1), r"dropout = -0\.1 must be in"),
         (replace(COOP, rank=2), "coop trains the full prompt: rank 2"),
-        (replace(COOP, dropout=0.5), r"coop trains the full prompt.*dropout 0\.5"),
+        (replace(COOP, dropout=0.5), r"coop without a rank has no update to drop.*dropout 0\.5"),
+        (replace(DIP, site="row"), "site of dropout 'row'.*'rows'"),
+        (replace(COOP, vectors=4), r"words or a number of random vectors.*vectors=4"),
+        (replace(COOP, context=""), r"words or a number of random vectors.*vectors=0"),
+        (replace(COOP, protocol="all"), "unknown protocol 'all'.*all-classes, base-to-new"),
         (replace(COOP, method="coup"), "'coup'.*'coop'"),
         (replace(COOP, context="a photo of a platypus"), "'platypus'"),
     ],

@@ -12,7 +12,7 @@ from torch import Tensor
 from dip_lib.datasets.photos import PHOTOS, load_photos
 from dip_lib.datasets.splits import base_new, few_shot, harmonic_mean
 from dip_lib.errors import one_of
-from dip_lib.glyphs import families
+from glyph_world import families
 
 __all__ = ["Dataset", "base_new", "few_shot", "harmonic_mean", "load_dataset"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from dip_lib.datasets.pictures import Pictures
+from dip_lib.datasets.pictures import BROKEN, Pictures, rgb
 from dip_lib.datasets.splits import Files, check_class_names
 
 SPLITS = ("train", "val", "test")
@@ -64,8 +64,8 @@ def _fault(path: Path, whole: bool) -> str:
     """What is wrong with a picture file, or ""; its pixels are read only if ``whole``."""
     try:
         with Image.open(path) as picture:
-            _ = picture.load() if whole else None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            _ = rgb(picture) if whole else None
+    except BROKEN as error:
         return str(error)
     return ""
 
@@ -127,7 +127,7 @@ def picture_folder(
             names that give the same prompt, a class that only val/ or test/ has.
     """
     root = Path(path).expanduser().resolve()
-    there = [split for split in SPLITS if (root / split).is_dir()]
+    there = [split for split in SPLITS if os.path.isdir(root / split)]
     parts = {"train": ""}
     if "train" in there:
         if len(there) == 1:
@@ -163,8 +163,8 @@ def picture_list(
         template, skip_unreadable: as in :func:`picture_folder`.
 
     Raises:
-        ValueError: an empty list, a label or name that is not in ``class_names``, and what
-            :func:`picture_folder` raises.
+        ValueError: an empty list, a file listed twice (it could train and test), a label or name
+            that is not in ``class_names``, and what :func:`picture_folder` raises.
     """
     given = [*class_names] or sorted({label for _, label in entries if isinstance(label, str)})
     place: dict[int | str, int] = {each: i for i, each in enumerate(given)}
@@ -177,6 +177,8 @@ def picture_list(
     paths = [Path(os.path.abspath(Path(path).expanduser())) for path, _ in entries]
     root = Path(os.path.commonpath([path.parent for path in paths]))
     below = [path.relative_to(root).as_posix() for path in paths]
+    if twice := sorted(path for path, count in Counter(below).items() if count > 1):
+        raise ValueError(f"pictures listed more than once in {root}, {some(twice)}")
     listed = [(path, place[label]) for path, (_, label) in zip(below, entries, strict=True)]
     names = [each.replace("_", " ") for each in given]
     return _pictures(name, names, root, {"train": listed}, template, skip_unreadable)

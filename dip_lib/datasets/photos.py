@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from dip_lib.datasets.folders import SPLITS, TEMPLATE, class_folders, some
+from dip_lib.datasets.folders import SPLITS, TEMPLATE, class_folders, listing, some
 from dip_lib.datasets.pictures import Pictures
 from dip_lib.datasets.splits import Files, Twin, check_class_names
 from dip_lib.errors import one_of
@@ -177,6 +177,8 @@ def load_photos(name: str, data: str | os.PathLike[str] | None = None) -> Pictur
     if read:  # from a list of names: they may lack their pictures
         listed = sorted({path for path, _ in chain(*files.values())})
         if absent := [path for path in listed if not os.path.isfile(images / path)]:
+            for at in (images, (images / absent[0]).parent):
+                _ = os.path.isdir(at) and listing(at)  # there, but not to be read: says so
             told = f"{images} lacks {len(absent)} of the {len(listed)} listed pictures"
             raise ValueError(f"{told}, {some(absent)}. {photos.get}")
     found = len(names), [len(files[split]) for split in SPLITS]

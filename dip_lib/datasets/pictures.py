@@ -36,7 +36,23 @@ AREA, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
 SAMPLE = 256
 """Files of a split that the fingerprint reads whole."""
 
+BROKEN = (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError)
+"""What PIL's readers raise over a damaged file, each in its own way."""
+
 Decoded = tuple[Tensor, list[tuple[int, int]], Tensor]
+
+
+def rgb(picture: Image.Image) -> Image.Image:
+    """As PIL converts it, but 16 bits of grey are scaled to 8: PIL would show them all white.
+
+    Raises:
+        ValueError: numbers of 32 bits, whose black and white nobody knows.
+    """
+    if picture.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits and no known range; save it with 8 or 16 bits")
+    if picture.mode.startswith("I;16"):
+        picture = Image.fromarray(np.uint8(np.asarray(picture) / 257 + 0.5))
+    return picture.convert("RGB")
 
 
 def plain_view(picture: Image.Image, size: int) -> Tensor:
@@ -91,8 +107,8 @@ def _decode(paths: list[Path], size: int, whole: bool, plain: bool) -> Decoded |
     for path in paths:
         try:
             with Image.open(path) as file:
-                picture = file.convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                picture = rgb(file)
+        except BROKEN as error:
             return _unreadable(path, error)
         shapes.append((picture.height, picture.width))
         if whole:

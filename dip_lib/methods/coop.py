@@ -1,22 +1,35 @@
-"""CoOp (Zhou et al., IJCV 2022): every number of the prompt is trained, from word embeddings."""
+"""CoOp (Zhou et al., IJCV 2022): the words before the class name become trainable vectors.
+
+Text is ``[SOS] P [class name] . [EOT]``; P (n, d) minimises the cross-entropy of cosine
+similarities, and nothing else is trained.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from dip_lib.methods.start import Start
+from dip_lib.methods.method import (
+    Batch,
+    Learnt,
+    Method,
+    Setting,
+    Start,
+    cross_entropy,
+    first_context,
+    prompted_classifier,
+)
 from dip_lib.spec import RunSpec
 
 
-def start(p0: Tensor, spec: RunSpec) -> Start:
-    """Full rank: P starts at ``p0`` (n, d) and all n d numbers are trained.
+def start(setting: Setting, spec: RunSpec) -> Start:
+    """One prompt, from words or at random."""
+    return Start((first_context(setting.clip, spec),))
 
-    Raises:
-        ValueError: a rank or a dropout was asked for, which CoOp does not have.
-    """
-    if spec.rank or spec.dropout:
-        raise ValueError(
-            f"coop trains the full prompt: rank {spec.rank} and dropout {spec.dropout} must be 0 "
-            "(method 'dip' has them)"
-        )
-    return Start(p0, p0.new_zeros(len(p0), 0), p0.new_zeros(0, p0.shape[1]), True, 0.0)
+
+def loss(learnt: Learnt, setting: Setting, batch: Batch) -> Tensor:
+    """Cross-entropy of the trained classes, (R,)."""
+    logits = prompted_classifier(learnt, setting, setting.names)(batch.images)
+    return cross_entropy(logits, batch.labels)
+
+
+COOP = Method(start, loss)

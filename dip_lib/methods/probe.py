@@ -1,4 +1,4 @@
-"""Linear probe: a linear classifier on the same few-shot image features, for the base classes only.
+"""Linear probe: a linear classifier on the same few-shot image features, of the trained classes.
 
 It is no prompt and cannot name new classes; it shows the head-room that a task leaves. Source:
 CLIP's linear-probe protocol (Radford et al., 2021), L2-regularised logistic regression by L-BFGS.
@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from dip_lib.backbone import Backbone
 from dip_lib.datasets import Dataset
 from dip_lib.features import Features
-from dip_lib.protocols import base_to_new
+from dip_lib.methods.method import record
+from dip_lib.protocols import task
 from dip_lib.spec import RunSpec
 
 PENALTY = 0.01
@@ -29,10 +30,10 @@ def probe(
 ) -> dict[str, Any]:
     """The record of a probe trained on every view of the run's few-shot images."""
     began = time.perf_counter()
-    task = base_to_new([spec], dataset, features)
-    images = SCALE * task.images[0].flatten(0, 1)  # (V * N, e)
-    labels = task.labels[0].repeat(task.images.shape[1])
-    classes = len(task.names)
+    found = task([spec], dataset, features)
+    images = SCALE * found.images[0].flatten(0, 1)  # (V * N, e)
+    labels = found.labels[0].repeat(found.images.shape[1])
+    classes = len(found.names)
     weight = torch.zeros(classes, images.shape[1], device=images.device, requires_grad=True)
     bias = torch.zeros(classes, device=images.device, requires_grad=True)
     solver = torch.optim.LBFGS([weight, bias], max_iter=300, line_search_fn="strong_wolfe")
@@ -45,15 +46,8 @@ def probe(
         return value
 
     solver.step(loss)
-    best = (SCALE * task.base.images @ weight.T + bias).argmax(1)
-    score = 100 * float((best == task.base.labels).double().mean())
-    return {
-        "spec": vars(spec).copy(),
-        "classes": [len(task.base.names), len(task.new.names)],
-        "test_images": [len(task.base.labels), len(task.new.labels)],
-        "trainable": weight.numel() + bias.numel(),
-        "status": "finished",
-        "checkpoints": [{"epoch": spec.epochs, "loss": None, "base": score, "new": None}],
-        "seconds": time.perf_counter() - began,
-        "batch_runs": 1,
-    }
+    best = (SCALE * found.base.images @ weight.T + bias).argmax(1)
+    score = 100 * float((best == found.base.labels).double().mean())
+    result = {"epoch": spec.epochs, "loss": None, "base": score, "new": None}
+    seconds, numbers = time.perf_counter() - began, weight.numel() + bias.numel()
+    return record(spec, (found.base, found.new), [result], seconds, numbers)

@@ -6,7 +6,8 @@ Every notebook takes ``profile`` as a parameter, and nothing else in the code kn
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ class Profile:
         world: "Glyph World" or "photos": printed on every page.
         towers: backbones; the first is the headline's, all are shown in the zero-shot table.
         weights: open_clip tag of the towers' weights; "" for the glyph towers, which carry theirs.
+        source: the dataset whose prompts are judged on all others, and on its ``shifts``.
+        costly: ``datasets`` and number of ``seeds`` of the methods that prompt the image tower, or
+            whose prompts depend on the image: they cost a tower's pass an image and step. Families
+            in all styles take as many seeds.
+        settings: method -> what differs from the above in its runs, and dataset -> the same again.
         rates: learning rates of CoOp's frontier; ``lr`` was selected among them, once, on CoOp's
             validation accuracy on base classes, and every text-side method uses it.
     """
@@ -34,6 +40,10 @@ class Profile:
     weights: str
     datasets: tuple[str, ...]
     seeds: tuple[int, ...]
+    source: str
+    shifts: tuple[str, ...]
+    costly: Mapping[str, Any]
+    settings: Mapping[str, Mapping[str, Any]]
     context: str
     shots: int
     epochs: int
@@ -50,6 +60,22 @@ class Profile:
     @property
     def backbone(self) -> str:
         return self.towers[0]
+
+    def changed(self, method: str, dataset: str) -> dict[str, Any]:
+        """What differs in the runs of a method on a dataset. DIP keeps the settings of CoOp."""
+        found = dict(self.settings.get("coop" if method == "dip" else method, {}))
+        return {k: v for k, v in found.items() if not isinstance(v, Mapping)} | found.get(
+            dataset, {}
+        )
+
+    def with_epochs(self, epochs: int) -> Profile:
+        """The profile with every method and dataset trained this long."""
+
+        def rest(values: Mapping[str, Any]) -> dict[str, Any]:
+            inner = {k: rest(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+            return {k: v for k, v in inner.items() if k != "epochs"}
+
+        return replace(self, epochs=epochs, settings=rest(self.settings))
 
 
 def names() -> list[str]:

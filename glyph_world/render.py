@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dip_lib.glyphs.styles import Look
+from glyph_world.styles import Look
 
 IMAGE_SIZE = 48
 

@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dip_lib.errors import one_of
-from dip_lib.glyphs.draw import masks
-from dip_lib.glyphs.render import IMAGE_SIZE, render
-from dip_lib.glyphs.styles import STYLES, style_of
-from dip_lib.glyphs.world import (
+from glyph_world.draw import masks
+from glyph_world.render import IMAGE_SIZE, render
+from glyph_world.styles import STYLES, style_of
+from glyph_world.world import (
     FAMILIES,
     FONTS,
     HELD_OUT_FONTS,
@@ -30,6 +30,7 @@ from dip_lib.glyphs.world import (
     TEMPLATES,
     WORLD_FILE,
     characters,
+    full_name,
     members,
     short_name,
 )
@@ -102,9 +103,12 @@ class GlyphDataset:
     template: str
     all_draws: bool = False
 
-    @property
+    @cached_property
     def class_names(self) -> tuple[str, ...]:
-        return tuple(short_name(p) for p in self.points)
+        """Short names; where two characters of the set share one, Unicode's full names."""
+        short = [short_name(point) for point in self.points]
+        pairs = zip(self.points, short, strict=True)
+        return tuple(name if short.count(name) == 1 else full_name(p) for p, name in pairs)
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from open_clip import SimpleTokenizer
 
-from dip_lib.glyphs.world import PRETRAINING_FONTS, characters, full_name, split_name
+from glyph_world.world import PRETRAINING_FONTS, characters, full_name, split_name
 
 CONTEXT_LENGTH = 32
 TEMPLATES = (

@@ -12,7 +12,7 @@ import numpy as np
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
-from dip_lib.glyphs.world import FONTS, characters, font_path, world
+from glyph_world.world import FONTS, characters, font_path, world
 
 SIZE = 64
 """Side of a mask, pixels."""
@@ -30,8 +30,8 @@ class Masks:
 
     Attributes:
         pixels: (M, 64, 64) uint8, 255 = ink.
-        character: (M,) index into :func:`~dip_lib.glyphs.world.characters`.
-        font: (M,) index into :data:`~dip_lib.glyphs.world.FONTS`.
+        character: (M,) index into :func:`~glyph_world.world.characters`.
+        font: (M,) index into :data:`~glyph_world.world.FONTS`.
     """
 
     pixels: np.ndarray
@@ -83,7 +83,7 @@ def mask_digest(drawn: Iterable[np.ndarray | None]) -> str:
 
 
 def every_mask() -> dict[str, list[np.ndarray | None]]:
-    """Font -> the mask of each of :func:`~dip_lib.glyphs.world.characters`, or None."""
+    """Font -> the mask of each of :func:`~glyph_world.world.characters`, or None."""
     return {font: [draw(point, font) for point in characters()] for font in FONTS}
 
 

@@ -5,6 +5,7 @@ them into images; ``families`` are the datasets; ``captions`` and ``models`` are
 programs that chose the characters and trained the CLIPs lie in ``pretraining/``.
 """
 
-from dip_lib.glyphs.models import fingerprint
+import dip_lib  # noqa: F401  # first, since its rooms import this world
+from glyph_world.models import fingerprint
 
 __all__ = ["fingerprint"]

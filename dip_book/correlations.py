@@ -1,0 +1,75 @@
+"""Does new-class accuracy follow information density: along training, and across trainings.
+
+Pure functions of run records. Symbols: T points of a trajectory, N draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+
+from dip_book.statistics import Interval, hierarchical_bootstrap, spearman
+from dip_book.tables import Array, Record, by, trajectories, value_of
+
+CORRELATED = ("id1", "id2", "epoch")
+
+
+def rho(means: Array) -> Array:
+    """Spearman of new-class accuracy with ID_1, ID_2 and minus epoch.
+
+    ``means`` is (..., T, 4) with the fields new, id1, id2, epoch; the result is (..., 3).
+    """
+    new = means[..., 0]
+    signs = (1, 1, -1)
+    found = [spearman(new, sign * means[..., i + 1]) for i, sign in enumerate(signs)]
+    # a dataset whose accuracy never moves has no rank order: it counts as no correlation
+    return np.nan_to_num(np.stack(found, -1))
+
+
+def correlation_table(records: Iterable[Record]) -> pd.DataFrame:
+    """Spearman's rho of each dataset on its seed-averaged trajectory: columns of CORRELATED."""
+    paths = trajectories(records, ("new", *CORRELATED))
+    rows = {dataset: rho(path.mean(0)) for dataset, path in paths.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(CORRELATED))
+
+
+def correlation_numbers(records: Iterable[Record]) -> dict[str, Interval]:
+    """The claims' statistics: medians over datasets, and how much ID_1 says beyond the epoch."""
+    paths = trajectories(records, ("new", *CORRELATED))
+
+    def median(column: int) -> Callable[[Array], Array]:
+        return lambda means: np.median(rho(means)[..., column], axis=1)
+
+    def beyond(means: Array) -> Array:
+        found = np.abs(rho(means))
+        return (found[..., 0] - found[..., 2]).mean(1)
+
+    return {
+        "median_rho_id1": hierarchical_bootstrap(paths, median(0), n=2000),
+        "median_rho_id2": hierarchical_bootstrap(paths, median(1), n=2000),
+        "median_rho_epoch": hierarchical_bootstrap(paths, median(2), n=2000),
+        "rho_id1_minus_rho_epoch": hierarchical_bootstrap(paths, beyond, n=2000),
+    }
+
+
+def rank_trend(records: Iterable[Record]) -> Interval:
+    """Median over datasets of rho between new-class accuracy and minus effective rank."""
+    paths = trajectories(records, ("new", "rank"))
+
+    def median(means: Array) -> Array:
+        return np.median(np.nan_to_num(spearman(means[..., 0], -means[..., 1])), axis=1)
+
+    return hierarchical_bootstrap(paths, median, n=2000)
+
+
+def rho_across_runs(records: Iterable[Record]) -> Interval:
+    """Rho of final ID_1 and new accuracy over the runs of each dataset and seed; their mean."""
+    groups = by(records, lambda record: (record["spec"]["dataset"], record["spec"]["seed"]))
+    rows: dict[str, list[float]] = {}
+    for (dataset, _), found in groups.items():
+        last = [record["checkpoints"][-1] for record in found if record["status"] == "finished"]
+        rho = spearman([value_of(c, "id1") for c in last], [value_of(c, "new") for c in last])
+        rows.setdefault(dataset, []).append(float(np.nan_to_num(rho)))
+    return hierarchical_bootstrap(rows)

@@ -1,0 +1,154 @@
+"""Figures that several pages share: curves with bands, intervals in rows, a map of differences.
+
+In the style of :mod:`dip_book.plots`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import LogLocator
+from numpy.typing import NDArray
+
+from dip_book.plots import COLOURS, MARKERS, WIDTH
+from dip_book.statistics import Interval
+
+Curves = Mapping[str, pd.DataFrame]
+"""Method -> frame with the columns value, low and high."""
+
+
+def _line(axes: Axes, method: str, frame: pd.DataFrame, label: str | None) -> None:
+    colour = COLOURS.get(method, COLOURS["other"])
+    marker = MARKERS.get(method, "^")
+    axes.fill_between(frame.index, frame["low"], frame["high"], color=colour, alpha=0.13, lw=0)
+    axes.plot(frame.index, frame["value"], color=colour, marker=marker, ms=4.5, label=label)
+
+
+def curves(
+    panels: Mapping[str, Curves],
+    labels: Mapping[str, str],
+    xlabel: str,
+    doubling: bool = False,
+    across: int = 1,
+) -> None:
+    """One panel for each quantity, a line with its 95 % band for each method.
+
+    Args:
+        panels: what is on the y axis -> method -> curve.
+        labels: method -> what the legend calls it.
+        doubling: whether x doubles from point to point.
+        across: panels in a row.
+    """
+    down = -(-len(panels) // across)
+    figure, grid = plt.subplots(
+        down,
+        across,
+        figsize=(WIDTH, 1.0 + (1.9 * down if len(panels) > 1 else 2.6)),
+        sharex=True,
+        squeeze=False,
+    )
+    for axes, (name, lines) in zip(grid.flat, panels.items(), strict=False):
+        for method, frame in lines.items():
+            _line(axes, method, frame, labels[method])
+            at = list(frame.index)
+        if doubling:
+            axes.set_xscale("log", base=2)
+        axes.set_xticks(at, [f"{each:g}" for each in at])
+        axes.minorticks_off()
+        axes.set_title(name, pad=3) if across > 1 else axes.set_ylabel(name)
+    for axes in grid.flat[len(panels) :]:
+        axes.axis("off")
+    for axes in grid.flat[max(0, len(panels) - across) : len(panels)]:  # the lowest of each column
+        axes.set_xlabel(xlabel)
+        axes.tick_params(labelbottom=True)
+    handles, shown = grid.flat[0].get_legend_handles_labels()
+    figure.legend(handles, shown, loc="outside upper center", ncols=min(3, len(shown)))
+
+
+def intervals(rows: Mapping[str, Interval], xlabel: str, breaks: Sequence[str] = ()) -> None:
+    """A dot with its 95 % interval for each row, blue above zero and orange below.
+
+    ``breaks`` are rows before which a gap is left.
+    """
+    names = list(rows)
+    at = np.arange(len(names), dtype=float)
+    for name in breaks:
+        at[names.index(name) :] += 0.6
+    _, axes = plt.subplots(figsize=(WIDTH, 0.33 * at[-1] + 1.3))
+    for y, interval in zip(at, rows.values(), strict=True):
+        sure = interval.low > 0 or interval.high < 0
+        colour = COLOURS["dip"] if interval.value > 0 else COLOURS["coop"]
+        axes.plot([interval.low, interval.high], [y, y], color=colour, lw=1.6)
+        face = colour if sure else "white"
+        axes.plot(interval.value, y, "o", color=colour, markerfacecolor=face, ms=6.5)
+    axes.axvline(0, color="0.4", lw=0.8)
+    axes.set(yticks=at, yticklabels=names, xlabel=xlabel, ylim=(at[-1] + 0.7, -0.7))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="0.92")
+
+
+def difference_map(table: pd.DataFrame, label: str) -> None:
+    """A table of differences as a map, blue above zero and orange below, with numbers."""
+    most = float(np.nanmax(np.abs(table.to_numpy())))
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.36 * len(table) + 1.9))
+    shades = (COLOURS["coop"], "white", COLOURS["dip"])
+    colours = LinearSegmentedColormap.from_list("difference", shades)
+    picture = axes.imshow(table, cmap=colours, vmin=-most, vmax=most, aspect="auto")
+    axes.set_xticks(range(table.shape[1]), table.columns, rotation=60, ha="right")
+    axes.set_yticks(range(len(table)), table.index)
+    axes.tick_params(length=0)
+    for (y, x), value in np.ndenumerate(table.to_numpy()):
+        ink = "white" if value > 0.93 * most else "black"  # only the full blue is that dark
+        axes.text(x, y, f"{value:z.0f}", ha="center", va="center", color=ink, fontsize=9)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    figure.colorbar(picture, ax=axes, label=label, shrink=0.8)
+
+
+def _plain(axis: Axis) -> None:
+    """Numbers of a logarithmic axis written out: exponents would be too small to read."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.minorticks_off()
+
+
+def bars(values: Mapping[str, float], xlabel: str) -> None:
+    """A dot for each row on a logarithmic axis: DIPs blue, what they are put on orange."""
+    _, axes = plt.subplots(figsize=(WIDTH, 0.28 * len(values) + 0.9))
+    for y, (name, value) in enumerate(values.items()):
+        kind = "dip" if name.endswith("dip") else "coop"
+        axes.plot(value, y, MARKERS[kind], color=COLOURS[kind], ms=6.5)
+    axes.set(xscale="log", xlabel=xlabel, ylim=(len(values) - 0.5, -0.5))
+    axes.set_yticks(range(len(values)), list(values))
+    _plain(axes.xaxis)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(color="0.92")
+
+
+def spectra(
+    pictures: Mapping[str, NDArray[np.float64]], values: Mapping[str, NDArray[np.float64]], k: int
+) -> None:
+    """Grey pictures in a row, and below the decay of their singular values up to the k-th."""
+    colours = ("#cc79a7", *(COLOURS[method] for method in ("dip", "coop", "zero-shot")))
+    shades = dict(zip(pictures, colours, strict=True))
+    figure = plt.figure(figsize=(WIDTH, 4.3))
+    grid = figure.add_gridspec(2, len(pictures), height_ratios=(1, 1.5))
+    for i, (name, picture) in enumerate(pictures.items()):
+        axes = figure.add_subplot(grid[0, i], xticks=(), yticks=())
+        axes.imshow(picture[::4, ::4], vmin=0, vmax=1, interpolation="nearest")
+        axes.spines[:].set(visible=True, color=shades[name], linewidth=3)  # as its line below
+    lower = figure.add_subplot(grid[1, :])
+    for (name, each), marker in zip(values.items(), "DosX", strict=True):
+        # what is zero but for rounding has no place on a logarithmic axis
+        share = np.where(each > 1e-9 * each.max(), each / each.sum(), np.nan)
+        lower.plot(range(1, k + 1), share[:k], marker + "-", color=shades[name], ms=4, label=name)
+    lower.set(yscale="log", xlabel="singular value, largest first", ylabel="share of the sum")
+    lower.set_xticks(range(1, k + 1))
+    _plain(lower.yaxis)
+    figure.legend(loc="outside lower center", ncols=2)

@@ -1,0 +1,251 @@
+"""Figures shared by pages: what is drawn is what the table says, and it can be read."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import same_color, to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from dip_book import figures
+from dip_book.plots import COLOURS, MARKERS, use_style
+from dip_book.statistics import Interval
+
+LABELS = {
+    "zero-shot": "zero-shot CLIP",
+    "probe": "linear probe",
+    "coop": "CoOp (full rank)",
+    "dip": "DIP (rank 1)",
+}
+SHOTS = [1, 2, 4, 8, 16]
+
+
+@pytest.fixture(autouse=True)
+def _style() -> Iterator[None]:
+    """The book's style without a screen; any warning is an error."""
+    plt.switch_backend("Agg")
+    with plt.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        use_style()
+        yield
+    plt.close("all")
+
+
+def curve(level: float, at: list[int] = SHOTS) -> pd.DataFrame:
+    value = level + np.sqrt(at)
+    return pd.DataFrame({"value": value, "low": value - 1, "high": value + 2}, index=at)
+
+
+def drawn() -> Figure:
+    """The open figure, laid out; it must be one and readable."""
+    (number,) = plt.get_fignums()
+    figure = plt.figure(number)
+    figure.canvas.draw()
+    readable(figure)
+    return figure
+
+
+def readable(figure: Figure) -> None:
+    """As wide as a phone's column, no text below nine points or beyond the edge."""
+    assert figure.get_figwidth() <= 5
+    for text in figure.findobj(Text):
+        if not (text.get_visible() and text.get_text().strip()):
+            continue
+        assert text.get_fontsize() >= 9, text.get_text()
+        assert not re.search(r"[\^_]", text.get_text()), "an exponent is too small to read"
+    box = figure.get_tightbbox()  # in inches
+    width, height = figure.get_size_inches()
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+
+
+def shown(axes: Axes) -> list[str]:
+    """The labels of the x ticks that can be seen."""
+    labels = axes.get_xticklabels()
+    return [each.get_text() for each in labels if each.get_visible() and each.get_text()]
+
+
+# ---- curves -------------------------------------------------------------------------------------
+
+
+def test_a_curve_shows_the_values_of_its_table_in_the_colour_of_its_method() -> None:
+    lines = {m: curve(i * 10) for i, m in enumerate(LABELS)}
+    figures.curves({"accuracy, %": lines}, LABELS, "images of each class", doubling=True)
+    (axes,) = drawn().axes
+    for line, band, (method, table) in zip(
+        axes.lines, axes.collections, lines.items(), strict=True
+    ):
+        np.testing.assert_allclose(line.get_xdata(), SHOTS)
+        np.testing.assert_allclose(line.get_ydata(), table["value"])
+        assert same_color(line.get_color(), COLOURS.get(method, COLOURS["other"]))
+        assert line.get_label() == LABELS[method]
+        assert line.get_marker() == MARKERS.get(method, "^")
+        heights = band.get_paths()[0].vertices[:, 1]
+        assert (heights.min(), heights.max()) == (table["low"].min(), table["high"].max())
+    assert len({line.get_marker() for line in axes.lines}) == len(lines)
+    assert (axes.get_xscale(), axes.get_ylabel()) == ("log", "accuracy, %")
+    assert shown(axes) == [str(each) for each in SHOTS]
+    (legend,) = axes.figure.legends
+    assert sorted(each.get_text() for each in legend.get_texts()) == sorted(LABELS.values())
+
+
+def test_panels_share_their_axis_and_the_lowest_of_each_column_names_it() -> None:
+    names = ["greek", "latin", "boxes", "runes", "knots"]
+    panels = {name: {"coop": curve(i), "dip": curve(i + 5)} for i, name in enumerate(names)}
+    figures.curves(panels, LABELS, "epochs", doubling=True, across=2)
+    panel = drawn().axes
+    assert [axes.get_title() for axes in panel] == [*names, ""]
+    for axes, (name, lines) in zip(panel, panels.items(), strict=False):
+        for line, table in zip(axes.lines, lines.values(), strict=True):
+            np.testing.assert_allclose(line.get_ydata(), table["value"], err_msg=name)
+    named = {axes.get_title(): axes.get_xlabel() for axes in panel if axes.axison}
+    assert named == dict.fromkeys(names[:3], "") | dict.fromkeys(names[3:], "epochs")
+    for axes in panel[3:5]:
+        assert shown(axes) == [str(each) for each in SHOTS]
+    for axes in panel[:3]:
+        assert shown(axes) == []
+
+
+def test_one_panel_below_the_other_on_a_plain_axis() -> None:
+    panels = {f"{k}, %": {"dip": curve(5, [0, 1, 2])} for k in ("base", "new", "H")}
+    figures.curves(panels, LABELS, "dropout")
+    panel = drawn().axes
+    assert [axes.get_ylabel() for axes in panel] == list(panels)
+    assert [axes.get_xlabel() for axes in panel] == ["", "", "dropout"]
+    assert panel[0].get_xscale() == "linear"
+
+
+# ---- intervals ----------------------------------------------------------------------------------
+
+ROWS = {
+    "clearly ahead": Interval(2, 1, 3),
+    "ahead": Interval(1, -0.5, 3),
+    "behind": Interval(-1, -3, 0.5),
+    "clearly behind": Interval(-2, -3, -1),
+    "just touching": Interval(1, 0, 2),
+}
+
+
+def test_a_dot_is_filled_only_when_its_interval_is_on_one_side_of_zero() -> None:
+    figures.intervals(ROWS, "DIP minus CoOp, points", ["behind"])
+    (axes,) = drawn().axes
+    bars, dots = axes.lines[:-1:2], axes.lines[1:-1:2]
+    heights = []
+    for bar, dot, (name, row) in zip(bars, dots, ROWS.items(), strict=True):
+        assert list(bar.get_xdata()) == [row.low, row.high]
+        assert list(dot.get_xdata()) == [row.value]
+        assert list(bar.get_ydata()) == [dot.get_ydata()[0]] * 2
+        colour = COLOURS["dip" if row.value > 0 else "coop"]
+        assert same_color(bar.get_color(), colour) and same_color(dot.get_color(), colour)
+        face = colour if name.startswith("clearly") else "white"
+        assert same_color(dot.get_markerfacecolor(), face), name
+        heights.append(float(dot.get_ydata()[0]))
+    assert [each.get_text() for each in axes.get_yticklabels()] == list(ROWS)
+    np.testing.assert_allclose(axes.get_yticks(), heights)
+    np.testing.assert_allclose(np.diff(heights), [1, 1.6, 1, 1])  # a gap before "behind"
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row is the highest
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("glyph-resnet, 16 random vectors: base", "DIP minus CoOp, points"),
+        ("CoOp with dropout of its prompt", "new classes: this minus DIP, points"),
+    ],
+)
+def test_the_longest_names_of_rows_stay_inside(name: str, label: str) -> None:
+    figures.intervals({name: ROWS["ahead"], "another": ROWS["behind"]}, label)
+    drawn()
+
+
+# ---- map of differences -------------------------------------------------------------------------
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, as WCAG 2 defines it."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_map_prints_each_number_readably_in_the_colour_of_who_is_ahead() -> None:
+    names = [f"family {i}" for i in range(6)]
+    values = np.append(np.linspace(-8, 8, 35), -0.3).reshape(6, 6)
+    figures.difference_map(pd.DataFrame(values, names, names), "new classes: points")
+    axes, bar = drawn().axes
+    assert bar.get_ylabel() == "new classes: points"
+    (picture,) = axes.images
+    np.testing.assert_allclose(picture.get_array(), values)
+    printed = {text.get_position(): text for text in axes.texts}
+    assert len(printed) == values.size
+    for (y, x), value in np.ndenumerate(values):
+        text = printed[x, y]
+        assert text.get_text() == str(int(np.round(value)))  # no "-0"
+        cell = to_hex(picture.cmap(picture.norm(value)))
+        assert contrast(to_hex(text.get_color()), cell) > 4.4, value
+    for value, colour in ((8, COLOURS["dip"]), (-8, COLOURS["coop"]), (0, "white")):
+        assert np.allclose(picture.cmap(picture.norm(value))[:3], to_rgb(colour), atol=0.01)
+    assert shown(axes) == names
+
+
+def test_the_map_keeps_zero_in_the_middle_when_all_differences_have_one_sign() -> None:
+    figures.difference_map(pd.DataFrame([[1.0, 4.0], [2.0, 3.0]]), "points")
+    (picture,) = drawn().axes[0].images
+    assert (picture.norm.vmin, picture.norm.vmax) == (-4, 4)
+
+
+# ---- dots on a logarithmic axis, and spectra ----------------------------------------------------
+
+
+@pytest.mark.parametrize("top", [2.5, 16.0, 4e3])
+def test_each_row_has_its_dot_and_the_axis_its_plain_numbers(top: float) -> None:
+    values = {"coop": 1.0, "dip": 0.9, "cocoop": top, "cocoop+dip": top / 1.1}
+    figures.bars(values, "seconds of a step, CoOp = 1")
+    (axes,) = drawn().axes
+    for row, (line, (name, value)) in enumerate(zip(axes.lines, values.items(), strict=True)):
+        assert (line.get_xdata()[0], line.get_ydata()[0]) == (value, row)
+        kind = "dip" if "dip" in name else "coop"
+        assert same_color(line.get_color(), COLOURS[kind]) and line.get_marker() == MARKERS[kind]
+    assert [each.get_text() for each in axes.get_yticklabels()] == list(values)
+    low, high = axes.get_xlim()
+    inside = [t for t in shown(axes) if low <= float(t) <= high]
+    assert axes.get_xscale() == "log" and "1" in inside and len(inside) >= 2
+
+
+def spectrum_inputs() -> tuple[dict[str, np.ndarray], Mapping[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    stripes = np.sin(np.arange(60) / 3)[None, :] * np.ones((48, 1))
+    smooth = np.cumsum(np.cumsum(rng.normal(size=(48, 60)), 0), 1)
+    flat = rng.permutation(smooth.ravel()).reshape(smooth.shape)
+    pictures = {"stripes": stripes, "photograph": smooth, "shuffled": flat}
+    pictures["noise"] = rng.normal(size=(48, 60))
+    return pictures, {n: np.linalg.svd(p, compute_uv=False) for n, p in pictures.items()}
+
+
+def test_a_spectrum_is_the_share_of_each_singular_value_framed_as_its_picture() -> None:
+    pictures, values = spectrum_inputs()
+    figures.spectra(pictures, values, 10)
+    *frames, lower = drawn().axes
+    for frame, line, (name, each) in zip(frames, lower.lines, values.items(), strict=True):
+        assert line.get_label() == name
+        assert list(line.get_xdata()) == list(range(1, 11))
+        known = each[:10] > 1e-9 * each[0]
+        assert np.array_equal(np.isnan(line.get_ydata()), ~known)  # rounding is not drawn
+        np.testing.assert_allclose(line.get_ydata()[known], (each / each.sum())[:10][known])
+        assert same_color(frame.spines["left"].get_edgecolor(), line.get_color())
+        np.testing.assert_array_equal(frame.images[0].get_array(), pictures[name][::4, ::4])
+    assert len({line.get_color() for line in lower.lines}) == 4
+    assert len({line.get_marker() for line in lower.lines}) == 4
+    assert lower.get_yscale() == "log" and lower.get_ylim()[0] > 1e-4
