@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dip_lib.files import write_atomic
 from dip_lib.loading import check_device
-from dip_lib.measure import cpu_name
 from dip_lib.replay import WARM_UP, Replay
+from dip_study.measure import cpu_name
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 Step = Callable[[], object]

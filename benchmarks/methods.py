@@ -23,13 +23,13 @@ from dip_lib.backbone import Backbone
 from dip_lib.datasets import Dataset, load_dataset
 from dip_lib.features import Features, load_features
 from dip_lib.methods import LEARNT, setting
-from dip_lib.profiles import load_profile
 from dip_lib.protocols import pixels, task
-from dip_lib.runs import DIP, spec
 from dip_lib.spec import RunSpec
 from dip_lib.step import stack
 from dip_lib.trainer import train_epochs
 from dip_lib.transfer import tensors
+from dip_study.profiles import load_profile
+from dip_study.runs import DIP, spec
 
 FAMILY, BATCH, SHOTS = "greek", 32, 4
 HOSTS = ("coop", "kgcoop", "prograd", "dept", "do", "pp", "cocoop", "maple", "promptsrc")

@@ -27,7 +27,7 @@ import yaml
 from execute import choose, execute
 
 from dip_lib import paths
-from dip_lib.profiles import load_profile
+from dip_study.profiles import load_profile
 
 GLYPHS_ALONE = ("01", "12")
 """Notebooks that have no counterpart on photos."""
@@ -141,7 +141,7 @@ def publish(layout: Layout, profile: str, device: str) -> None:
             sys.exit(f"{source.name} shows profile {default!r}: publish that, not {profile!r}")
     where = {**os.environ, "DIP_HOME": str(layout.home)}
     for step in (["measure", "--device", device], ["export"]):
-        command = [sys.executable, "-m", "dip_lib.study", *step, "--profile", profile]
+        command = [sys.executable, "-m", "dip_study.study", *step, "--profile", profile]
         subprocess.run(command, env=where, check=True)
     # an empty home: what is committed must be enough to make every figure again
     empty = layout.home / "publish"

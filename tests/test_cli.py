@@ -10,8 +10,8 @@ from broken_server import serving
 from glyph_pictures import write_pictures
 from test_archives import tree, zipped
 
-from dip_lib.cli import main
 from dip_lib.download import sources
+from dip_study.cli import main
 
 SPLIT = b'{"train": [], "val": [], "test": []}'
 
@@ -143,7 +143,7 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: list[s
 
 def test_a_folder_that_cannot_be_is_one_line_in_a_real_process(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    command = [sys.executable, "-m", "dip_lib.cli", "data", "get", "dtd", "--data"]
+    command = [sys.executable, "-m", "dip_study.cli", "data", "get", "dtd", "--data"]
     ended = subprocess.run([*command, tmp_path / "file"], capture_output=True, text=True)
     assert ended.returncode == 1
     assert ended.stderr.startswith("dip: dtd: ") and ended.stderr.count("\n") == 1
@@ -151,7 +151,7 @@ def test_a_folder_that_cannot_be_is_one_line_in_a_real_process(tmp_path: Path) -
 
 def dip(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
-    command = [sys.executable, "-m", "dip_lib.cli", *map(str, words)]
+    command = [sys.executable, "-m", "dip_study.cli", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True)
 
 

@@ -26,7 +26,7 @@ def block(name: str) -> str:
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the library with the page's method."""
     folder = tmp_path_factory.mktemp("extended")
-    for name in ("dip_lib", "glyph_world"):
+    for name in ("dip_lib", "dip_study", "glyph_world"):
         shutil.copytree(
             ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "results")
         )

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dip_lib import gate, study
-from dip_lib.measure import measure
 from dip_lib.paths import home
-from dip_lib.profiles import load_profile
 from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Store
+from dip_study import gate, study
+from dip_study.measure import measure
+from dip_study.profiles import load_profile
 
 WHOLE = load_profile("paper")
 PAPER = replace(WHOLE, towers=WHOLE.towers[:1], datasets=("dtd", "eurosat"), seeds=(1,))

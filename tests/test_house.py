@@ -17,9 +17,11 @@ from dip_lib import load_backbone
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dip_lib"
+STUDY = ROOT / "dip_study"
 BOOK = ROOT / "dip_book"
 WORLD = ROOT / "glyph_world"
 FILES = sorted(PACKAGE.rglob("*.py"))
+STUDIES = sorted(STUDY.rglob("*.py"))
 PAGES = sorted(BOOK.rglob("*.py"))
 GLYPHS = sorted(WORLD.rglob("*.py"))
 PROGRAMS = ("book", "benchmarks", "pretraining")
@@ -34,9 +36,9 @@ ORDER = (
     *("features", "protocols", "accuracy", "vision"),
     *("methods", "judge", "replay", "step", "transfer", "trainer", "classifier"),
     "store",
-    *("profiles", "gate", "measure", "runs", "study", "plan"),
-    "cli",
 )
+STUDY_ORDER = ("profiles", "gate", "measure", "runs", "study", "plan", "cli")
+"""The same for ``dip_study``, which may also import any room of the library."""
 PAGES_ORDER = (
     "statistics",
     "tables",
@@ -47,7 +49,7 @@ PAGES_ORDER = (
     "costs",
     "notebook",
 )
-"""The same for ``dip_book``, which may also import any room of the library."""
+"""The same for ``dip_book``, which may also import any room of the other two."""
 CORE = (
     "prompt",
     "density",
@@ -64,7 +66,7 @@ CORE = (
 
 def room(path: Path) -> str:
     """The room a file lies in: "prompt", "glyphs", ..."""
-    return path.relative_to(BOOK if path in PAGES else PACKAGE).with_suffix("").parts[0]
+    return path.relative_to(ROOT).with_suffix("").parts[1]
 
 
 def imported_rooms(path: Path, package: str = "dip_lib") -> Iterator[str]:
@@ -106,6 +108,7 @@ def code_lines(paths: list[Path]) -> int:
 def test_every_room_has_its_place() -> None:
     assert {room(path) for path in FILES} - {"__init__"} == set(ORDER)
     assert len(set(ORDER)) == len(ORDER)
+    assert {room(path) for path in STUDIES} - {"__init__"} == set(STUDY_ORDER)
     assert {room(path) for path in PAGES} - {"__init__"} == set(PAGES_ORDER)
 
 
@@ -118,36 +121,46 @@ def test_imports_run_one_way(path: Path) -> None:
     assert not later, f"{path.relative_to(ROOT)} imports {sorted(later)}, which come after it"
 
 
-def test_the_library_knows_nothing_of_the_book_and_its_rooms_import_one_way() -> None:
-    assert not [path.name for path in FILES if [*imported_rooms(path, "dip_book")]]
+def test_no_package_imports_one_that_stands_on_it() -> None:
+    above = {"dip_lib": ("dip_study", "dip_book"), "dip_study": ("dip_book",)}
+    above["glyph_world"] = above["dip_lib"]
+    for files in (FILES, STUDIES, GLYPHS):
+        for path in files:
+            for package in above[path.relative_to(ROOT).parts[0]]:
+                assert not [*imported_rooms(path, package)], path.name
     for path in GLYPHS:  # the world knows nothing of the library but how it refuses a name
         assert {*imported_rooms(path)} <= {"errors"}
-        assert not [*imported_rooms(path, "dip_book")]
-    for path in PAGES:
-        for name in imported_rooms(path, "dip_book"):
-            assert PAGES_ORDER.index(name) < PAGES_ORDER.index(room(path)), path.name
+    for package, files, order in (
+        ("dip_study", STUDIES, STUDY_ORDER),
+        ("dip_book", PAGES, PAGES_ORDER),
+    ):
+        for path in files:
+            for name in imported_rooms(path, package):
+                assert order.index(name) <= order.index(room(path)), path.name
 
 
 def test_the_library_stays_small(capsys: pytest.CaptureFixture[str]) -> None:
     kernel = [PACKAGE / f"{name}.py" for name in CORE]
     core, package = code_lines(kernel), code_lines(FILES)
-    world, pages = code_lines(GLYPHS), code_lines(PAGES)
+    world, studies, pages = (code_lines(files) for files in (GLYPHS, STUDIES, PAGES))
     with capsys.disabled():
         print(
             f"\ndip_lib: core {core} of 1000 lines of code ({lines(kernel)} with docstrings), "
             f"package {package} of 4000 ({lines(FILES)}); "
             f"glyph_world {world} of 1000 ({lines(GLYPHS)}), "
+            f"dip_study {studies} of 1000 ({lines(STUDIES)}), "
             f"dip_book {pages} of 1000 ({lines(PAGES)})"
         )
     assert core <= 1000
     assert package <= 4000
     assert world <= 1000
+    assert studies <= 1000
     assert pages <= 1000
 
 
 def test_files_read_in_one_sitting() -> None:
     programs = [p for name in PROGRAMS for p in (ROOT / name).rglob("*.py")]
-    every = [*FILES, *GLYPHS, *PAGES, *programs]
+    every = [*FILES, *STUDIES, *GLYPHS, *PAGES, *programs]
     long = {str(path.relative_to(ROOT)): lines([path]) for path in every if lines([path]) >= 300}
     assert not long
 
@@ -157,6 +170,7 @@ def test_nobodys_folders_are_named() -> None:
     pattern = re.compile(r"(?<![\w.])/(?:wor[k]|roo[t]|tm[p]|hom[e]/\w+)/\w|\.\./share[d]")
     texts = [
         *FILES,
+        *STUDIES,
         *GLYPHS,
         *PAGES,
         *(ROOT / "tests").rglob("*.py"),
@@ -170,14 +184,14 @@ def test_nothing_is_left_for_later() -> None:
     marks = ("TOD" + "O", "FIXM" + "E", "NotImplemente" + "dError", "type: " + "ignore")
     left = [
         path.name
-        for path in [*FILES, *GLYPHS, *PAGES]
+        for path in [*FILES, *STUDIES, *GLYPHS, *PAGES]
         if any(m in path.read_text("utf-8") for m in marks)
     ]
     assert not left
 
 
-def test_the_package_says_it_is_typed() -> None:
-    assert (PACKAGE / "py.typed").is_file()
+def test_the_packages_say_they_are_typed() -> None:
+    assert all((folder / "py.typed").is_file() for folder in (PACKAGE, STUDY, BOOK, WORLD))
 
 
 def test_the_public_names_are_the_designs() -> None:

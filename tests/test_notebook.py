@@ -11,7 +11,7 @@ import torch
 
 from dip_book.notebook import PARAMETERS, begin
 from dip_book.statistics import Interval
-from dip_lib.profiles import load_profile
+from dip_study.profiles import load_profile
 
 DEFAULTS: dict[str, Any] = {
     "profile": "smoke",

@@ -15,13 +15,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dip_lib import gate, load_backbone, study
+from dip_lib import load_backbone
 from dip_lib.datasets import load_dataset
 from dip_lib.features import encode_split
-from dip_lib.measure import dataset_of
-from dip_lib.profiles import load_profile
 from dip_lib.protocols import draws
 from dip_lib.spec import RunSpec
+from dip_study import gate, study
+from dip_study.measure import dataset_of
+from dip_study.profiles import load_profile
 
 PAPER = replace(
     load_profile("paper").with_epochs(2),

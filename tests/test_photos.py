@@ -24,9 +24,9 @@ from dip_lib.datasets.photos import PHOTOS, load_photos
 from dip_lib.datasets.pictures import Pictures
 from dip_lib.datasets.splits import Twin, check_class_names, read_draw, write_draw
 from dip_lib.features import load_features
-from dip_lib.profiles import load_profile
 from dip_lib.protocols import task
 from dip_lib.spec import RunSpec
+from dip_study.profiles import load_profile
 
 # the trees are tiny, and loading says so
 pytestmark = pytest.mark.filterwarnings("ignore:.*published. [0-9]+ and:UserWarning")

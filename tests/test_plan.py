@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from dip_lib import study
 from dip_lib.features import encode_split, load_features
 from dip_lib.loading import load_backbone
-from dip_lib.measure import dataset_of, groups
 from dip_lib.paths import home
-from dip_lib.plan import plan, table
-from dip_lib.profiles import load_profile
+from dip_study import study
+from dip_study.measure import dataset_of, groups
+from dip_study.plan import plan, table
+from dip_study.profiles import load_profile
 
 PAPER = load_profile("paper")
 SMOKE = replace(load_profile("smoke"), datasets=("greek",))

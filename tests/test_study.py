@@ -19,12 +19,13 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from dip_lib import load_backbone, study
+from dip_lib import load_backbone
 from dip_lib.features import encode_split
-from dip_lib.measure import dataset_of, groups, measure
-from dip_lib.profiles import Profile, load_profile, names
 from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Record, export
+from dip_study import study
+from dip_study.measure import dataset_of, groups, measure
+from dip_study.profiles import Profile, load_profile, names
 
 SMOKE = replace(load_profile("smoke"), towers=("glyph-resnet",))
 
@@ -313,8 +314,8 @@ def test_a_source_of_which_only_the_committed_record_is_left_is_trained_again(
 LONG = replace(SMOKE, epochs=20, rates=(0.01, 0.03), lr=0.01)
 MEASURE = """
 from dataclasses import replace
-from dip_lib import study
-from dip_lib.profiles import load_profile
+from dip_study import study
+from dip_study.profiles import load_profile
 smoke = load_profile("smoke")
 long = replace(smoke, towers=("glyph-resnet",), epochs=20, rates=(0.01, 0.03), lr=0.01)
 study.collect(study.base_to_new(long), long, results="fresh")

@@ -17,13 +17,13 @@ from dip_lib.backbone import Backbone
 from dip_lib.datasets import Dataset, load_dataset
 from dip_lib.density import information_density
 from dip_lib.features import Features, load_features
-from dip_lib.profiles import load_profile
 from dip_lib.protocols import task
 from dip_lib.randomness import permutation
-from dip_lib.runs import spec
 from dip_lib.spec import RunSpec
 from dip_lib.step import learning_rate
 from dip_lib.trainer import checkpoint_epochs, train
+from dip_study.profiles import load_profile
+from dip_study.runs import spec
 
 Result = tuple[dict[str, Any], Tensor]
 

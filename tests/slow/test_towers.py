@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dip_lib import study
-from dip_lib.profiles import load_profile
+from dip_study import study
+from dip_study.profiles import load_profile
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Do not compare its results"),

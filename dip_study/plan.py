@@ -23,15 +23,15 @@ from dip_lib.datasets import load_dataset
 from dip_lib.datasets.photos import PHOTOS
 from dip_lib.datasets.splits import VAL_SHOTS
 from dip_lib.errors import one_of
-from dip_lib.gate import WORDS
 from dip_lib.loading import GLYPH_NAMES
-from dip_lib.measure import BATCH, groups
 from dip_lib.methods import LEARNT
 from dip_lib.paths import results_dir
-from dip_lib.profiles import Profile
 from dip_lib.protocols import halves
 from dip_lib.spec import RunSpec
-from dip_lib.study import STUDIES
+from dip_study.gate import WORDS
+from dip_study.measure import BATCH, groups
+from dip_study.profiles import Profile
+from dip_study.study import STUDIES
 from glyph_world import models as glyph_models
 
 PLACE = ["tower", "precision", "dataset", "style"]

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import glyph_world
-from dip_lib.gate import WORDS
 from dip_lib.loading import GLYPH_NAMES
-from dip_lib.measure import dataset_of
-from dip_lib.profiles import Profile
 from dip_lib.spec import RunSpec
+from dip_study.gate import WORDS
+from dip_study.measure import dataset_of
+from dip_study.profiles import Profile
 
 DIP = {"rank": 1, "dropout": 0.5}
 """The book's constants; the ablations vary them."""

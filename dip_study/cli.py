@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dip_lib import download, plan, profiles, study
+from dip_lib import download
 from dip_lib.archives import amount
 from dip_lib.classifier import PromptedClassifier, picture_files
+from dip_study import plan, profiles, study
 
 EXAMPLES = """examples:
   dip data status --data pictures           what is there, what is missing, how large it is

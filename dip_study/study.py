@@ -2,8 +2,8 @@
 
 A study is a function from a profile to a list of run specs. ``collect`` returns their records: it
 reads what is stored and, when asked for fresh results, measures what is missing.
-``python -m dip_lib.study measure`` measures what the committed results lack, ``... export`` writes
-them.
+``python -m dip_study.study measure`` measures what the committed results lack, ``... export``
+writes them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from itertools import chain
 from typing import Any
 
 from dip_lib.errors import one_of
-from dip_lib.measure import measure
 from dip_lib.methods.dip import SITES
 from dip_lib.paths import home, results_dir
-from dip_lib.profiles import Profile, load_profile, names
-from dip_lib.runs import DIP, coop, dip, frontier, once, probes, seeds, zero_shots
 from dip_lib.spec import RunSpec
 from dip_lib.store import Record, Store, export
+from dip_study.measure import measure
+from dip_study.profiles import Profile, load_profile, names
+from dip_study.runs import DIP, coop, dip, frontier, once, probes, seeds, zero_shots
 from glyph_world.styles import PAIRING
 
 SHOTS = {1: 1 / 4, 2: 1 / 2, 4: 1 / 2, 8: 1.0, 16: 1.0}

@@ -24,12 +24,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dip_lib import gate
 from dip_lib.backbone import Backbone
 from dip_lib.datasets import Dataset, load_dataset
 from dip_lib.datasets.photos import PHOTOS
 from dip_lib.features import load_features
-from dip_lib.gate import WORDS
 from dip_lib.loading import GLYPH_NAMES, load_backbone
 from dip_lib.methods.probe import probe
 from dip_lib.methods.zero_shot import zero_shot
@@ -38,6 +36,8 @@ from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Store
 from dip_lib.trainer import train
 from dip_lib.transfer import transfer
+from dip_study import gate
+from dip_study.gate import WORDS
 
 Record = dict[str, Any]
 BATCH = {"cpu": 16, "cuda": 64}
