@@ -123,16 +123,19 @@ class Page:
         self,
         values: Mapping[str, Interval | float | int | str],
         detectable: Mapping[str, float] | None = None,
+        n: Mapping[str, int] | None = None,
     ) -> None:
         """Write the page's numbers, for prose and claims, to ``numbers/<notebook>.json``.
 
-        ``detectable`` gives the smallest effect that could have been found, for some keys.
+        ``detectable`` gives the smallest effect that could have been found, for some keys; ``n``
+        how many units an interval rests on, where that is not the number of datasets.
         """
         found: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
             if isinstance(value, Interval):
                 text = f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
-                found[key] = {**vars(value), "text": text, "n": len(self.profile.datasets)}
+                units = (n or {}).get(key, len(self.profile.datasets))
+                found[key] = {**vars(value), "text": text, "n": units}
             else:
                 found[key] = {"value": value, "text": f"{value}"}
             if detectable and key in detectable:
