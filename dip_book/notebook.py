@@ -67,6 +67,16 @@ class Page:
         """Show a line of Markdown; the book and the notebook render it alike."""
         display(Markdown(text))
 
+    def protocol(self) -> None:
+        """Say what the profile fixes for every run; its file says what differs for a method."""
+        p = self.profile
+        self.say(
+            f"*Profile* `{p.name}`: {p.world}, {p.backbone}, {p.shots} images a class, {p.epochs} "
+            f"epochs, batch {p.batch}, learning rate {p.lr:g}, momentum {p.momentum:g}, weight "
+            f"decay {p.weight_decay:g}, {p.views} augmented views of each training image, "
+            f"{len(p.seeds)} seeds."
+        )
+
     def cost(self, records: Sequence[Record]) -> None:
         """The line under a figure: runs, seconds, hardware and the exact command."""
         plots.show()  # the figures of this cell first
