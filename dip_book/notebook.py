@@ -52,10 +52,11 @@ def _whole(items: list[Any], least: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Page:
-    """One notebook at work: its name, its profile and where results come from."""
+    """One notebook at work: its name, its profile (and how it was asked for), where results lie."""
 
     name: str
     profile: Profile
+    asked: str
     device: str
     results: str
 
@@ -84,7 +85,7 @@ class Page:
         seconds = sum(r["seconds"] for r in records)
         spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
         command = (
-            f"papermill notebooks/{self.name}.ipynb out.ipynb -p profile {self.profile.name} "
+            f"papermill notebooks/{self.name}.ipynb out.ipynb -p profile {self.asked} "
             "-p results fresh"
         )
         self.say(
@@ -169,7 +170,7 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
     for key, value in parameters.items():
         if not (key.startswith("_") or key in KERNEL or isinstance(value, types.ModuleType)):
             one_of("parameter", key, PARAMETERS)
-    profile = load_profile(str(parameters["profile"]))
+    profile = load_profile(asked := str(parameters["profile"]))
     datasets, seeds, epochs = (parameters[name] for name in ("datasets", "seeds", "epochs"))
     if datasets != "all":
         chosen = tuple(dict.fromkeys(str(d) for d in _items("datasets", datasets)))
@@ -191,4 +192,4 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
         torch.set_num_threads(1)  # as fast for models this small, and no waiting on busy cores
     results = one_of("results", str(parameters["results"]), ("stored", "fresh"))
     plots.use_style()
-    return Page(name, profile, str(parameters["device"]), results)
+    return Page(name, profile, asked, str(parameters["device"]), results)
