@@ -42,13 +42,16 @@ def test_defaults_are_the_profiles() -> None:
         ({"datasets": ""}, "datasets=''"),
         ({"datasets": []}, r"datasets=\[\]"),
         ({"datasets": '["greek"'}, r"""datasets='\["greek"' is not a JSON list"""),
-        ({"device": "gpu"}, "device 'gpu'"),
+        ({"device": "gpu"}, "device 'gpu': use 'cpu', 'cuda' or 'cuda:N'"),
+        ({"device": "mps"}, "device 'mps': use 'cpu', 'cuda' or 'cuda:N'"),
         ({"results": "old"}, "results 'old'.*fresh, stored"),
         ({"seeds": "x"}, "seeds='x'"),
         ({"seeds": "1,zwei"}, "seeds='1,zwei'"),
         ({"seeds": []}, r"seeds=\[\]"),
         ({"seeds": [1.5]}, r"seeds=\[1\.5\]"),
         ({"seeds": -1}, "seeds=-1"),
+        ({"seeds": True}, "seeds=True"),
+        ({"seeds": 2**63}, "seeds=9223372036854775808.*whole numbers below"),
         ({"epochs": 0}, "epochs=0"),
         ({"epochs": -3}, "epochs=-3"),
         ({"epochs": "many"}, "epochs='many'"),
@@ -131,4 +134,4 @@ def test_the_cost_line_names_runs_seconds_machine_and_command(
     (line,) = (markdown.data for markdown in shown)
     for part in ("2 runs", "42 s", "Test CPU, 2 cores, cpu", "Glyph World"):
         assert part in line
-    assert "papermill notebooks/02_page.ipynb out.ipynb -p profile smoke -p results fresh" in line
+    assert "papermill notebooks/02_page.ipynb out.ipynb -p profile smoke -p results fresh --log-output" in line
