@@ -13,7 +13,7 @@ PIP    := pip install --disable-pip-version-check
 STAMP  := .venv/.installed
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q
 
-.PHONY: help book site publish bench test test-slow lock clean
+.PHONY: help book site publish bench test test-slow lock address clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -57,6 +57,9 @@ lock: $(STAMP)  ## bring requirements.lock up to the newest versions (needs the 
 	$(RUN) -m $(PIP) --quiet uv
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(RUN) -m uv pip compile pyproject.toml --upgrade --quiet \
 	  --universal --python-version 3.11 --extra dev --extra browser --no-annotate -o requirements.lock
+
+address: $(STAMP)  ## set the repository's address everywhere: URL=https://github.com/owner/name
+	$(RUN) book/address.py "$(URL)"
 
 clean:  ## remove what was built; the measurements in _build/run stay
 	rm -rf _build/html _build/run/site dist build *.egg-info
