@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from launch_buttons import expected, launch_buttons
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,6 +101,9 @@ Card text.
     assert 'src="../_images/thumb-02_information_density.svg" alt="Rising."' in page
     assert (tmp_path / "_build/html/_images/thumb-02_information_density.svg").read_text() == SVG
     assert "thebe" not in page.lower()
+    for name in NUMBERS:
+        shown = tmp_path / "_build" / "html" / "notebooks" / f"{name}.html"
+        assert launch_buttons(shown) == expected(ROOT, name)
 
 
 def test_a_missing_number_or_notebook_fails_the_build(tmp_path: Path) -> None:
