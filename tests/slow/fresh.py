@@ -26,8 +26,8 @@ class Fresh:
     @property
     def variables(self) -> dict[str, str]:
         """The environment's own variables, as after its activation."""
-        here = ("PYTHONPATH", "VIRTUAL_ENV", "DIP_HOME", "DIP_RESULTS", "DATA")
-        own = {name: value for name, value in os.environ.items() if name not in here}
+        here = ("PYTHONPATH", "VIRTUAL_ENV", "DATA", "DIP_", "PYTEST_", "JUPYTER_", "JPY_")
+        own = {name: value for name, value in os.environ.items() if not name.startswith(here)}
         path = f"{self.folder / 'env' / 'bin'}{os.pathsep}{own['PATH']}"
         return {**own, "HOME": str(self.folder), "PATH": path, "OMP_NUM_THREADS": "1"}
 
