@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 
-def launch_buttons(page: Path) -> set[str]:
+def shown(page: Path) -> set[str]:
     """The links of a built page to services that run notebooks."""
     links = re.findall(r'href="([^"]+)"', page.read_text("utf-8"))
     services = ("https://mybinder.org/v2/", "https://colab.research.google.com/github/")

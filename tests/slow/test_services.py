@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import launch_buttons
 import nbformat
 import psutil
 import pytest
 import yaml
 from fresh import ROOT, Fresh, copy_sources
-from launch_buttons import expected, launch_buttons
 
 NOTEBOOK = "01_glyph_world"
 BINDER_MEMORY = 2 * 2**30
@@ -59,7 +59,7 @@ def test_every_notebooks_page_has_buttons_that_open_it(html: Path) -> None:
     pages = sorted((html / "notebooks").glob("*.html"))
     assert pages
     for page in pages:
-        assert launch_buttons(page) == expected(ROOT, page.stem), page.name
+        assert launch_buttons.shown(page) == launch_buttons.expected(ROOT, page.stem), page.name
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def test_binder_runs_all_and_shows_the_figure_in_its_memory(
 ) -> None:
     checkout = copy_sources(tmp_path / "checkout")
     fresh.run("bash", "postBuild", cwd=checkout)
-    buttons = launch_buttons(html / "notebooks" / f"{NOTEBOOK}.html")
+    buttons = launch_buttons.shown(html / "notebooks" / f"{NOTEBOOK}.html")
     (binder,) = (button for button in buttons if "mybinder" in button)
     (path,) = parse_qs(urlsplit(binder).query)["urlpath"]
     with jupyter(fresh, checkout) as (server, about), peak_memory(server) as peak:
