@@ -194,6 +194,26 @@ def test_a_committed_notebook_is_executed_whole_and_described(source: Path) -> N
     assert "papermill" not in nbformat.read(source, as_version=4).metadata
 
 
+TRAINED_AT_SIGHT = ("05_your_own_images",)
+"""Pages that train a prompt whenever they run, so that their numbers depend on the machine."""
+
+
+@each_notebook
+def test_the_numbers_that_prose_quotes_are_those_that_the_notebook_computes(source: Path) -> None:
+    made = ROOT / "_build" / "nbval" / "numbers" / f"{source.stem}.json"
+    if not made.is_file():
+        pytest.skip("make test runs the committed notebooks first, which leaves their numbers")
+    now, quoted = (
+        json.loads(path.read_text("utf-8"))
+        for path in (made, ROOT / "results" / "numbers" / made.name)
+    )
+    assert now.keys() == quoted.keys()
+    for key in now.keys() if source.stem not in TRAINED_AT_SIGHT else ():
+        for name, value in quoted[key].items():
+            same = pytest.approx(value, rel=1e-4) if isinstance(value, float) else value
+            assert now[key][name] == same, f"{key}: {name}"
+
+
 def tampered(notebook: Any) -> Any:
     """The notebook with one digit changed of a number that a reader sees in a compared cell."""
     for cell in reversed(notebook.cells):
