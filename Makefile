@@ -50,7 +50,7 @@ test: $(STAMP)  ## lint, types, quick tests, and the committed notebooks against
 	DIP_HOME="$(CURDIR)/_build/nbval" $(PYTEST) --nbval-lax notebooks  # sees what is committed, no live runs
 	$(PYTEST) -n 2 tests --ignore tests/slow
 
-test-slow: $(STAMP)  ## the wheel in a fresh environment, the book in a real browser
+test-slow: $(STAMP)  ## the wheel, Binder and Colab in a fresh environment; the book in a real browser
 	$(PYTEST) tests/slow
 
 lock: $(STAMP)  ## bring requirements.lock up to the newest versions (needs the network)
