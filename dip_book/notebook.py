@@ -75,7 +75,7 @@ class Page:
         spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
         command = (
             f"papermill notebooks/{self.name}.ipynb out.ipynb -p profile {self.profile.name} "
-            "-p results fresh --log-output"  # shows the bars of cells at work
+            "-p results fresh"
         )
         self.say(
             f"*{self.profile.world} · {len(records)} runs · {spent} of one core · "

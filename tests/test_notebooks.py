@@ -140,7 +140,7 @@ def test_ended_by_hand_and_by_force_a_notebook_goes_on_from_any_folder(tmp_path:
     few = {"profile": "smoke", "results": "fresh", "datasets": "greek", "seeds": "1"}
     options = [word for name, value in few.items() for word in ("-p", name, value)]
     program = [sys.executable, "-m", "papermill", source, "out.ipynb"]
-    command = [*program, *options, "--log-output"]  # as the line under each figure has it
+    command = [*program, *options, "--log-output"]  # which shows the bars of a cell at work
     kept: dict[Path, int] = {}
 
     def records() -> dict[Path, int]:
