@@ -52,10 +52,11 @@ def _whole(items: list[Any], least: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Page:
-    """One notebook at work: its name, its profile and where results come from."""
+    """One notebook at work: its name, its profile (and how it was asked for), where results lie."""
 
     name: str
     profile: Profile
+    asked: str
     device: str
     results: str
 
@@ -67,6 +68,16 @@ class Page:
         """Show a line of Markdown; the book and the notebook render it alike."""
         display(Markdown(text))
 
+    def protocol(self) -> None:
+        """Say what the profile fixes for every run; its file says what differs for a method."""
+        p = self.profile
+        self.say(
+            f"*Profile* `{p.name}`: {p.world}, {p.backbone}, {p.shots} images a class, {p.epochs} "
+            f"epochs, batch {p.batch}, learning rate {p.lr:g}, momentum {p.momentum:g}, weight "
+            f"decay {p.weight_decay:g}, {p.views} augmented views of each training image, "
+            f"{len(p.seeds)} seeds."
+        )
+
     def cost(self, records: Sequence[Record]) -> None:
         """The line under a figure: runs, seconds, hardware and the exact command."""
         plots.show()  # the figures of this cell first
@@ -74,7 +85,7 @@ class Page:
         seconds = sum(r["seconds"] for r in records)
         spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
         command = (
-            f"papermill notebooks/{self.name}.ipynb out.ipynb -p profile {self.profile.name} "
+            f"papermill notebooks/{self.name}.ipynb out.ipynb -p profile {self.asked} "
             "-p results fresh"
         )
         self.say(
@@ -123,16 +134,19 @@ class Page:
         self,
         values: Mapping[str, Interval | float | int | str],
         detectable: Mapping[str, float] | None = None,
+        n: Mapping[str, int] | None = None,
     ) -> None:
         """Write the page's numbers, for prose and claims, to ``numbers/<notebook>.json``.
 
-        ``detectable`` gives the smallest effect that could have been found, for some keys.
+        ``detectable`` gives the smallest effect that could have been found, for some keys; ``n``
+        how many units an interval rests on, where that is not the number of datasets.
         """
         found: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
             if isinstance(value, Interval):
                 text = f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
-                found[key] = {**vars(value), "text": text, "n": len(self.profile.datasets)}
+                units = (n or {}).get(key, len(self.profile.datasets))
+                found[key] = {**vars(value), "text": text, "n": units}
             else:
                 found[key] = {"value": value, "text": f"{value}"}
             if detectable and key in detectable:
@@ -156,7 +170,7 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
     for key, value in parameters.items():
         if not (key.startswith("_") or key in KERNEL or isinstance(value, types.ModuleType)):
             one_of("parameter", key, PARAMETERS)
-    profile = load_profile(str(parameters["profile"]))
+    profile = load_profile(asked := str(parameters["profile"]))
     datasets, seeds, epochs = (parameters[name] for name in ("datasets", "seeds", "epochs"))
     if datasets != "all":
         chosen = tuple(dict.fromkeys(str(d) for d in _items("datasets", datasets)))
@@ -180,4 +194,4 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
         torch.set_num_threads(1)  # as fast for models this small, and no waiting on busy cores
     results = one_of("results", str(parameters["results"]), ("stored", "fresh"))
     plots.use_style()
-    return Page(name, profile, str(parameters["device"]), results)
+    return Page(name, profile, asked, str(parameters["device"]), results)
