@@ -44,9 +44,9 @@ def _items(name: str, value: Any) -> list[Any]:
 
 
 def _whole(items: list[Any], least: int) -> tuple[int, ...]:
-    """The items as whole numbers, each once; () when one is not a whole number >= ``least``."""
+    """The items as whole numbers, each once; () when one is no whole number from ``least`` on."""
     texts = [str(item).strip() for item in items]
-    sound = all(text.isdecimal() and int(text) >= least for text in texts)
+    sound = all(text.isdecimal() and int(text) in range(least, 2**63) for text in texts)
     return tuple(dict.fromkeys(map(int, texts))) if sound else ()
 
 
@@ -181,7 +181,9 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
         profile = replace(profile, datasets=chosen)
     if seeds != "all":
         if not (numbers := _whole(_items("seeds", seeds), 0)):
-            raise ValueError(f"seeds={seeds!r} must be 'all' or whole numbers such as '1,2,3'")
+            raise ValueError(
+                f"seeds={seeds!r} must be 'all' or whole numbers below 2**63, such as '1,2,3'"
+            )
         profile = replace(profile, seeds=numbers)
     if epochs is not None:
         if not (numbers := _whole([epochs], 1)):

@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # What a page must not do, asked of the page itself.
 OVERFLOW = "return document.documentElement.scrollWidth - window.innerWidth"
 IMAGES = """return [...document.images]
@@ -35,38 +19,6 @@ ANCHORS = """return [...document.querySelectorAll('a[href^="#"]')]
 .filter(id => id && !document.getElementById(id))"""
 READY = """const done = arguments[0], maths = window.MathJax && MathJax.startup;
 Promise.resolve(maths && maths.promise).then(() => setTimeout(done, 50))"""
-
-
-@pytest.fixture(scope="module")
-def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The book built from what is committed, in a copy, so that _build/html stays as it is."""
-    root = tmp_path_factory.mktemp("checkout")
-    for folder in ("book", "notebooks", "results"):
-        shutil.copytree(ROOT / folder, root / folder)
-    shutil.copy(ROOT / "_config.yml", root)
-    script = [sys.executable, str(root / "book" / "build.py"), "site"]
-    subprocess.run(script, env={**os.environ, "DIP_HOME": str(root / "home")}, check=True)
-    return root / "_build" / "html"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        if os.environ.get("CI"):
-            pytest.fail("CI needs chromium and chromedriver (apt-get install chromium-driver)")
-        pytest.skip("no chromium and chromedriver here: the book was not looked at in a browser")
-    from selenium.webdriver import Chrome, ChromeOptions
-    from selenium.webdriver.chrome.service import Service
-
-    options = ChromeOptions()
-    options.binary_location = chromium
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chrome = Chrome(options=options, service=Service(driver))
-    yield chrome
-    chrome.quit()
 
 
 BROWSERS_OWN = ("chrome:", "chrome-untrusted:")  # its new tab, still on its way out
