@@ -77,7 +77,10 @@ def index_page(root: Path) -> str:
 
 def test_numbers_claims_and_gallery_come_from_the_files(tmp_path: Path) -> None:
     index = """# Title
-Median {measured}`02_information_density/median_rho_id1`.
+Median {measured}`02_information_density/median_rho_id1`; parameters {verdict}`half-k-parameters`.
+
+```{score}
+```
 
 ```{claims}
 ```
@@ -94,9 +97,18 @@ Card text.
     number = re.search(r'class="measured"><a [^>]*href="([^"]+)".*?0\.42 \[0\.1, 0\.6\]', page)
     assert number
     assert number[1] == "../notebooks/02_information_density.html"
-    assert 'id="claim-half-k-parameters"' in page
+    row = '<tr id="claim-half-k-parameters" data-verdict="reproduced" data-world="any">'
+    assert row in page
     assert "<b>516</b>" in page
-    assert "not measured" in page
+    link = (
+        '<a class="verdict-link" href="#claim-half-k-parameters"><span class="verdict reproduced">'
+    )
+    assert link in page
+    rows = len(re.findall(r'<tr id="claim-', page))
+    unmeasured = len(re.findall(r'<tr id="claim-[^>]* data-verdict="not measured"', page))
+    assert f">{unmeasured} not measured</span>" in page
+    assert '<form class="claims-filter" hidden>' in page
+    assert f">all {rows}</span>" in page
     assert 'src="../_images/thumb-02_information_density.svg" alt="Rising."' in page
     assert (tmp_path / "_build/html/_images/thumb-02_information_density.svg").read_text() == SVG
     assert "thebe" not in page.lower()
@@ -107,6 +119,7 @@ def test_a_missing_number_or_notebook_fails_the_build(tmp_path: Path) -> None:
         "{measured}`02_information_density/median_rho_id`": "Did you mean 'median_rho_id1'",
         "{measured}`02_information/median_rho_id1`": "Did you mean '02_information_density'",
         ":::{thumb} 09_nothing\n:::": "thumb 09_nothing",
+        "{verdict}`half-k-parameter`": "Did you mean 'half-k-parameters'",
     }
     root = book(tmp_path, "# Title\n\n" + "\n\n".join(wrong))
     earlier = root / "_build" / "html" / "index.html"

@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 
 from .gallery import Gallery, Thumb
 from .measured import Measured
-from .scoreboard import Claims
+from .scoreboard import Claims, Score, Verdict
 
 
 def without_thebe_scripts(
@@ -33,9 +33,12 @@ def without_thebe_settings(app: Sphinx, doctree: nodes.document, page: str) -> N
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_role("measured", Measured())
+    app.add_role("verdict", Verdict())
     app.add_directive("claims", Claims)
+    app.add_directive("score", Score)
     app.add_directive("gallery", Gallery)
     app.add_directive("thumb", Thumb)
+    app.add_js_file("companion.js", loading_method="defer")
     # late, so that every extension has added what is to be dropped
     app.connect("html-page-context", without_thebe_scripts, priority=900)
     app.connect("doctree-resolved", without_thebe_settings, priority=900)

@@ -1,0 +1,29 @@
+// The scoreboard's filter: shown only where scripts run; without it the whole table stands.
+(() => {
+  const filter = document.querySelector(".claims-filter");
+  if (!filter) return;
+  const rows = [...document.querySelectorAll("table.claims tbody tr")];
+  const said = filter.querySelector("output");
+  const show = () => {
+    const { verdict, world } = Object.fromEntries(new FormData(filter));
+    for (const row of rows) {
+      row.hidden = (verdict && row.dataset.verdict !== verdict) || (world && row.dataset.world !== world);
+    }
+    said.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} claims`;
+  };
+  // a link to a claim must find it, whatever is filtered
+  const find = () => {
+    const row = rows.find((each) => `#${each.id}` === location.hash);
+    if (row?.hidden) {
+      filter.reset();
+      show();
+      row.scrollIntoView();
+    }
+  };
+  filter.hidden = false;
+  filter.addEventListener("change", show);
+  filter.addEventListener("submit", (event) => event.preventDefault());
+  addEventListener("hashchange", find);
+  show(); // a browser that goes back keeps what was chosen
+  find();
+})();
