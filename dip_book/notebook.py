@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -50,18 +51,37 @@ def _whole(items: list[Any], least: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, texts))) if sound else ()
 
 
+def settings_fingerprint(profile: str) -> str:
+    """12 digits that change when any setting of the profile changes."""
+    return hashlib.sha256(repr(load_profile(profile)).encode()).hexdigest()[:12]
+
+
+def code_fingerprint(cells: Sequence[Mapping[str, Any]]) -> str:
+    """12 digits that change when a code cell changes, whatever parameters were injected."""
+    code = [
+        cell["source"]
+        for cell in cells
+        if cell["cell_type"] == "code"
+        and "injected-parameters" not in cell["metadata"].get("tags", ())
+    ]
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:12]
+
+
 @dataclass(frozen=True)
 class Page:
-    """One notebook at work: its name, its profile and where results come from."""
+    """One notebook at work: its name, its profile, where results come from and what it has used."""
 
     name: str
     profile: Profile
     device: str
     results: str
+    used: dict[str, Record] = field(default_factory=dict)
 
     def collect(self, specs: Sequence[RunSpec]) -> list[Record]:
         """Records of ``specs``, stored or measured now."""
-        return study.collect(specs, self.profile, self.device, self.results)
+        records = study.collect(specs, self.profile, self.device, self.results)
+        self.used.update((record["key"], record) for record in records)
+        return records
 
     def say(self, text: str) -> None:
         """Show a line of Markdown; the book and the notebook render it alike."""
@@ -138,8 +158,30 @@ class Page:
             if detectable and key in detectable:
                 found[key]["detectable"] = detectable[key]
             found[key]["world"] = "paper" if self.profile.world == "photos" else "embedded"
-        text = json.dumps(found, indent=1, sort_keys=True) + "\n"
-        write_atomic(home() / "numbers" / f"{self.name}.json", text.encode())
+        for folder, what in (("numbers", found), ("made", self.made())):
+            text = json.dumps(what, indent=1, sort_keys=True) + "\n"
+            write_atomic(home() / folder / f"{self.name}.json", text.encode())
+
+    def made(self) -> Record:
+        """What the page was made from: its runs, when and where they were measured, and the
+        fingerprints by which the book tells whether they are those of the present code.
+        """
+        runs = [self.used[key] for key in sorted(self.used)]
+        specs = [run["spec"] for run in runs]
+        return {
+            "profile": self.profile.name,
+            "settings": settings_fingerprint(self.profile.name),
+            "runs": len(runs),
+            "seconds": round(sum(run["seconds"] for run in runs), 1),
+            "dates": sorted({run["finished_at"][:10] for run in runs}),
+            "machines": sorted(
+                {f"{m['cpu']}, {m['device']}" for m in (r["machine"] for r in runs)}
+            ),
+            "recipes": sorted({run["recipe"] for run in runs}),
+            "weights": {spec["backbone"]: spec["weights"] for spec in specs},
+            "data": {f"{spec['dataset']} {spec['style']}": spec["data"] for spec in specs}
+            | {f"{s['target']} default": s["target_data"] for s in specs if s["target"]},
+        }
 
 
 def begin(name: str, parameters: Mapping[str, Any]) -> Page:

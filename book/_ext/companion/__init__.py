@@ -10,6 +10,7 @@ from sphinx.application import Sphinx
 from .gallery import Gallery, Thumb
 from .measured import Measured
 from .scoreboard import Claims, Score, Verdict
+from .status import Status
 
 
 def without_thebe_scripts(
@@ -36,6 +37,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_role("verdict", Verdict())
     app.add_directive("claims", Claims)
     app.add_directive("score", Score)
+    app.add_directive("status", Status)
     app.add_directive("gallery", Gallery)
     app.add_directive("thumb", Thumb)
     app.add_js_file("companion.js", loading_method="defer")

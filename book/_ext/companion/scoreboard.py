@@ -115,7 +115,7 @@ class Claims(SphinxDirective):
             '<form class="claims-filter" hidden>'  # companion.js shows it: it needs scripts
             f"{choices(rows, 'verdict', signs)}{choices(rows, 'world', WORLDS)}"
             f'<output aria-live="polite">{len(rows)} of {len(rows)} claims</output></form>'
-            '<table class="claims"><thead><tr><th>Claim</th><th>World</th>'
+            '<table class="claims cards"><thead><tr><th>Claim</th><th>World</th>'
             f"<th>Measured</th><th>Verdict</th></tr></thead><tbody>{body}</tbody></table>"
         )
         return [nodes.raw("", html, format="html")]
