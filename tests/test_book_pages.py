@@ -11,7 +11,10 @@ import sys
 from pathlib import Path
 
 import nbformat
+import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+import dip_lib
 
 ROOT = Path(__file__).resolve().parents[1]
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><rect width="9" height="9"/></svg>'
@@ -82,6 +85,9 @@ Median {measured}`02_information_density/median_rho_id1`; parameters {verdict}`h
 ```{score}
 ```
 
+```{cite-us}
+```
+
 ```{claims}
 ```
 
@@ -112,6 +118,11 @@ Card text.
     assert 'src="../_images/thumb-02_information_density.svg" alt="Rising."' in page
     assert (tmp_path / "_build/html/_images/thumb-02_information_density.svg").read_text() == SVG
     assert "thebe" not in page.lower()
+    bibtex = (tmp_path / "_build/html/_downloads/dip-companion.bib").read_text("utf-8")
+    assert "author = {Hao, Tianxiang and Lyu, Mengyao and" in bibtex
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert f"title = {{{{{cited['title']}}}}}" in bibtex and cited["version"] in bibtex
+    assert 'href="../_downloads/dip-companion.bib"' in page
 
 
 def test_a_missing_number_or_notebook_fails_the_build(tmp_path: Path) -> None:
@@ -147,3 +158,10 @@ def test_fresh_pages_and_numbers_replace_committed_ones_and_say_so(tmp_path: Pat
     assert "0.42 [0.1, 0.6]" in page
     assert "Measured on this machine: notebooks 03 (smoke)" in page
     assert (root / "notebooks" / "03_base_to_new.ipynb").read_bytes() == committed
+
+
+def test_every_public_name_has_an_entry_in_the_api() -> None:
+    entries = re.findall(
+        r"auto(?:function|class):: (\S+)", (ROOT / "book/api.md").read_text("utf-8")
+    )
+    assert {name.rsplit(".", 1)[-1] for name in entries} >= set(dip_lib.__all__)

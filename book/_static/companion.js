@@ -27,3 +27,16 @@
   show(); // a browser that goes back keeps what was chosen
   find();
 })();
+
+// Paper is white: a dark page is printed as the light one.
+(() => {
+  const root = document.documentElement;
+  let theme;
+  addEventListener("beforeprint", () => {
+    theme = root.dataset.theme;
+    root.dataset.theme = "light";
+  });
+  addEventListener("afterprint", () => {
+    root.dataset.theme = theme;
+  });
+})();

@@ -1,4 +1,4 @@
-"""What this book adds to Sphinx: measured numbers, the claims scoreboard, the gallery, silence."""
+"""What this book adds to Sphinx: measured numbers, claims, gallery, status, API, silence."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sphinx.application import Sphinx
 
 from .gallery import Gallery, Thumb
 from .measured import Measured
+from .reference import CiteUs, autodoc, cite_button
 from .scoreboard import Claims, Score, Verdict
 from .status import Status
 
@@ -33,6 +34,11 @@ def without_thebe_settings(app: Sphinx, doctree: nodes.document, page: str) -> N
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    for extension in ("sphinx.ext.autodoc", "sphinx.ext.napoleon"):
+        app.setup_extension(extension)
+    app.connect("config-inited", autodoc)
+    app.add_directive("cite-us", CiteUs)
+    app.connect("html-page-context", cite_button, priority=800)
     app.add_role("measured", Measured())
     app.add_role("verdict", Verdict())
     app.add_directive("claims", Claims)
