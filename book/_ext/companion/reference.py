@@ -1,4 +1,4 @@
-"""The API from docstrings, and how to cite: ``{cite-us}`` prints BibTeX made of ``CITATION.cff``."""
+"""The API from docstrings, and how to cite: ``{cite-us}`` makes BibTeX of ``CITATION.cff``."""
 
 from __future__ import annotations
 
