@@ -54,6 +54,26 @@ def correlation_numbers(records: Iterable[Record]) -> dict[str, Interval]:
     }
 
 
+def rho_per_run(records: Iterable[Record]) -> Interval:
+    """Rho of new-class accuracy with ID_1 along each single run; the mean over datasets."""
+    paths = trajectories(records, ("new", "id1"))
+    rows = {d: np.nan_to_num(spearman(path[..., 0], path[..., 1])) for d, path in paths.items()}
+    return hierarchical_bootstrap(rows)
+
+
+def rho_pooled(records: Iterable[Record]) -> Interval:
+    """Rho of new-class accuracy with ID_1 over the points of all datasets at once.
+
+    Each dataset's points are centred first, so that easy datasets do not count as dense ones.
+    """
+
+    def pooled(means: Array) -> Array:
+        new, id1 = np.moveaxis(means - means.mean(2, keepdims=True), -1, 0)  # (N, D, T) each
+        return spearman(new.reshape(len(new), -1), id1.reshape(len(id1), -1))
+
+    return hierarchical_bootstrap(trajectories(records, ("new", "id1")), pooled, n=2000)
+
+
 def rank_trend(records: Iterable[Record]) -> Interval:
     """Median over datasets of rho between new-class accuracy and minus effective rank."""
     paths = trajectories(records, ("new", "rank"))

@@ -87,6 +87,16 @@ class Page:
         """Show a line of Markdown; the book and the notebook render it alike."""
         display(Markdown(text))
 
+    def protocol(self) -> None:
+        """Say what the profile fixes for every run; its file says what differs for a method."""
+        p = self.profile
+        self.say(
+            f"*Profile* `{p.name}`: {p.world}, {p.backbone}, {p.shots} images a class, {p.epochs} "
+            f"epochs, batch {p.batch}, learning rate {p.lr:g}, momentum {p.momentum:g}, weight "
+            f"decay {p.weight_decay:g}, {p.views} augmented views of each training image, "
+            f"{len(p.seeds)} seeds."
+        )
+
     def cost(self, records: Sequence[Record]) -> None:
         """The line under a figure: runs, seconds, hardware and the exact command."""
         plots.show()  # the figures of this cell first
@@ -143,16 +153,19 @@ class Page:
         self,
         values: Mapping[str, Interval | float | int | str],
         detectable: Mapping[str, float] | None = None,
+        n: Mapping[str, int] | None = None,
     ) -> None:
         """Write the page's numbers, for prose and claims, to ``numbers/<notebook>.json``.
 
-        ``detectable`` gives the smallest effect that could have been found, for some keys.
+        ``detectable`` gives the smallest effect that could have been found, for some keys; ``n``
+        how many units an interval rests on, where that is not the number of datasets.
         """
         found: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
             if isinstance(value, Interval):
                 text = f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
-                found[key] = {**vars(value), "text": text, "n": len(self.profile.datasets)}
+                units = (n or {}).get(key, len(self.profile.datasets))
+                found[key] = {**vars(value), "text": text, "n": units}
             else:
                 found[key] = {"value": value, "text": f"{value}"}
             if detectable and key in detectable:

@@ -76,6 +76,28 @@ def hierarchical_bootstrap(
     return Interval(float(statistic(means)[0]), float(low), float(high))
 
 
+def crossed_bootstrap(
+    values: Array, statistic: Callable[[Array], Array], n: int = 2000, seed: int = 0
+) -> Interval:
+    """95 % percentile interval where every dataset is measured under the same K conditions.
+
+    Datasets and conditions are drawn with replacement, a draw of one for all of the other, then
+    seeds within each pair: conditions that are shared do not count as independent.
+
+    Args:
+        values: (D, K, S, ...), as the entries of :func:`hierarchical_bootstrap`.
+        statistic: (N, D, K, ...) means over seeds -> (N,) numbers.
+    """
+    count, conditions, seeds = values.shape[:3]
+    rng, draws = np.random.default_rng(seed), np.empty((n, *values.shape[:2], *values.shape[3:]))
+    for draw in draws:
+        row = rng.integers(count, size=(count, 1, 1))
+        column = rng.integers(conditions, size=(1, conditions, 1))
+        draw[:] = values[row, column, rng.integers(seeds, size=(count, conditions, seeds))].mean(2)
+    low, high = np.percentile(statistic(draws), [2.5, 97.5])
+    return Interval(float(statistic(values.mean(2)[None])[0]), float(low), float(high))
+
+
 def paired(a: Values, b: Values) -> dict[str, Array]:
     """a - b for each dataset and seed; a single value stands for all seeds (zero-shot has one).
 

@@ -37,7 +37,8 @@ class RunSpec:
         warmup: learning rate of epoch 0 as a fraction of ``lr``.
         precision: of the frozen towers: "fp32", "bf16" or "fp16"; prompts are always fp32.
         views: augmented views of each training image, cycled over the epochs.
-        checkpoints: evaluations along training, evenly spaced, after the one at the start.
+        checkpoints: evaluations along training, evenly spaced, after the one at the start; 1: the
+            end alone, for methods that cost a tower's pass to be judged.
         weights: of the backbone: a fingerprint of the glyph towers', or open_clip's tag.
         data: fingerprint of the dataset.
         target: another dataset, on all of whose classes the trained prompts are judged; its run

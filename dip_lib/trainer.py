@@ -21,7 +21,7 @@ from dip_lib.datasets import Dataset
 from dip_lib.errors import one_of
 from dip_lib.features import Features
 from dip_lib.judge import evaluate, shrunk, with_prompted_tower
-from dip_lib.methods import LEARNT, Learnt, Setting, setting
+from dip_lib.methods import LEARNT, Setting, setting
 from dip_lib.methods.method import record
 from dip_lib.protocols import Task, pixels, task
 from dip_lib.randomness import permutation
@@ -33,9 +33,9 @@ from dip_lib.transfer import tensors
 Found = tuple[dict[str, Any], dict[str, Tensor]]
 
 
-def checkpoint_epochs(epochs: int, checkpoints: int) -> list[int]:
-    """Epochs after which a run is evaluated: the start, then evenly spaced up to the end."""
-    return sorted({round(i * epochs / checkpoints) for i in range(checkpoints + 1)})
+def checkpoint_epochs(epochs: int, count: int) -> list[int]:
+    """Epochs after which a run is evaluated: the start, then evenly up to the end; 1: the end."""
+    return sorted({round(i * epochs / count) for i in range(count == 1, count + 1)})
 
 
 def train_epochs(
@@ -137,23 +137,24 @@ def train(
     state = stack(starts, specs)
     seen = pixels(data, dataset, backbone, shared.views) if method.encode else None
     start = state.learnt().prompts[0].detach().clone()  # (R, n, d)
-
-    def judged(learnt: Learnt, epoch: int, losses: Sequence[float | None]) -> list[dict[str, Any]]:
-        shown = with_prompted_tower(data, learnt, method, fixed, dataset, shared.protocol)
-        found = evaluate(learnt, start, method, fixed, shown)
-        return [
-            {"epoch": epoch, "loss": loss} | row for loss, row in zip(losses, found, strict=True)
-        ]
-
     due = checkpoint_epochs(shared.epochs, shared.checkpoints)
-    checkpoints = [[point] for point in judged(state.learnt(), 0, [None] * runs)]
+    checkpoints: list[list[dict[str, Any]]] = [[] for _ in specs]
+
+    def judge(epoch: int, losses: Sequence[float | None]) -> None:
+        learnt = state.learnt()
+        shown = with_prompted_tower(data, learnt, method, fixed, dataset, shared.protocol)
+        rows = evaluate(learnt, start, method, fixed, shown)
+        for points, loss, row in zip(checkpoints, losses, rows, strict=True):
+            points.append({"epoch": epoch, "loss": loss} | row)
+
+    if 0 in due:
+        judge(0, [None] * runs)
     stopped: dict[int, int] = {}  # run -> epoch in which its loss was not finite
     for epoch, (alive, loss) in enumerate(train_epochs(specs, state, data, fixed, seen, graphs)):
         for r in (~alive).nonzero().flatten().tolist():
             stopped.setdefault(r, epoch)
         if epoch + 1 in due:
-            for r, point in enumerate(judged(state.learnt(), epoch + 1, loss.tolist())):
-                checkpoints[r].append(point)
+            judge(epoch + 1, loss.tolist())
 
     final, halves = state.learnt(), (data.base, data.new)
     full = [r for r, spec in enumerate(specs) if not spec.rank and r not in stopped]

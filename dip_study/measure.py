@@ -27,10 +27,13 @@ from tqdm import tqdm
 from dip_lib.backbone import Backbone
 from dip_lib.datasets import Dataset, load_dataset
 from dip_lib.datasets.photos import PHOTOS
+from dip_lib.datasets.pictures import Pictures
+from dip_lib.datasets.splits import write_draw
 from dip_lib.features import load_features
 from dip_lib.loading import GLYPH_NAMES, load_backbone
 from dip_lib.methods.probe import probe
 from dip_lib.methods.zero_shot import zero_shot
+from dip_lib.paths import home
 from dip_lib.protocols import draws
 from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Store
@@ -82,6 +85,10 @@ def _measure(specs: Sequence[RunSpec], device: str, live: Path) -> list[Found]:
     some = first.dataset in PHOTOS or first.style != "default"
     rows = draws(specs, dataset.labels).values() if some else ()
     features = load_features(backbone, dataset, first.views, rows)
+    if isinstance(dataset, Pictures):  # for people: which pictures a run has trained on
+        for shots, seed in {(s.shots, s.seed) for s in specs}:
+            name = f"{dataset.name}-{dataset.fingerprint}-shots{shots}-seed{seed}.json"
+            write_draw(home() / "draws" / name, dataset.files, shots, seed)
     if first.method == "probe":
         records = [probe(s, backbone, dataset, features) for s in specs]
         return [(_stamp(record, backbone), {}) for record in records]

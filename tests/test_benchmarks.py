@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "benchmarks"))  # as when a benchmark is run as a program
 
 import bench  # noqa: E402
+import complete_set  # noqa: E402
 import peers  # noqa: E402
 import steps  # noqa: E402
 from made_up import MadeUp  # noqa: E402
@@ -186,6 +187,23 @@ def test_the_committed_runs_end_alike_both_ways() -> None:
         for half in ("base", "new"):
             apart = abs(found["ours"]["right"][method][half] - peer["right"][half])
             assert apart == found["images_apart"][method][half] <= 5
+
+
+def test_a_complete_set_goes_from_files_to_accuracies_and_its_phases_add_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIP_HOME", str(tmp_path / "home"))
+    size = complete_set.QUICK
+    dataset = complete_set.pictures(tmp_path, size, NAMES[: size.classes])
+    specs = complete_set.runs(size, "glyph-resnet", "fp32")
+    assert [(run.method, run.rank, run.epochs) for run in specs] == [("coop", 0, 2), ("dip", 1, 2)]
+    found = complete_set.complete_set(specs, dataset, "cpu")
+    assert (found["classes"], found["test_pictures"], found["evaluations"]) == ([2, 2], 8, 3)
+    # 2 trained classes, of each one picture in 2 views and one for validation
+    assert found["training_views"] == 2 * (2 + 1)
+    assert found["seconds"] == pytest.approx(sum(found["phases"].values()))
+    files = len(list((tmp_path / "home" / "features").glob("*.safetensors")))
+    assert files == 1 + 2 + 1  # the test split, two views, the validation pictures
 
 
 def test_text_step_runs_as_a_program(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from dip_book.correlations import (
     rank_trend,
     rho,
     rho_across_runs,
+    rho_per_run,
+    rho_pooled,
 )
 from dip_book.tables import trajectories
 
@@ -55,6 +57,21 @@ def test_the_median_is_over_datasets() -> None:
     found = correlation_numbers([made("greek"), made("latin"), rising])
     assert found["median_rho_id1"].value == pytest.approx(1)
     assert found["median_rho_id1"].low == pytest.approx(-1)
+
+
+def test_single_runs_are_ranked_one_by_one_where_averages_would_cancel() -> None:
+    noise = [made("latin", seed=s, new=lambda t, s=s: 50 - t + s * (t > 0.5)) for s in (-3, 3)]
+    assert rho_per_run([made("greek"), made("boxes")]).value == pytest.approx(1)
+    assert rho_per_run(noise).value < 1  # of seed averages it is 1: see above
+
+
+def test_pooling_forgets_how_easy_or_dense_a_dataset_is() -> None:
+    easy = made("greek", new=lambda t: 90 - 10 * t)
+    dense = made("latin", new=lambda t: 20 - 10 * t, id1=lambda t: 0.9 - 0.3 * t)
+    found = rho_pooled([easy, dense])  # uncentred, the denser dataset is the harder one
+    assert min(vars(found).values()) > 0.98  # ties of the two are broken by rounding
+    rising = made("boxes", new=lambda t: 50 + 10 * t)
+    assert abs(rho_pooled([easy, rising]).value) < 0.1
 
 
 # ---- effective rank and density across runs -----------------------------------------------------

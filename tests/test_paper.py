@@ -16,7 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dip_lib import load_backbone
-from dip_lib.datasets import load_dataset
+from dip_lib.datasets import few_shot, load_dataset
+from dip_lib.datasets.photos import load_photos
+from dip_lib.datasets.splits import read_draw
 from dip_lib.features import encode_split
 from dip_lib.protocols import draws
 from dip_lib.spec import RunSpec
@@ -129,6 +131,19 @@ def test_only_the_draws_of_base_classes_and_the_test_split_are_encoded(home: Pat
     assert sorted(tuple(each.shape) for each in found) == sorted(expected)
 
 
+def test_the_draws_that_runs_trained_on_are_written_for_people(home: Path) -> None:
+    eurosat = load_photos("eurosat")
+    labels = {split: eurosat.labels(split).tolist() for split in ("train", "val")}
+    files = sorted((home / "draws").glob("eurosat-*-shots2-seed*.json"))
+    assert len(files) == len(PAPER.seeds)
+    for seed, path in zip(PAPER.seeds, files, strict=True):
+        drawn = read_draw(path, eurosat.files)  # checks the hashes
+        assert drawn == few_shot(labels["train"], 2, seed, labels["val"])
+        run = study.base_to_new(PAPER)[-1]
+        trained = draws([replace(run, seed=seed)], eurosat.labels)[seed]
+        assert all(set(mine) < set(every) for mine, every in zip(trained, drawn, strict=True))
+
+
 def test_a_further_seed_encodes_its_own_draw_alone(home: Path) -> None:
     before = files(home)
     more = replace(PAPER, seeds=(1, 2, 3))
@@ -138,7 +153,8 @@ def test_a_further_seed_encodes_its_own_draw_alone(home: Path) -> None:
     assert {name: after[name] for name in before} == before
     (run,) = (each for each in study.dip(more) if each.seed == 3)
     stored = {f"{run.key()}.json", f"{run.key()}.safetensors"}
-    assert stored < new
+    stored |= {name for name in new if name.endswith("-shots2-seed3.json")}
+    assert stored < new and len(stored) == 3
     encoded = [load_file(home / "features" / name)["features"] for name in new - stored]
     assert [len(features) for features in encoded] == [6, 6]  # two views
     for name in new:  # the home is shared

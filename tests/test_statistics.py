@@ -10,6 +10,7 @@ from scipy import stats
 from dip_book.statistics import (
     average_h,
     average_h_difference,
+    crossed_bootstrap,
     detectable_effect,
     exactly,
     hierarchical_bootstrap,
@@ -71,6 +72,29 @@ def test_about_95_of_100_intervals_hold_the_truth() -> None:
 def test_nothing_and_not_a_number_are_refused(values: dict[str, list[float]]) -> None:
     with pytest.raises(ValueError, match=r"no dataset|dataset 'b' has no values"):
         hierarchical_bootstrap(values)
+
+
+def mean(cells: np.ndarray) -> np.ndarray:
+    return np.asarray(cells.mean((1, 2)))
+
+
+def test_shared_conditions_do_not_count_as_independent() -> None:
+    rng = np.random.default_rng(0)
+    of_dataset, of_condition = rng.normal(0, 3, 30), rng.normal(0, 2, 20)
+    cells = of_dataset[:, None, None] + of_condition[None, :, None] + np.zeros((30, 20, 4))
+    found = crossed_bootstrap(cells, mean, n=4000)
+    assert found.value == pytest.approx(cells.mean())
+    # the variance of two crossed means, not that of 600 independent cells
+    spread = math.sqrt(of_dataset.var() / 30 + of_condition.var() / 20)
+    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(spread, rel=0.05)
+
+
+def test_under_one_condition_it_is_the_hierarchical_bootstrap() -> None:
+    values = study(datasets=40)
+    crossed = crossed_bootstrap(np.array(list(values.values()))[:, None], mean, n=10_000)
+    nested = hierarchical_bootstrap(values)
+    assert crossed.value == pytest.approx(nested.value)
+    assert crossed.high - crossed.low == pytest.approx(nested.high - nested.low, rel=0.05)
 
 
 def test_paired_differences_forget_what_both_share() -> None:

@@ -98,6 +98,10 @@ def test_checkpoints_go_from_the_start_to_the_last_epoch(epochs: int, wanted: in
     assert len(found) == 1 + min(epochs, wanted)
 
 
+def test_a_single_checkpoint_is_the_end() -> None:
+    assert checkpoint_epochs(40, 1) == [40]
+
+
 # ---- a run against a plain loop -----------------------------------------------------------------
 
 

@@ -1,0 +1,130 @@
+"""One complete set from picture files to accuracies: CoOp and DIP, three seeds, by phase.
+
+What a reader with a photo dataset and a GPU waits for: 4,000 made JPEGs of 100 classes to test, 50
+classes of 16 shots to train, 200 epochs, ViT-B/16 with random weights (speed does not depend on
+them). From nothing: no features on disk. ``--quick`` is a small set for a CPU; what it costs says
+nothing about the whole.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench import clock, parser, start, write
+from encode import make_files
+from end_to_end import Phases
+from steps import IMAGENET
+
+from dip_lib import load_backbone
+from dip_lib.datasets.pictures import Pictures
+from dip_lib.features import encode_split, load_features
+from dip_lib.protocols import draws
+from dip_lib.spec import RunSpec
+from dip_lib.trainer import train
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is of everything; the pictures of a class are the same in all splits."""
+
+    classes: int = 100  # of which the first half is trained
+    test: int = 40  # pictures a class
+    pool: int = 32  # training pictures a class, of which ``shots`` are drawn
+    shots: int = 16
+    views: int = 16
+    epochs: int = 200
+    seeds: int = 3
+
+
+QUICK = Size(classes=4, test=2, pool=2, shots=1, views=2, epochs=2, seeds=1)
+
+
+def pictures(folder: Path, size: Size, names: tuple[str, ...]) -> Pictures:
+    """A dataset of made JPEGs: as many files as test pictures, each in all three splits."""
+    count = size.classes * size.test
+    make_files(folder, count)
+    per_class = {"train": size.pool, "val": min(8, size.pool), "test": size.test}
+    files = {
+        split: [
+            (f"{c * size.test + i % size.test}.jpg", c)
+            for c in range(size.classes)
+            for i in range(n)
+        ]
+        for split, n in per_class.items()
+    }
+    return Pictures("jpegs", names, folder, files)
+
+
+def runs(size: Size, backbone: str, precision: str) -> list[RunSpec]:
+    """CoOp and DIP as the profile ``paper`` has them, with every seed."""
+    first = RunSpec(
+        dataset="jpegs",
+        method="coop",
+        seed=1,
+        backbone=backbone,
+        precision=precision,
+        shots=size.shots,
+        epochs=size.epochs,
+        batch=32,
+        lr=0.002,
+        views=size.views,
+    )
+    pairs = [(first, replace(first, method="dip", rank=1, dropout=0.5))]
+    return [
+        replace(run, seed=seed)
+        for pair in pairs
+        for seed in range(1, size.seeds + 1)
+        for run in pair
+    ]
+
+
+def complete_set(specs: list[RunSpec], dataset: Pictures, device: str) -> dict[str, Any]:
+    """Seconds by phase of all that lies between files and accuracies; ``DIP_HOME`` is empty."""
+    phases, first = Phases(clock(device)), specs[0]
+    with phases("load backbone"):
+        clip = load_backbone(first.backbone, device=device, precision=first.precision)
+    with phases("decode and encode test pictures"):
+        encode_split(clip, dataset, "test")
+    with phases("decode and encode training views"):
+        rows = draws(specs, dataset.labels).values()
+        features = load_features(clip, dataset, first.views, rows)
+    with phases("train and judge"):
+        records = [record for record, _ in train(specs, clip, dataset, features)]
+    views = sum(first.views * len(train_rows) + len(val_rows) for train_rows, val_rows in rows)
+    return {
+        "tower": first.backbone,
+        "precision": first.precision,
+        "runs": len(specs),
+        "epochs": first.epochs,
+        "classes": records[0]["classes"],
+        "test_pictures": sum(records[0]["test_images"]),
+        "training_views": views,
+        "evaluations": len(records[0]["checkpoints"]),
+        "phases": phases.seconds,
+        "seconds": sum(phases.seconds.values()),
+    }
+
+
+def main() -> None:
+    asked = parser(__doc__, "complete_set")
+    asked.add_argument("--quick", action="store_true", help="4 classes, 2 epochs, one seed")
+    asked.add_argument("--precision", help="of the towers; default bf16 on a GPU, fp32 on a CPU")
+    chosen = start(asked)
+    size = QUICK if chosen.quick else Size()
+    precision = chosen.precision or ("fp32" if chosen.device == "cpu" else "bf16")
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["DIP_HOME"] = str(Path(scratch) / "home")
+        dataset = pictures(Path(scratch), size, tuple(IMAGENET[: size.classes]))
+        found = complete_set(runs(size, "ViT-B-16", precision), dataset, chosen.device)
+    write("complete_set", found, chosen.out, chosen.device)
+    for phase, seconds in found["phases"].items():
+        print(f"{phase:34}{seconds:8.1f} s")
+    print(f"{'together':34}{found['seconds']:8.1f} s: {found['runs']} runs, {chosen.device}")
+
+
+if __name__ == "__main__":
+    main()
