@@ -12,8 +12,8 @@ from typing import Any
 
 import nbformat
 
-from dip_book.notebook import code_fingerprint
 from dip_lib.errors import one_of
+from dip_study.provenance import code_fingerprint
 
 LONG = ("07", "09", "10", "11", "12")
 """Notebooks that take long to measure: left out unless they are named, or "all" is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pandas as pd
 import torch
 from IPython.display import Markdown, display
 
@@ -23,6 +23,7 @@ from dip_lib.paths import home, results_dir, root
 from dip_lib.spec import RunSpec
 from dip_study import study
 from dip_study.profiles import Profile, load_profile
+from dip_study.provenance import provenance, rows
 
 PARAMETERS = ("profile", "datasets", "seeds", "epochs", "device", "results")
 # names that a fresh kernel defines by itself
@@ -49,22 +50,6 @@ def _whole(items: list[Any], least: int) -> tuple[int, ...]:
     texts = [str(item).strip() for item in items]
     sound = all(text.isdecimal() and int(text) >= least for text in texts)
     return tuple(dict.fromkeys(map(int, texts))) if sound else ()
-
-
-def settings_fingerprint(profile: str) -> str:
-    """12 digits that change when any setting of the profile changes."""
-    return hashlib.sha256(repr(load_profile(profile)).encode()).hexdigest()[:12]
-
-
-def code_fingerprint(cells: Sequence[Mapping[str, Any]]) -> str:
-    """12 digits that change when a code cell changes, whatever parameters were injected."""
-    code = [
-        cell["source"]
-        for cell in cells
-        if cell["cell_type"] == "code"
-        and "injected-parameters" not in cell["metadata"].get("tags", ())
-    ]
-    return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -171,30 +156,21 @@ class Page:
             if detectable and key in detectable:
                 found[key]["detectable"] = detectable[key]
             found[key]["world"] = "paper" if self.profile.world == "photos" else "embedded"
-        for folder, what in (("numbers", found), ("made", self.made())):
+        made = provenance([*self.used.values()], self.profile.name)
+        for folder, what in (("numbers", found), ("made", made)):
             text = json.dumps(what, indent=1, sort_keys=True) + "\n"
             write_atomic(home() / folder / f"{self.name}.json", text.encode())
 
-    def made(self) -> Record:
-        """What the page was made from: its runs, when and where they were measured, and the
-        fingerprints by which the book tells whether they are those of the present code.
+    def data(self, name: str, values: pd.DataFrame | Sequence[Record]) -> None:
+        """Write what a figure draws to ``data/<notebook>/<name>.csv``, and link it below.
+
+        ``values`` are a frame with an index, or runs: a row for each checkpoint.
         """
-        runs = [self.used[key] for key in sorted(self.used)]
-        specs = [run["spec"] for run in runs]
-        return {
-            "profile": self.profile.name,
-            "settings": settings_fingerprint(self.profile.name),
-            "runs": len(runs),
-            "seconds": round(sum(run["seconds"] for run in runs), 1),
-            "dates": sorted({run["finished_at"][:10] for run in runs}),
-            "machines": sorted(
-                {f"{m['cpu']}, {m['device']}" for m in (r["machine"] for r in runs)}
-            ),
-            "recipes": sorted({run["recipe"] for run in runs}),
-            "weights": {spec["backbone"]: spec["weights"] for spec in specs},
-            "data": {f"{spec['dataset']} {spec['style']}": spec["data"] for spec in specs}
-            | {f"{s['target']} default": s["target_data"] for s in specs if s["target"]},
-        }
+        plots.show()  # the figures of this cell first
+        frame = values if isinstance(values, pd.DataFrame) else rows(values)
+        text = frame.to_csv(float_format="%.6g", lineterminator="\n")
+        write_atomic(home() / "data" / self.name / f"{name}.csv", text.encode())
+        self.say(f"*Data of the figure:* [{name}.csv](../results/data/{self.name}/{name}.csv)")
 
 
 def begin(name: str, parameters: Mapping[str, Any]) -> Page:

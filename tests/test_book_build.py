@@ -16,7 +16,7 @@ sys.path.append(str(ROOT / "book"))  # as when book/build.py is run as a program
 
 from execute import choose, execute  # noqa: E402
 
-from dip_book.notebook import code_fingerprint  # noqa: E402
+from dip_study.provenance import code_fingerprint  # noqa: E402
 
 
 def write_notebook(path: Path, code: str) -> Path:

@@ -39,6 +39,8 @@ def book(root: Path, index: str) -> Path:
     for name, numbers in NUMBERS.items():
         (root / "results" / "numbers" / f"{name}.json").write_text(json.dumps(numbers))
         write_notebook(root / "notebooks" / f"{name}.ipynb")
+        (root / "results" / "data" / name).mkdir(parents=True)
+        (root / "results" / "data" / name / "curve.csv").write_text("epoch,new\n0,50\n")
     return root
 
 
@@ -54,7 +56,9 @@ def write_notebook(path: Path) -> None:
         "fresh = {key: {'value': 7, 'text': f'seven {profile}'} for key in keys}\n"
         "_ = (folder / f'{name}.json').write_text(json.dumps(fresh))"
     )
-    measure.outputs = [new_output("display_data", {"image/svg+xml": SVG})]
+    link = f"[curve.csv](../results/data/{path.stem}/curve.csv)"  # as Page.data writes it
+    shown = {"image/svg+xml": SVG}, {"text/markdown": link}
+    measure.outputs = [new_output("display_data", each) for each in shown]
     measure.metadata["mystnb"] = {"image": {"alt": "Rising."}}
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     language = {"name": "python", "pygments_lexer": "ipython3"}
@@ -118,6 +122,9 @@ Card text.
     assert 'src="../_images/thumb-02_information_density.svg" alt="Rising."' in page
     assert (tmp_path / "_build/html/_images/thumb-02_information_density.svg").read_text() == SVG
     assert "thebe" not in page.lower()
+    notebook = tmp_path / "_build/html/notebooks/02_information_density.html"
+    (data,) = re.findall(r'href="([^"]+curve\.csv)"', notebook.read_text("utf-8"))
+    assert (notebook.parent / data).read_text() == "epoch,new\n0,50\n"
     bibtex = (tmp_path / "_build/html/_downloads/dip-companion.bib").read_text("utf-8")
     assert "author = {Hao, Tianxiang and Lyu, Mengyao and" in bibtex
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))

@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 
-from dip_book.notebook import begin, code_fingerprint
+from dip_book.notebook import begin
 from dip_lib.spec import RECIPE
 from dip_lib.store import export
 from dip_study import study
 from dip_study.profiles import load_profile
+from dip_study.provenance import code_fingerprint, provenance, stale
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))  # as Sphinx does
 
-from companion.status import PUBLISHED, committed, stale, study_row  # noqa: E402
+from companion.status import PUBLISHED, committed, study_row  # noqa: E402
 
 CELLS = [
     {"cell_type": "markdown", "metadata": {}, "source": "# Page"},
@@ -45,7 +46,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         page = begin("01_page", PARAMETERS)
         page.collect(study.coop(page.profile))
         page.collect([*study.coop(page.profile), *study.dip(page.profile)])
-        return page.made() | {"code": code_fingerprint(CELLS)}
+        runs = [*page.used.values()]
+        return provenance(runs, PUBLISHED) | {"code": code_fingerprint(CELLS)}
 
 
 def test_a_page_counts_each_run_once_and_is_current(made: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -33,6 +35,13 @@ def without_thebe_settings(app: Sphinx, doctree: nodes.document, page: str) -> N
             node.parent.remove(node)
 
 
+def data_of_figures(app: Sphinx, exception: Exception | None) -> None:
+    """Copy the CSV files to where pages link them: as far from a page as from its notebook."""
+    folder = Path(app.srcdir) / "results" / "data"
+    if folder.is_dir() and not exception:
+        shutil.copytree(folder, Path(app.outdir) / "results" / "data", dirs_exist_ok=True)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     for extension in ("sphinx.ext.autodoc", "sphinx.ext.napoleon"):
         app.setup_extension(extension)
@@ -46,6 +55,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("status", Status)
     app.add_directive("gallery", Gallery)
     app.add_directive("thumb", Thumb)
+    app.connect("build-finished", data_of_figures)
     app.add_js_file("companion.js", loading_method="defer")
     # late, so that every extension has added what is to be dropped
     app.connect("html-page-context", without_thebe_scripts, priority=900)

@@ -1,9 +1,8 @@
 """The directive ``{status}``: when, where and from what every page was made, and what is stale.
 
-A notebook is *stale* when its code cells are not those that were run, or when the runs that it
-shows have another recipe, other weights, other pictures or other settings than the present code
-gives. A study is *stale* when it has committed runs that the present code no longer asks for: a run
-is named by the hash of its recipe and all its settings, weights and data included.
+A study is *stale* when it has committed runs that the present code no longer asks for: a run is
+named by the hash of its recipe and all its settings, weights and data included. For a page see
+:mod:`dip_study.provenance`.
 """
 
 from __future__ import annotations
@@ -20,17 +19,12 @@ from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-import glyph_world
-from dip_book.notebook import code_fingerprint, settings_fingerprint
 from dip_lib.errors import one_of
-from dip_lib.loading import GLYPH_NAMES
 from dip_lib.paths import home, results_dir
-from dip_lib.spec import RECIPE
 from dip_lib.store import Store
-from dip_study.measure import dataset_of
-from dip_study.profiles import load_profile, names
+from dip_study.profiles import load_profile
+from dip_study.provenance import stale
 from dip_study.study import STUDIES
-from glyph_world import families
 
 from .gallery import title
 
@@ -45,30 +39,6 @@ STATES = {
 }
 """What is said of a page or a study: its sign, and the verdict whose colour it has."""
 Row = Sequence[str]
-
-
-def stale(made: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why a notebook's outputs are not what the present code gives; [] when nothing tells so.
-
-    Args:
-        made: its metadata ``made``.
-        cells: its cells. Photos are not compared: their files need not be here.
-    """
-    found = []
-    if made["code"] != code_fingerprint(cells):
-        found.append("its code was changed after it was run")
-    profile = made.get("profile")
-    if profile and (profile not in names() or made["settings"] != settings_fingerprint(profile)):
-        found.append(f"profile {profile} has other settings now")
-    found += [f"recipe {old}, now {RECIPE}" for old in made.get("recipes", ()) if old != RECIPE]
-    for tower, was in made.get("weights", {}).items():
-        if tower in GLYPH_NAMES and was != glyph_world.fingerprint(tower):
-            found.append(f"{tower} has other weights now")
-    for name, was in made.get("data", {}).items():
-        family, style = name.split(" ", 1)
-        if family in families.NAMES and was != dataset_of(family, style).fingerprint:
-            found.append(f"{name} has other pictures now")
-    return found
 
 
 def days(dates: Iterable[str]) -> str:
@@ -135,8 +105,7 @@ def notebook_row(path: Path, link: str) -> Row:
     made = notebook["metadata"].get("made")
     if made is None:
         return name, "", "", "", state("not recorded")
-    cells = [{**cell, "source": "".join(cell["source"])} for cell in notebook["cells"]]
-    runs, reasons = made.get("runs", 0), stale(made, cells)
+    runs, reasons = made.get("runs", 0), stale(made, notebook["cells"])
     return (
         name,
         f"{runs:,}" if runs else "",
