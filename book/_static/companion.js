@@ -40,3 +40,27 @@
     root.dataset.theme = theme;
   });
 })();
+
+// What the theme leaves to be wished for by those who read with ears or keys.
+(() => {
+  const each = (selector, change) => document.querySelectorAll(selector).forEach(change);
+  // a button is called what is written on it, and its icons, which become pictures later, say nothing
+  const quiet = () =>
+    each(".theme-switch-button :is(i, svg)", (icon) => {
+      icon.removeAttribute("title");
+      icon.querySelector("title")?.remove();
+      icon.setAttribute("aria-hidden", "true");
+    });
+  quiet();
+  each(".search-button-field, details.hide > summary", (button) => button.removeAttribute("aria-label"));
+  each(".has-children > details > summary", (toggle) => {
+    toggle.setAttribute("aria-label", `Pages under ${toggle.closest("li").querySelector("a").textContent.trim()}`);
+  });
+  each(".citation-list", (list) => list.removeAttribute("role")); // its children are no list items
+  addEventListener("load", () => {
+    quiet();
+    each(".bd-article table.table", (table) => {
+      if (table.scrollWidth > table.clientWidth) table.tabIndex = 0; // arrow keys scroll it
+    });
+  });
+})();

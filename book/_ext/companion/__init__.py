@@ -9,6 +9,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from .explore import Explore
 from .gallery import Gallery, Thumb
 from .measured import Measured
 from .reference import CiteUs, autodoc, cite_button
@@ -53,6 +54,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("claims", Claims)
     app.add_directive("score", Score)
     app.add_directive("status", Status)
+    app.add_directive("explore", Explore)
     app.add_directive("gallery", Gallery)
     app.add_directive("thumb", Thumb)
     app.connect("build-finished", data_of_figures)
