@@ -161,12 +161,16 @@ class Page:
             text = json.dumps(what, indent=1, sort_keys=True) + "\n"
             write_atomic(home() / folder / f"{self.name}.json", text.encode())
 
-    def data(self, name: str, values: pd.DataFrame | Sequence[Record]) -> None:
+    def data(
+        self, name: str, values: pd.DataFrame | Mapping[str, Interval] | Sequence[Record]
+    ) -> None:
         """Write what a figure draws to ``data/<notebook>/<name>.csv``, and link it below.
 
-        ``values`` are a frame with an index, or runs: a row for each checkpoint.
+        ``values`` are a frame with an index, intervals by name, or runs: a row a checkpoint.
         """
         plots.show()  # the figures of this cell first
+        if isinstance(values, Mapping):
+            values = pd.DataFrame({key: vars(each) for key, each in values.items()}).T
         frame = values if isinstance(values, pd.DataFrame) else rows(values)
         text = frame.to_csv(float_format="%.6g", lineterminator="\n")
         write_atomic(home() / "data" / self.name / f"{name}.csv", text.encode())

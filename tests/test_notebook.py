@@ -131,6 +131,7 @@ def test_the_data_of_a_figure_is_written_and_linked(
     runs = page.collect(study.coop(page.profile))
     page.data("curves", runs)
     page.data("gains", pd.DataFrame({"new": [1 / 3]}, index=pd.Index(["greek"], name="family")))
+    page.data("gaps", {"greek: new": Interval(1.5, 0.5, 2.0)})
     folder = tmp_path / "home" / "data" / "01_page"
     curves = pd.read_csv(folder / "curves.csv")
     points = [point for run in runs for point in run["checkpoints"]]
@@ -139,7 +140,8 @@ def test_the_data_of_a_figure_is_written_and_linked(
     assert set(curves["seed"]) == {1, 2, 3, 4, 5} and set(curves["dataset"]) == {"greek", "latin"}
     assert not {"method", "lr", "backbone"} & set(curves)  # the same for all
     assert (folder / "gains.csv").read_text() == "family,new\ngreek,0.333333\n"
-    assert "[gains.csv](../results/data/01_page/gains.csv)" in shown[-1].data
+    assert (folder / "gaps.csv").read_text() == ",value,low,high\ngreek: new,1.5,0.5,2\n"
+    assert "[gains.csv](../results/data/01_page/gains.csv)" in shown[-2].data
 
 
 def test_the_cost_line_names_runs_seconds_machine_and_command(
