@@ -125,6 +125,9 @@ Card text.
     notebook = tmp_path / "_build/html/notebooks/02_information_density.html"
     (data,) = re.findall(r'href="([^"]+curve\.csv)"', notebook.read_text("utf-8"))
     assert (notebook.parent / data).read_text() == "epoch,new\n0,50\n"
+    icons = (tmp_path / "_build/html/_static/scripts/fontawesome.js").read_text("utf-8")
+    assert '"magnifying-glass":[' in icons and "expand:[" in icons  # shown on every page
+    assert "yelp:[" not in icons and len(icons) < 200_000
     bibtex = (tmp_path / "_build/html/_downloads/dip-companion.bib").read_text("utf-8")
     assert "author = {Hao, Tianxiang and Lyu, Mengyao and" in bibtex
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))

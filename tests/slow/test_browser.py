@@ -28,7 +28,6 @@ MATHS = """return [...document.querySelectorAll('.math')]
 .filter(m => !m.querySelector('mjx-container')).map(m => m.textContent)"""
 WIDTHS = """return [...document.querySelectorAll('.cell_output img, .method-picture')]
 .map(i => [i.src || '', i.getBoundingClientRect().width])"""
-LOADED = "return performance.getEntriesByType('resource').map(e => e.name)"
 READY = """const done = arguments[0], maths = window.MathJax && MathJax.startup;
 const shown = [...document.images].map(i => { i.loading = 'eager'; return i.decode(); });
 Promise.allSettled([maths && maths.promise, ...shown]).then(() => setTimeout(done, 50))"""
@@ -40,12 +39,17 @@ axe.run(document, {resultTypes: ['violations'], preload: false}).then(found => d
 BROWSERS_OWN = ("chrome:", "chrome-untrusted:")  # its new tab, still on its way out
 
 
-def requested(browser: Any) -> set[str]:
-    """Addresses that left for the network since the last call."""
+def asked(browser: Any) -> set[str]:
+    """Addresses that the browser has asked for since the last call."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    urls = {params["request"]["url"] for params in sent}
-    return {url for url in urls if not url.startswith(("file:", "data:", "blob:", *BROWSERS_OWN))}
+    return {params["request"]["url"] for params in sent}
+
+
+def external(browser: Any) -> set[str]:
+    """Those that left for the network."""
+    own = ("file:", "data:", "blob:", *BROWSERS_OWN)
+    return {url for url in asked(browser) if not url.startswith(own)}
 
 
 def pages(html: Path) -> list[Path]:
@@ -92,7 +96,7 @@ def test_every_page_is_quiet_offline_legible_and_fits(
         opened(browser, page)
         found = {
             "console": [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"],
-            "external": sorted(requested(browser)),
+            "external": sorted(external(browser)),
             "overflow": max(0, browser.execute_script(OVERFLOW)),
             "images": browser.execute_script(IMAGES),
             "maths": browser.execute_script(MATHS),
@@ -113,22 +117,23 @@ def test_every_page_is_quiet_offline_legible_and_fits(
 
 def test_pages_are_light(html: Path, browser: Any) -> None:
     look(browser, 1440, "light")
-    seen: set[str] = set()
+    first = html / "book" / "index.html"
+    inner = [page for page in pages(html) if page.parent != html]  # no redirect, search or index
+    asked(browser)  # what earlier tests have loaded
+    seen: set[Path] = set()
     over = []
-    for page in sorted(
-        pages(html), key=lambda path: path.name != "index.html" or path.parent == html
-    ):
-        if page.parent == html:
-            continue  # the redirect, the index of names, the search
+    for page in [first, *(page for page in inner if page != first)]:
         opened(browser, page)
-        loaded = set(browser.execute_script(LOADED))
-        files = [Path(unquote(urlparse(url).path)) for url in loaded - seen if url[:5] == "file:"]
-        size = page.stat().st_size + sum(path.stat().st_size for path in files)
+        addresses = [urlparse(url) for url in asked(browser)]
+        loaded = {Path(unquote(each.path)) for each in addresses if each.scheme == "file"}
+        assert page in loaded and len(loaded) > 20  # styles and scripts, too
+        size = sum(path.stat().st_size for path in loaded - seen)
         name = str(page.relative_to(html))
         if size > (LATER if seen else FIRST) and OLD_FIGURES.get(name) != "weight":
             over.append(f"{name}: {size:,} bytes")
         if page.stat().st_size > HTML:
             over.append(f"{name}: {page.stat().st_size:,} bytes of HTML")
+        print(f"{name}: {size:,} bytes")  # shown by pytest -s, or when it fails
         seen |= loaded
     assert not over, "\n".join(over)
 

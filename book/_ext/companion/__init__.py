@@ -11,6 +11,7 @@ from sphinx.application import Sphinx
 
 from .explore import Explore
 from .gallery import Gallery, Thumb
+from .icons import drop_unused_icons
 from .measured import Measured
 from .reference import CiteUs, autodoc, cite_button
 from .scoreboard import Claims, Score, Verdict
@@ -58,6 +59,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("gallery", Gallery)
     app.add_directive("thumb", Thumb)
     app.connect("build-finished", data_of_figures)
+    app.connect("build-finished", drop_unused_icons)
     app.add_js_file("companion.js", loading_method="defer")
     # late, so that every extension has added what is to be dropped
     app.connect("html-page-context", without_thebe_scripts, priority=900)
