@@ -53,10 +53,11 @@ class Layout:
         return self.root / "_build" / "html"
 
 
-def stage(layout: Layout, notebooks: Iterable[Path], numbers: Iterable[Path]) -> Path:
+def stage(layout: Layout, notebooks: Iterable[Path], results: Iterable[Path]) -> Path:
     """Collect the sources of one book in a fresh folder and return it.
 
-    Later ``notebooks`` and folders of ``numbers`` replace earlier ones of the same name.
+    Later ``notebooks``, and the files that pages wrote in later folders of ``results``, replace
+    earlier ones of the same name.
     """
     site = layout.home / "site"
     shutil.rmtree(site, ignore_errors=True)
@@ -65,14 +66,20 @@ def stage(layout: Layout, notebooks: Iterable[Path], numbers: Iterable[Path]) ->
     (site / "notebooks").mkdir()
     for path in notebooks:
         shutil.copy(path, site / "notebooks" / path.name)
-    for folder in numbers:
-        if folder.is_dir():
-            shutil.copytree(folder, site / "results" / "numbers", dirs_exist_ok=True)
+    for folder in results:
+        keep(folder, site / "results")
     config = yaml.safe_load((layout.root / "_config.yml").read_text("utf-8"))
     if fresh := measured_here(site):
         config["html"]["announcement"] = f"Measured on this machine: notebooks {fresh}."
     (site / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
     return site
+
+
+def keep(folder: Path, target: Path) -> None:
+    """Copy what pages have written in ``folder``: numbers for prose, data of figures."""
+    for kind in ("numbers", "data"):
+        if (folder / kind).is_dir():
+            shutil.copytree(folder / kind, target / kind, dirs_exist_ok=True)
 
 
 def measured_here(site: Path) -> str:
@@ -104,8 +111,7 @@ def build_html(layout: Layout, site: Path) -> None:
 
 def site(layout: Layout) -> None:
     """Build the book from what is committed."""
-    committed = layout.root / "results" / "numbers"
-    build_html(layout, stage(layout, layout.sources().values(), [committed]))
+    build_html(layout, stage(layout, layout.sources().values(), [layout.root / "results"]))
 
 
 def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> None:
@@ -124,8 +130,7 @@ def run(layout: Layout, profile: str, device: str, notebook: str) -> None:
     committed = layout.sources()
     fresh = [layout.executed / path.name for path in committed.values()]
     pages = [*committed.values(), *(path for path in fresh if path.is_file())]
-    numbers = [layout.root / "results" / "numbers", layout.home / "numbers"]
-    build_html(layout, stage(layout, pages, numbers))
+    build_html(layout, stage(layout, pages, [layout.root / "results", layout.home]))
 
 
 def publish(layout: Layout, profile: str, device: str) -> None:
@@ -148,7 +153,7 @@ def publish(layout: Layout, profile: str, device: str) -> None:
     shutil.rmtree(empty, ignore_errors=True)
     for source in sources:
         execute(source, source, {}, empty)
-    shutil.copytree(empty / "numbers", layout.root / "results" / "numbers", dirs_exist_ok=True)
+    keep(empty, layout.root / "results")
     site(layout)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import nbformat
 
 from dip_lib.errors import one_of
+from dip_study.provenance import code_fingerprint
 
 LONG = ("07", "09", "10", "11", "12")
 """Notebooks that take long to measure: left out unless they are named, or "all" is."""
@@ -51,7 +53,8 @@ def execute(source: Path, target: Path, parameters: Mapping[str, str], home: Pat
     """Run a notebook by papermill and put the scrubbed result at ``target``, whole or not at all.
 
     Progress bars of the notebook appear on stderr. ``parameters`` also become the notebook's
-    metadata ``companion``, from which the book says how its pages were measured.
+    metadata ``companion``, from which the book says how its pages were measured; what the page
+    says it was made from, and the fingerprint of its code, become the metadata ``made``.
 
     Raises:
         SystemExit: the notebook failed; says where the failed copy lies.
@@ -59,6 +62,8 @@ def execute(source: Path, target: Path, parameters: Mapping[str, str], home: Pat
     target.parent.mkdir(parents=True, exist_ok=True)
     part = home / "partial" / source.name
     part.parent.mkdir(parents=True, exist_ok=True)
+    made = home / "made" / f"{source.stem}.json"
+    made.unlink(missing_ok=True)  # an earlier execution's
     options = [word for name, value in parameters.items() for word in ("-p", name, value)]
     print(f"{source.stem}: papermill {' '.join(options)}", flush=True)
     visible = ["--no-progress-bar", "--stderr-file", "/dev/stderr"]
@@ -73,5 +78,7 @@ def execute(source: Path, target: Path, parameters: Mapping[str, str], home: Pat
     scrub(notebook)
     if parameters:
         notebook.metadata["companion"] = dict(parameters)
+    said = json.loads(made.read_text("utf-8")) if made.is_file() else {}
+    notebook.metadata["made"] = said | {"code": code_fingerprint(notebook.cells)}
     nbformat.write(notebook, part)
     os.replace(part, target)

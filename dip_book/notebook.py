@@ -7,9 +7,10 @@ import subprocess
 import sys
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pandas as pd
 import torch
 from IPython.display import Markdown, display
 
@@ -22,6 +23,7 @@ from dip_lib.paths import home, results_dir, root
 from dip_lib.spec import RunSpec
 from dip_study import study
 from dip_study.profiles import Profile, load_profile
+from dip_study.provenance import provenance, rows
 
 PARAMETERS = ("profile", "datasets", "seeds", "epochs", "device", "results")
 # names that a fresh kernel defines by itself
@@ -52,17 +54,20 @@ def _whole(items: list[Any], least: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Page:
-    """One notebook at work: its name, its profile (and how it was asked for), where results lie."""
+    """One notebook at work: its profile (and how that was asked for), and what it has used."""
 
     name: str
     profile: Profile
     asked: str
     device: str
     results: str
+    used: dict[str, Record] = field(default_factory=dict)
 
     def collect(self, specs: Sequence[RunSpec]) -> list[Record]:
         """Records of ``specs``, stored or measured now."""
-        return study.collect(specs, self.profile, self.device, self.results)
+        records = study.collect(specs, self.profile, self.device, self.results)
+        self.used.update((record["key"], record) for record in records)
+        return records
 
     def say(self, text: str) -> None:
         """Show a line of Markdown; the book and the notebook render it alike."""
@@ -152,8 +157,25 @@ class Page:
             if detectable and key in detectable:
                 found[key]["detectable"] = detectable[key]
             found[key]["world"] = "paper" if self.profile.world == "photos" else "embedded"
-        text = json.dumps(found, indent=1, sort_keys=True) + "\n"
-        write_atomic(home() / "numbers" / f"{self.name}.json", text.encode())
+        made = provenance([*self.used.values()], self.profile.name)
+        for folder, what in (("numbers", found), ("made", made)):
+            text = json.dumps(what, indent=1, sort_keys=True) + "\n"
+            write_atomic(home() / folder / f"{self.name}.json", text.encode())
+
+    def data(
+        self, name: str, values: pd.DataFrame | Mapping[str, Interval] | Sequence[Record]
+    ) -> None:
+        """Write what a figure draws to ``data/<notebook>/<name>.csv``, and link it below.
+
+        ``values`` are a frame with an index, intervals by name, or runs: a row a checkpoint.
+        """
+        plots.show()  # the figures of this cell first
+        if isinstance(values, Mapping):
+            values = pd.DataFrame({key: vars(each) for key, each in values.items()}).T
+        frame = values if isinstance(values, pd.DataFrame) else rows(values)
+        text = frame.to_csv(float_format="%.6g", lineterminator="\n")
+        write_atomic(home() / "data" / self.name / f"{name}.csv", text.encode())
+        self.say(f"*Data of the figure:* [{name}.csv](../results/data/{self.name}/{name}.csv)")
 
 
 def begin(name: str, parameters: Mapping[str, Any]) -> Page:

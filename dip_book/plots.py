@@ -69,7 +69,7 @@ def _band(axes: Axes, epochs: Array, paths: Array, method: str, label: str | Non
 def contact_sheet(rows: Mapping[str, Array], across: int) -> None:
     """Pictures of each dataset, ``across`` to a line: label -> (K, 48, 48, 3) in 0..1."""
     # noisy pictures: a vector file or PNG would be ten times larger and no clearer
-    set_matplotlib_formats("jpeg", dpi=144, pil_kwargs={"quality": 80})
+    set_matplotlib_formats("jpeg", dpi=120, pil_kwargs={"quality": 60})
     lines = [-(-len(pictures) // across) for pictures in rows.values()]
     height = sum(lines) * WIDTH / across + 0.24 * len(lines)
     _, grid = plt.subplots(
@@ -171,7 +171,7 @@ def _isolines(axes: Axes) -> None:
     lines = axes.contour(
         x, y, harmonic_mean(x, y), levels=8, colors="0.8", linewidths=0.8, zorder=0
     )
-    axes.clabel(lines, fmt="H %.0f", fontsize=9, colors="0.5")
+    axes.clabel(lines, fmt="H %.0f", fontsize=9.5, colors="0.5")
 
 
 def frontier(coop: Iterable[Record], dip: Iterable[Record], zero: tuple[float, float]) -> None:

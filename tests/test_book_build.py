@@ -16,6 +16,8 @@ sys.path.append(str(ROOT / "book"))  # as when book/build.py is run as a program
 
 from execute import choose, execute  # noqa: E402
 
+from dip_study.provenance import code_fingerprint  # noqa: E402
+
 
 def write_notebook(path: Path, code: str) -> Path:
     """A notebook with a parameters cell and one more cell."""
@@ -49,6 +51,12 @@ def test_execution_passes_parameters_and_home(tmp_path: Path) -> None:
     done = nbformat.read(target, as_version=4)
     assert done.cells[-1].outputs[0].text == f"embedded {tmp_path / 'home'}\n"
     assert done.metadata.companion == {"profile": "embedded"}
+    assert done.metadata.made == {"code": code_fingerprint(done.cells)}
+    notes = (tmp_path / "home" / "made", '{"runs": 2}')  # as a page writes when it has runs
+    write = f"from pathlib import Path\nPath({str(notes[0])!r}).mkdir()\n"
+    write += f"_ = Path({str(notes[0] / 'b.json')!r}).write_text({notes[1]!r})"
+    execute(write_notebook(tmp_path / "b.ipynb", write), target, {}, tmp_path / "home")
+    assert nbformat.read(target, as_version=4).metadata.made.runs == 2
 
 
 def test_executing_twice_gives_the_same_bytes_without_times_or_progress(tmp_path: Path) -> None:

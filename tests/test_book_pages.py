@@ -12,7 +12,10 @@ from pathlib import Path
 
 import launch_buttons
 import nbformat
+import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+import dip_lib
 
 ROOT = Path(__file__).resolve().parents[1]
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><rect width="9" height="9"/></svg>'
@@ -37,6 +40,8 @@ def book(root: Path, index: str) -> Path:
     for name, numbers in NUMBERS.items():
         (root / "results" / "numbers" / f"{name}.json").write_text(json.dumps(numbers))
         write_notebook(root / "notebooks" / f"{name}.ipynb")
+        (root / "results" / "data" / name).mkdir(parents=True)
+        (root / "results" / "data" / name / "curve.csv").write_text("epoch,new\n0,50\n")
     return root
 
 
@@ -52,7 +57,9 @@ def write_notebook(path: Path) -> None:
         "fresh = {key: {'value': 7, 'text': f'seven {profile}'} for key in keys}\n"
         "_ = (folder / f'{name}.json').write_text(json.dumps(fresh))"
     )
-    measure.outputs = [new_output("display_data", {"image/svg+xml": SVG})]
+    link = f"[curve.csv](../results/data/{path.stem}/curve.csv)"  # as Page.data writes it
+    shown = {"image/svg+xml": SVG}, {"text/markdown": link}
+    measure.outputs = [new_output("display_data", each) for each in shown]
     measure.metadata["mystnb"] = {"image": {"alt": "Rising."}}
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     language = {"name": "python", "pygments_lexer": "ipython3"}
@@ -78,7 +85,13 @@ def index_page(root: Path) -> str:
 
 def test_numbers_claims_and_gallery_come_from_the_files(tmp_path: Path) -> None:
     index = """# Title
-Median {measured}`02_information_density/median_rho_id1`.
+Median {measured}`02_information_density/median_rho_id1`; parameters {verdict}`half-k-parameters`.
+
+```{score}
+```
+
+```{cite-us}
+```
 
 ```{claims}
 ```
@@ -98,12 +111,32 @@ Card text.
     number = re.search(r'class="measured"><a [^>]*href="([^"]+)".*?0\.42 \[0\.1, 0\.6\]', page)
     assert number
     assert number[1] == "../notebooks/02_information_density.html"
-    assert 'id="claim-half-k-parameters"' in page
+    row = '<tr id="claim-half-k-parameters" data-verdict="reproduced" data-world="any">'
+    assert row in page
     assert "<b>516</b>" in page
-    assert "not measured" in page
+    link = (
+        '<a class="verdict-link" href="#claim-half-k-parameters"><span class="verdict reproduced">'
+    )
+    assert link in page
+    rows = len(re.findall(r'<tr id="claim-', page))
+    unmeasured = len(re.findall(r'<tr id="claim-[^>]* data-verdict="not measured"', page))
+    assert f">{unmeasured} not measured</span>" in page
+    assert '<form class="claims-filter" hidden>' in page
+    assert f">all {rows}</span>" in page
     assert 'src="../_images/thumb-02_information_density.svg" alt="Rising."' in page
     assert (tmp_path / "_build/html/_images/thumb-02_information_density.svg").read_text() == SVG
     assert "thebe" not in page.lower()
+    notebook = tmp_path / "_build/html/notebooks/02_information_density.html"
+    (data,) = re.findall(r'href="([^"]+curve\.csv)"', notebook.read_text("utf-8"))
+    assert (notebook.parent / data).read_text() == "epoch,new\n0,50\n"
+    icons = (tmp_path / "_build/html/_static/scripts/fontawesome.js").read_text("utf-8")
+    assert '"magnifying-glass":[' in icons and "expand:[" in icons  # shown on every page
+    assert "yelp:[" not in icons and len(icons) < 200_000
+    bibtex = (tmp_path / "_build/html/_downloads/dip-companion.bib").read_text("utf-8")
+    assert "author = {Hao, Tianxiang and Lyu, Mengyao and" in bibtex
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert f"title = {{{{{cited['title']}}}}}" in bibtex and cited["version"] in bibtex
+    assert 'href="../_downloads/dip-companion.bib"' in page
 
 
 def test_a_missing_number_or_notebook_fails_the_build(tmp_path: Path) -> None:
@@ -111,6 +144,7 @@ def test_a_missing_number_or_notebook_fails_the_build(tmp_path: Path) -> None:
         "{measured}`02_information_density/median_rho_id`": "Did you mean 'median_rho_id1'",
         "{measured}`02_information/median_rho_id1`": "Did you mean '02_information_density'",
         ":::{thumb} 09_nothing\n:::": "thumb 09_nothing",
+        "{verdict}`half-k-parameter`": "Did you mean 'half-k-parameters'",
     }
     root = book(tmp_path, "# Title\n\n" + "\n\n".join(wrong))
     earlier = root / "_build" / "html" / "index.html"
@@ -138,3 +172,10 @@ def test_fresh_pages_and_numbers_replace_committed_ones_and_say_so(tmp_path: Pat
     assert "0.42 [0.1, 0.6]" in page
     assert "Measured on this machine: notebooks 03 (smoke)" in page
     assert (root / "notebooks" / "03_base_to_new.ipynb").read_bytes() == committed
+
+
+def test_every_public_name_has_an_entry_in_the_api() -> None:
+    entries = re.findall(
+        r"auto(?:function|class):: (\S+)", (ROOT / "book/api.md").read_text("utf-8")
+    )
+    assert {name.rsplit(".", 1)[-1] for name in entries} >= set(dip_lib.__all__)

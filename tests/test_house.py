@@ -37,7 +37,7 @@ ORDER = (
     *("methods", "judge", "replay", "step", "transfer", "trainer", "classifier"),
     "store",
 )
-STUDY_ORDER = ("profiles", "gate", "measure", "runs", "study", "plan", "cli")
+STUDY_ORDER = ("profiles", "gate", "measure", "runs", "study", "plan", "provenance", "cli")
 """The same for ``dip_study``, which may also import any room of the library."""
 PAGES_ORDER = (
     "statistics",

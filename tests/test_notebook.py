@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
 from dip_book.notebook import PARAMETERS, begin
 from dip_book.statistics import Interval
+from dip_study import study
 from dip_study.profiles import load_profile
 
 DEFAULTS: dict[str, Any] = {
@@ -121,6 +123,28 @@ def test_numbers_are_written_with_world_and_text(tmp_path: Path) -> None:
     assert found["gain"]["text"] == "1.23 [0.50, 2.00]"
     assert (found["gain"]["value"], found["gain"]["n"]) == (1.234, 2)
     assert found["classes"] == {"value": 120, "text": "120", "world": "embedded"}
+
+
+def test_the_data_of_a_figure_is_written_and_linked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("dip_book.notebook.display", shown.append)
+    page = begin("01_page", DEFAULTS | {"profile": "embedded-full", "datasets": "greek,latin"})
+    runs = page.collect(study.coop(page.profile))
+    page.data("curves", runs)
+    page.data("gains", pd.DataFrame({"new": [1 / 3]}, index=pd.Index(["greek"], name="family")))
+    page.data("gaps", {"greek: new": Interval(1.5, 0.5, 2.0)})
+    folder = tmp_path / "home" / "data" / "01_page"
+    curves = pd.read_csv(folder / "curves.csv")
+    points = [point for run in runs for point in run["checkpoints"]]
+    assert list(curves["new"]) == [float(f"{point['new']:.6g}") for point in points]
+    assert list(curves["id1"]) == [float(f"{point['id'][0]:.6g}") for point in points]
+    assert set(curves["seed"]) == {1, 2, 3, 4, 5} and set(curves["dataset"]) == {"greek", "latin"}
+    assert not {"method", "lr", "backbone"} & set(curves)  # the same for all
+    assert (folder / "gains.csv").read_text() == "family,new\ngreek,0.333333\n"
+    assert (folder / "gaps.csv").read_text() == ",value,low,high\ngreek: new,1.5,0.5,2\n"
+    assert "[gains.csv](../results/data/01_page/gains.csv)" in shown[-2].data
 
 
 def test_the_cost_line_names_runs_seconds_machine_and_command(

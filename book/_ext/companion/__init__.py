@@ -1,15 +1,21 @@
-"""What this book adds to Sphinx: measured numbers, the claims scoreboard, the gallery, silence."""
+"""What this book adds to Sphinx: measured numbers, claims, gallery, status, API, silence."""
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from .explore import Explore
 from .gallery import Gallery, Thumb
+from .icons import drop_unused_icons
 from .measured import Measured
-from .scoreboard import Claims
+from .reference import CiteUs, autodoc, cite_button
+from .scoreboard import Claims, Score, Verdict
+from .status import Status
 
 
 def without_thebe_scripts(
@@ -31,11 +37,30 @@ def without_thebe_settings(app: Sphinx, doctree: nodes.document, page: str) -> N
             node.parent.remove(node)
 
 
+def data_of_figures(app: Sphinx, exception: Exception | None) -> None:
+    """Copy the CSV files to where pages link them: as far from a page as from its notebook."""
+    folder = Path(app.srcdir) / "results" / "data"
+    if folder.is_dir() and not exception:
+        shutil.copytree(folder, Path(app.outdir) / "results" / "data", dirs_exist_ok=True)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
+    for extension in ("sphinx.ext.autodoc", "sphinx.ext.napoleon"):
+        app.setup_extension(extension)
+    app.connect("config-inited", autodoc)
+    app.add_directive("cite-us", CiteUs)
+    app.connect("html-page-context", cite_button, priority=800)
     app.add_role("measured", Measured())
+    app.add_role("verdict", Verdict())
     app.add_directive("claims", Claims)
+    app.add_directive("score", Score)
+    app.add_directive("status", Status)
+    app.add_directive("explore", Explore)
     app.add_directive("gallery", Gallery)
     app.add_directive("thumb", Thumb)
+    app.connect("build-finished", data_of_figures)
+    app.connect("build-finished", drop_unused_icons)
+    app.add_js_file("companion.js", loading_method="defer")
     # late, so that every extension has added what is to be dropped
     app.connect("html-page-context", without_thebe_scripts, priority=900)
     app.connect("doctree-resolved", without_thebe_settings, priority=900)

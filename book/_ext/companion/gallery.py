@@ -88,7 +88,7 @@ class Thumb(SphinxDirective):
         card += nodes.raw(
             "",
             f'<a class="thumb-picture" href="{link}" tabindex="-1">'
-            f'<img src="{up}_images/thumb-{name}.{suffix}" alt="{escape(alt)}"></a>'
+            f'<img src="{up}_images/thumb-{name}.{suffix}" alt="{escape(alt)}" loading="lazy"></a>'
             f'<p class="thumb-title"><a href="{link}">{escape(heading)}</a></p>',
             format="html",
         )

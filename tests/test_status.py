@@ -1,0 +1,106 @@
+"""The book's page of its own state: a page or study is stale exactly when what made it changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dip_book.notebook import begin
+from dip_lib.spec import RECIPE
+from dip_lib.store import export
+from dip_study import study
+from dip_study.profiles import load_profile
+from dip_study.provenance import code_fingerprint, provenance, stale
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "book" / "_ext"))  # as Sphinx does
+
+from companion.status import PUBLISHED, committed, study_row  # noqa: E402
+
+CELLS = [
+    {"cell_type": "markdown", "metadata": {}, "source": "# Page"},
+    {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": 'profile = "smoke"'},
+    {"cell_type": "code", "metadata": {}, "source": "print(profile)"},
+]
+PARAMETERS: dict[str, Any] = {
+    "profile": PUBLISHED,
+    "datasets": "greek",
+    "seeds": "1",
+    "epochs": None,
+    "device": "cpu",
+    "results": "stored",
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a page with two committed runs says of itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIP_HOME", str(tmp_path_factory.mktemp("home")))
+        page = begin("01_page", PARAMETERS)
+        page.collect(study.coop(page.profile))
+        page.collect([*study.coop(page.profile), *study.dip(page.profile)])
+        runs = [*page.used.values()]
+        return provenance(runs, PUBLISHED) | {"code": code_fingerprint(CELLS)}
+
+
+def test_a_page_counts_each_run_once_and_is_current(made: dict[str, Any]) -> None:
+    assert made["runs"] == 2
+    assert 0 < made["seconds"] < 60
+    assert made["recipes"] == [RECIPE]
+    assert len(made["dates"][0]) == len("2026-11-21")
+    assert list(made["weights"]) == ["glyph-resnet"] and list(made["data"]) == ["greek default"]
+    assert json.loads(json.dumps(made)) == made
+    assert stale(made, CELLS) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"recipes": [RECIPE - 1]}, f"recipe {RECIPE - 1}, now {RECIPE}"),
+        ({"weights": {"glyph-resnet": "0" * 12}}, "glyph-resnet has other weights now"),
+        ({"data": {"greek default": "0" * 12}}, "greek default has other pictures now"),
+        ({"settings": "0" * 12}, f"profile {PUBLISHED} has other settings now"),
+        ({"profile": "gone"}, "profile gone has other settings now"),
+    ],
+)
+def test_whatever_changed_makes_a_page_stale_and_is_named(
+    made: dict[str, Any], change: dict[str, Any], reason: str
+) -> None:
+    assert stale(made | change, CELLS) == [reason]
+
+
+def test_another_line_of_code_makes_a_page_stale_and_other_parameters_do_not(
+    made: dict[str, Any],
+) -> None:
+    other = [*CELLS[:2], {**CELLS[2], "source": "print(profile, 1)"}]
+    assert stale(made, other) == ["its code was changed after it was run"]
+    injected = {**CELLS[1], "metadata": {"tags": ["injected-parameters", "hide-input"]}}
+    words = {**CELLS[0], "source": "# Another title"}
+    assert stale(made, [words, CELLS[1], injected, CELLS[2]]) == []
+
+
+def test_a_study_is_current_incomplete_or_stale(tmp_path: Path) -> None:
+    name = "precision"  # half of its runs lie in the file of another study
+    for file in ("base_to_new", name):
+        shutil.copy(ROOT / "results" / PUBLISHED / f"{file}.json", tmp_path)
+
+    def state() -> str:
+        return study_row(name, tmp_path, committed(tmp_path))[-1]
+
+    assert "✓ current" in state()
+    runs = [run for run in study.STUDIES[name](load_profile(PUBLISHED)) if run.precision == "bf16"]
+    store = committed(tmp_path)
+    records = [record for run in runs if (record := store.get(run))]
+    export(records[:-1], tmp_path / f"{name}.json", ends=True)
+    assert "~ incomplete</span>: 109 of 110 runs are measured" in state()
+    old = replace(runs[0], data="0" * 12)  # as measured before its pictures changed
+    records[0] = records[0] | {"spec": vars(old), "key": old.key()}
+    export(records, tmp_path / f"{name}.json", ends=True)
+    assert "✗ stale</span>: 1 of 55 runs have earlier code" in state()
