@@ -84,9 +84,7 @@ def test_equal_importance_keeps_the_asked_number() -> None:
 
 @pytest.mark.parametrize("kind", [VisualPrompts, CrossPrompts])
 @pytest.mark.parametrize("ranking", ["global", "layer"])
-def test_condensing_to_everything_changes_nothing(
-    kind: type[VisualPrompts], ranking: str
-) -> None:
+def test_condensing_to_everything_changes_nothing(kind: type[VisualPrompts], ranking: str) -> None:
     model = model_of("glyph-vit", kind=kind)
     scores = importance(model, pixels(6), LABELS)
     same = condensed(model, kept(scores, 100, ranking))

@@ -19,12 +19,18 @@ def module(name: str) -> torch.nn.Module:
         if name == "glyph-vit":
             return load_backbone("glyph-vit").model.visual
         if name == "open_clip, random":
-            return VisionTransformer(48, 16, 64, 3, 4, 4.0, output_dim=32, ls_init_value=0.5).eval()
+            return (
+                VisionTransformer(48, 16, 64, 3, 4, 4.0, output_dim=32, ls_init_value=0.5)
+                .eval()
+                .requires_grad_(False)
+            )
         plain = {"img_size": 48, "patch_size": 16, "num_classes": 0, "depth": 3}
         if name == "timm, random":
-            return timm.create_model("vit_tiny_patch16_224", **plain).eval()
+            return timm.create_model("vit_tiny_patch16_224", **plain).eval().requires_grad_(False)
         more = {"reg_tokens": 2, "global_pool": "avg", "init_values": 0.5, "qkv_bias": False}
-        return timm.create_model("vit_tiny_patch16_224", **plain, **more).eval()
+        return (
+            timm.create_model("vit_tiny_patch16_224", **plain, **more).eval().requires_grad_(False)
+        )
 
 
 def tower(name: str) -> Tower:

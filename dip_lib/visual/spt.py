@@ -34,7 +34,7 @@ def prototypes(tower: Tower, pixels: Tensor, vectors: int, depth: int, seed: int
             them from.
     """
     check_counts(tower, vectors, depth)
-    patches = tower.tokens - 1
+    patches = tower.patches
     images = pixels[:: max(1, len(pixels) * patches // TOKENS)]  # evenly over the classes
     if not 1 <= vectors <= len(images) * patches:
         raise ValueError(

@@ -72,6 +72,7 @@ class Tower:
         embed: pixels (B, 3, S, S) -> (B, t, w), what the first block reads.
         finish: what the last block gave, (B, t, w) -> the feature of an image (B, w).
         width, tokens: w and t.
+        patches: the last of the tokens, behind the class token and what else stands before them.
         fan_in: numbers in a patch, 3 times its area.
         device: where it lies.
     """
@@ -82,6 +83,7 @@ class Tower:
     finish: Part
     width: int
     tokens: int
+    patches: int
     fan_in: int
     device: torch.device
 
@@ -125,8 +127,8 @@ class Tower:
         Matrix products and attention, a multiplication and an addition each, as torch's counter
         has it. ``cross``: the prompts are read by cross-attention (CVPT) and not in the sequence.
         """
-        w, patches = self.width, self.tokens - 1
-        total, n = 2 * patches * self.fan_in * w, 0
+        w, n = self.width, 0
+        total = 2 * self.patches * self.fan_in * w
         for i, block in enumerate(self.blocks):
             n = counts[i] if i < len(counts) else (0 if cross else n)
             rows = self.tokens + (0 if cross else n)
@@ -163,6 +165,7 @@ def frozen_tower(model: nn.Module, name: str = "") -> Tower:
             lambda x: visual._pool(x)[0],
             int(visual.positional_embedding.shape[1]),
             len(visual.positional_embedding),
+            len(visual.positional_embedding) - 1,
             visual.conv1.weight[0].numel(),
             visual.conv1.weight.device,
         )
@@ -176,6 +179,7 @@ def frozen_tower(model: nn.Module, name: str = "") -> Tower:
         lambda x: visual.forward_head(visual.norm(x), pre_logits=True),
         visual.embed_dim,
         patch.num_patches + visual.num_prefix_tokens,
+        patch.num_patches,
         patch.proj.weight[0].numel(),
         patch.proj.weight.device,
     )
