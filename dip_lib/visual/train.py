@@ -1,8 +1,9 @@
 """Runs of visual prompts with a linear head: trained, or condensed from a trained one.
 
-One run at a time, since its cost is the tower's. SGD over augmented views; the learning rate rises
-over the first tenth of the steps and falls to zero along a cosine (VPT: 10 of 100 epochs). The last
-step is the result; nothing is selected.
+One run at a time, since its cost is the tower's. AdamW (as SPT and CVPT; VPT has SGD, under which
+many prompts were still untrained after a short schedule) over augmented views; the learning rate
+rises over the first tenth of the steps and falls to zero along a cosine, as VPT's in 10 of 100
+epochs. The last step is the result; nothing is selected.
 
 Symbols: n prompts of a block, w width.
 """
@@ -97,7 +98,8 @@ def fit(
         The last epoch's mean loss (None without epochs), and "" or why it stopped.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    descent = torch.optim.SGD(trained, spec.lr, spec.momentum, weight_decay=spec.weight_decay)
+    betas = spec.momentum, 0.999
+    descent = torch.optim.AdamW(trained, spec.lr, betas, weight_decay=spec.weight_decay)
     count = seen.train.shape[1]
     steps, mean = count // min(spec.batch, count), None
     model.train()
