@@ -13,7 +13,7 @@ from dip_study.runs import DIP, costly, once, seeds
 
 
 def visual(profile: Profile, **changes: Any) -> list[RunSpec]:
-    """VPT-deep with few to many prompts; SPT, CVPT, DIP and VPT-shallow beside it; condensed runs.
+    """VPT-deep with few to many prompts; SPT, CVPT and DIP beside it; condensed runs.
 
     Of the largest compared number of prompts a part is kept, ranked over all blocks or within each,
     with and without fine-tuning for half the epochs; all of them, trained on as long, are the
@@ -26,7 +26,6 @@ def visual(profile: Profile, **changes: Any) -> list[RunSpec]:
     found = [seeds(few, "vpt", vectors=n, **changes) for n in given["prompts"]]
     found += [seeds(few, m, vectors=n, **changes) for m in ("spt", "cvpt") for n in compared]
     found += [seeds(few, "vpt", vectors=most, **DIP, **changes)]
-    found += [seeds(few, "vpt", vectors=most, **{**changes, "depth": 1})]
     for run in seeds(few, "vpt", vectors=most, **changes):
         long = max(1, run.epochs // 2)
         parts = [(k, ranking, t) for k in given["keep"] for ranking in RANKINGS for t in (0, long)]
