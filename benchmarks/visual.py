@@ -19,7 +19,7 @@ from dip_lib import load_backbone
 from dip_lib.visual.tower import frozen_tower
 from dip_lib.visual.vpt import VisualPrompts, first_head, first_prompts
 
-TOWERS = {"ViT-B-16": (4, (0, 50, 100, 150, 200)), "glyph-vit": (64, (0, 10, 20, 40))}
+TOWERS = {"ViT-B-16": (1, (0, 50, 100, 150, 200)), "glyph-vit": (64, (0, 10, 20, 40))}
 """Tower -> images at once, and prompts in each block: those of the papers, those of the book."""
 CLASSES = 100
 
