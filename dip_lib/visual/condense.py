@@ -36,7 +36,8 @@ def importance(
     prompts = model.matrices
     total = [torch.zeros_like(prompt) for prompt in prompts]
     for part, truth in zip(pixels.split(batch), labels.split(batch), strict=True):
-        loss = F.cross_entropy(model(part.float()), truth, reduction="sum")
+        images = part.to(model.tower.device).float()
+        loss = F.cross_entropy(model(images), truth, reduction="sum")
         for sum_, gradient in zip(total, torch.autograd.grad(loss, prompts), strict=True):
             sum_ += gradient / len(labels)
     pairs = zip(prompts, total, strict=True)

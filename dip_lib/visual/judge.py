@@ -31,7 +31,7 @@ SUBSETS = 20
 
 @dataclass(frozen=True)
 class Pictures:
-    """What one run sees, as the tower reads it.
+    """What one run sees, as the tower reads it; the images in main memory.
 
     Attributes:
         train: (V, N, 3, S, S) in half precision, and labels (N,).
@@ -70,7 +70,7 @@ def _pictures(
     def shown(split: str, rows: Sequence[int], views: Sequence[int | None]) -> Tensor:
         order = sorted(rows)
         parts = dataset.batches(split, views, order, clip.image_size, clip.device)
-        loaded = torch.cat([clip.normalise(part).half() for part in parts], 1)
+        loaded = torch.cat([clip.normalise(part).half().cpu() for part in parts], 1)
         place = {row: i for i, row in enumerate(order)}
         return loaded[:, [place[row] for row in rows]]
 
@@ -107,7 +107,8 @@ def judged(
         right.append(model(images).argmax(1) == seen.test_labels[at : at + len(images)])
         looked.append(images[-at % every :: every])
         at += len(images)
-    held = torch.cat([model(part.float()) for part in seen.val.split(128)]).argmax(1)
+    val = [model(part.to(device).float()) for part in seen.val.split(128)]
+    held = torch.cat(val).argmax(1)
     row: dict[str, Any] = {
         "base": _percent(torch.cat(right)),
         "new": None,

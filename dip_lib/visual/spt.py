@@ -36,6 +36,7 @@ def prototypes(tower: Tower, pixels: Tensor, vectors: int, depth: int, seed: int
     check_counts(tower, vectors, depth)
     patches = tower.patches
     images = pixels[:: max(1, len(pixels) * patches // TOKENS)]  # evenly over the classes
+    images = images.to(tower.device).float()
     if not 1 <= vectors <= len(images) * patches:
         raise ValueError(
             f"{vectors} prototypes of {len(images) * patches} tokens: give at least one, and at "
@@ -46,5 +47,5 @@ def prototypes(tower: Tower, pixels: Tensor, vectors: int, depth: int, seed: int
         bank = entering[:, -patches:].flatten(0, 1).double().cpu().numpy()  # (N M, w)
         random = np.random.default_rng(seed)
         centres, _ = kmeans2(bank, vectors, ROUNDS, minit="++", rng=random, missing="warn")
-        found.append(torch.from_numpy(centres).to(pixels.device, torch.float32))
+        found.append(torch.from_numpy(centres).to(tower.device, torch.float32))
     return found

@@ -2,8 +2,9 @@
 
 VTAB-1k: ``train800.txt``, ``val200.txt`` and ``test.txt`` with a line "path label" for each image.
 FGVC (CUB, NABirds, Flowers, Dogs, Cars): VPT's ``train.json``, ``val.json`` and ``test.json``, each
-path -> class. Either is read from the folder that holds the paths. Source: VPT's ``tune_vtab.py``;
-images are normalised as the tower wants them, which VPT leaves out for VTAB.
+path -> class. Either is read from the folder that holds the paths. Source: VPT's ``tune_vtab.py``.
+Unlike there, images are normalised as the tower wants them, cropped and not squeezed to a square,
+and training views are random crops.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def started(spec: RunSpec, tower: Tower, seen: Pictures) -> VisualPrompts:
     one_of("visual method", spec.method, VISUAL)
     prompts = first_prompts(tower, spec.vectors, spec.depth, spec.seed)
     if spec.method == "spt":
-        prompts = prototypes(tower, seen.train[0].float(), spec.vectors, spec.depth, spec.seed)
+        prompts = prototypes(tower, seen.train[0], spec.vectors, spec.depth, spec.seed)
     return _module(spec, tower, prompts, len(seen.halves[0].names))
 
 
@@ -100,15 +100,16 @@ def fit(
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     betas = spec.momentum, 0.999
     descent = torch.optim.AdamW(trained, spec.lr, betas, weight_decay=spec.weight_decay)
-    count = seen.train.shape[1]
+    count, device = seen.train.shape[1], model.tower.device
     steps, mean = count // min(spec.batch, count), None
     model.train()
     for epoch in range(epochs):
         view, losses = seen.train[epoch % spec.views], []
-        order = permutation(spec.seed, epoch, count).to(view.device)
+        order = permutation(spec.seed, epoch, count)
         for step in range(steps):
             chosen = order[step * spec.batch : (step + 1) * spec.batch]
-            loss = F.cross_entropy(model(view[chosen].float()), seen.train_labels[chosen])
+            images = view[chosen].to(device).float()
+            loss = F.cross_entropy(model(images), seen.train_labels[chosen])
             if not torch.isfinite(loss):
                 return None, f"stopped: non-finite loss in epoch {epoch}"
             descent.param_groups[0]["lr"] = spec.lr * rate(epoch * steps + step, epochs * steps)
