@@ -27,7 +27,7 @@ SPEC = RunSpec(
     shots=2,
     epochs=3,
     batch=3,
-    lr=0.1,
+    lr=0.003,
     views=2,
     checkpoints=1,
 )
