@@ -30,7 +30,7 @@ SUBSETS = 20
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Seen:
     """What one run sees, as the tower reads it; the images in main memory.
 
     Attributes:
@@ -49,24 +49,24 @@ class Pictures:
     halves: tuple[Split, Split]
 
 
-def pictures(spec: RunSpec, clip: Backbone, dataset: Dataset) -> Pictures:
+def images_of(spec: RunSpec, clip: Backbone, dataset: Dataset) -> Seen:
     """The images of a run: its few-shot draw, and the test images of its classes.
 
     The last ones are kept: runs of the same draw often follow one another.
     """
     train, val = draws([spec], dataset.labels)[spec.seed]
-    return _pictures(clip, dataset, tuple(train), tuple(val), spec.views, spec.protocol)
+    return _images(clip, dataset, tuple(train), tuple(val), spec.views, spec.protocol)
 
 
 @lru_cache(maxsize=1)
-def _pictures(
+def _images(
     clip: Backbone,
     dataset: Dataset,
     train: tuple[int, ...],
     val: tuple[int, ...],
     views: int,
     protocol: str,
-) -> Pictures:
+) -> Seen:
     def shown(split: str, rows: Sequence[int], views: Sequence[int | None]) -> Tensor:
         order = sorted(rows)
         parts = dataset.batches(split, views, order, clip.image_size, clip.device)
@@ -78,7 +78,7 @@ def _pictures(
     halves = tested(dataset, torch.zeros(len(labels["test"]), 0), protocol)
     classes = len(halves[0].names)
     inside = (labels["test"] < classes).nonzero().flatten()  # trained classes come first
-    return Pictures(
+    return Seen(
         shown("train", train, range(views)),
         labels["train"][list(train)],
         shown("val", val, (None,))[0],
@@ -91,7 +91,7 @@ def _pictures(
 
 @torch.no_grad()
 def judged(
-    model: VisualPrompts, seen: Pictures, clip: Backbone, dataset: Dataset
+    model: VisualPrompts, seen: Seen, clip: Backbone, dataset: Dataset
 ) -> dict[str, Any]:
     """Test and validation accuracy in percent, attention, and the density of the prompts.
 

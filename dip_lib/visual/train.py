@@ -29,7 +29,7 @@ from dip_lib.spec import RunSpec
 from dip_lib.visual import VISUAL
 from dip_lib.visual.condense import condensed, importance, kept
 from dip_lib.visual.cvpt import CrossPrompts
-from dip_lib.visual.judge import Pictures, chance_density, judged, pictures
+from dip_lib.visual.judge import Seen, chance_density, images_of, judged
 from dip_lib.visual.spt import prototypes
 from dip_lib.visual.tower import Tower, frozen_tower
 from dip_lib.visual.vpt import VisualPrompts, first_head, first_prompts
@@ -39,7 +39,7 @@ WARM_UP = 0.1
 Found = tuple[dict[str, Any], dict[str, Tensor]]
 
 
-def started(spec: RunSpec, tower: Tower, seen: Pictures) -> VisualPrompts:
+def started(spec: RunSpec, tower: Tower, seen: Seen) -> VisualPrompts:
     """The model of a run before its first step.
 
     Raises:
@@ -86,7 +86,7 @@ def rate(step: int, steps: int) -> float:
 
 
 def fit(
-    model: VisualPrompts, seen: Pictures, spec: RunSpec, epochs: int, dense: Densified | None = None
+    model: VisualPrompts, seen: Seen, spec: RunSpec, epochs: int, dense: Densified | None = None
 ) -> tuple[float | None, str]:
     """Train prompts and head in place.
 
@@ -148,7 +148,7 @@ def train_visual(
     if specs[0].keep and learnt is None:
         raise ValueError(f"nothing to condense: what {specs[0].source()} has learnt is not given")
     tower = frozen_tower(clip.model, clip.name)
-    seen = pictures(specs[0], clip, dataset)
+    seen = images_of(specs[0], clip, dataset)
     classes, whole, scores = len(seen.halves[0].names), None, []
     if learnt is not None:
         whole = reloaded(specs[0], tower, learnt, classes).eval()
