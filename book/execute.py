@@ -15,7 +15,7 @@ import nbformat
 from dip_lib.errors import one_of
 from dip_study.provenance import code_fingerprint
 
-LONG = ("07", "09", "10", "11", "12")
+LONG = ("07", "09", "10", "11", "12", "14")
 """Notebooks that take long to measure: left out unless they are named, or "all" is."""
 
 

@@ -57,7 +57,9 @@ def curves(
         for method, frame in lines.items():
             _line(axes, method, frame, labels[method])
             at = list(frame.index)
-        if doubling:
+        if doubling and 0 in at:  # with a place for none at all
+            axes.set_xscale("symlog", base=2, linthresh=1)
+        elif doubling:
             axes.set_xscale("log", base=2)
         axes.set_xticks(at, [f"{each:g}" for each in at])
         axes.minorticks_off()

@@ -21,8 +21,9 @@ from dip_book.tables import Record, final, trajectories, where
 from dip_lib.datasets import harmonic_mean
 
 COLOURS = {"zero-shot": "#5f6b76", "coop": "#d55e00", "dip": "#0072b2", "other": "#009e73"}
+COLOURS |= {"vpt": "#cc79a7", "spt": "#e69f00", "cvpt": "#56b4e9"}
 LABELS = {"zero-shot": "zero-shot CLIP", "coop": "CoOp (full rank)", "dip": "DIP (rank 1)"}
-MARKERS = {"zero-shot": "D", "coop": "o", "dip": "s"}
+MARKERS = {"zero-shot": "D", "coop": "o", "dip": "s", "vpt": "v", "spt": "P", "cvpt": "X"}
 WIDTH = 5.0
 
 Array = NDArray[np.float64]

@@ -138,6 +138,9 @@ NAMES = {
     "cocoop": "CoCoOp",
     "maple": "MaPLe",
     "promptsrc": "PromptSRC",
+    "vpt": "VPT",
+    "spt": "SPT",
+    "cvpt": "CVPT",
 }
 """Method -> how the field writes it."""
 

@@ -44,6 +44,10 @@ class RunSpec:
         target: another dataset, on all of whose classes the trained prompts are judged; its run
             re-uses what the run without a target (:meth:`source`) has learnt.
         target_data: fingerprint of the target.
+        keep: visual prompts only: the percentage of a trained run's prompts that stay; 0: this run
+            trains them. A condensed run re-uses what the run with 0 (:meth:`source`) has learnt.
+        ranking: over which prompts importance is ranked: of all blocks ("global"), or each "layer".
+        tuned: epochs in which the prompts that stay are trained on.
     """
 
     dataset: str
@@ -73,6 +77,9 @@ class RunSpec:
     data: str = ""
     target: str = ""
     target_data: str = ""
+    keep: float = 0.0
+    ranking: str = "global"
+    tuned: int = 0
 
     def __post_init__(self) -> None:
         # 0 and 0.0 are the same setting, so they must give the same key
@@ -108,8 +115,8 @@ class RunSpec:
         return RunSpec(method=method, context="", **values)
 
     def source(self) -> RunSpec:
-        """The run that trains what this one judges on its target; itself without a target."""
-        return replace(self, target="", target_data="")
+        """The run that trains what this one judges on its target, or condenses; else itself."""
+        return replace(self, target="", target_data="", keep=0.0, ranking="global", tuned=0)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunSpec:

@@ -39,6 +39,8 @@ from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Store
 from dip_lib.trainer import train
 from dip_lib.transfer import transfer
+from dip_lib.visual import VISUAL
+from dip_lib.visual.train import train_visual
 from dip_study import gate
 from dip_study.gate import WORDS
 
@@ -73,6 +75,10 @@ def _measure(specs: Sequence[RunSpec], device: str, live: Path) -> list[Found]:
     first = specs[0]
     backbone = _backbone(first.backbone, first.weights, first.precision, device)
     dataset = dataset_of(first.dataset, first.style)
+    if first.method in VISUAL:
+        whole = Store(live).learnt(first.source()) if first.keep else None
+        trained = train_visual(specs, backbone, dataset, whole)
+        return [(_stamp(record, backbone), learnt) for record, learnt in trained]
     if first.target:
         learnt = [Store(live).learnt(spec.source()) for spec in specs]
         judged = transfer(
@@ -140,7 +146,10 @@ def groups(specs: Sequence[RunSpec], most: int) -> Iterator[list[RunSpec]]:
     """Runs that can share a batch, at most ``most`` together, in a fixed order."""
 
     def batch_key(run: RunSpec) -> str:
-        return f"{run.dataset}|{run.shared().key()}"
+        if run.method not in VISUAL:
+            return f"{run.dataset}|{run.shared().key()}"
+        # they train alone: together are those that condense the same run
+        return f"{run.dataset}|{run.seed}|{run.source().key()}|{bool(run.keep)}"
 
     for _, same in groupby(sorted(specs, key=batch_key), key=batch_key):
         batch = list(same)
@@ -160,12 +169,12 @@ def measure(specs: Sequence[RunSpec], store: Store, device: str = "cpu") -> None
     _measure_all(store.missing(first), store, device)
     for line in gate.check(record for run in first if (record := store.get(run))):
         tqdm.write(line)
-    sources = dict.fromkeys(run.source() for run in specs if run.target)
+    sources = dict.fromkeys(run.source() for run in specs if run.source() != run)
     unknown = [run for run in sources if store.learnt(run) is None]
     known = {*first, *unknown}
-    learn = [run for run in specs if not run.target and run not in known]
+    learn = [run for run in specs if run.source() == run and run not in known]
     _measure_all([*learn, *unknown], store, device)
-    _measure_all([run for run in specs if run.target], store, device)
+    _measure_all([run for run in specs if run.source() != run], store, device)
 
 
 def _measure_all(specs: Sequence[RunSpec], store: Store, device: str) -> None:

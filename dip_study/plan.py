@@ -28,6 +28,7 @@ from dip_lib.methods import LEARNT
 from dip_lib.paths import results_dir
 from dip_lib.protocols import halves
 from dip_lib.spec import RunSpec
+from dip_lib.visual import VISUAL
 from dip_study.gate import WORDS
 from dip_study.measure import BATCH, groups
 from dip_study.profiles import Profile
@@ -38,9 +39,11 @@ PLACE = ["tower", "precision", "dataset", "style"]
 LEGEND = """\
 images: to encode, every view counted; steps: summed over runs; both as if no class lacked pictures.
 Image side: encoding, once for all prompts, and the passes of methods that prompt the image tower,
-each counted as three of an encoding. Text side: training prompts.
+each counted as three of an encoding, without what prompts add. Text side: training prompts.
 Minutes are estimates, on a CPU of one core; zero-shot runs, probes and evaluation are not counted.
 A study's row counts what the rows above it do not have already."""
+IMAGE_SIDE = ("image_hosts", "visual")
+"""Studies that prompt the image tower."""
 BACKWARD = 3
 """A pass through a tower forward and backward takes about as long as this many forward."""
 
@@ -98,6 +101,8 @@ def _encoded(run: RunSpec) -> dict[tuple[object, ...], int]:
     if run.target:
         at = replace(run, dataset=run.target, style="default")
         return {("test", *_place(at)): _classes(at)[1]}
+    if run.method in VISUAL:  # these read the images themselves
+        return {}
     place, (classes, test) = _place(run), _classes(run)
     found: dict[tuple[object, ...], int] = {("test", *place): test}
     if run.method in WORDS:
@@ -128,19 +133,21 @@ def _cost(
             cost["image_minutes"] += count / (
                 60 * (images_per_second or _images_per_second(tower, device))
             )
-    trained = [run for run in runs if run.method in LEARNT and not run.target]
+    trained = [run for run in runs if run.method in (*LEARNT, *VISUAL) and not run.target]
     for run in trained:
         classes = _classes(run)[0]
         batch = min(run.batch, classes * run.shots)
         # an incomplete last batch is dropped
-        steps = run.epochs * (classes * run.shots // batch)
+        steps = (run.tuned if run.keep else run.epochs) * (classes * run.shots // batch)
         cost["steps"] += steps
+        if run.method in VISUAL or LEARNT[run.method].encode:
+            encode = images_per_second or _images_per_second(run, device)
+            cost["image_minutes"] += BACKWARD * steps * batch / encode / 60
+        if run.method in VISUAL:
+            continue
         passes = steps * (batch if run.method == "cocoop" else 1)  # of the text tower
         rate = steps_per_second or _steps_per_second(run, classes, device)
         cost["text_minutes"] += passes / rate / 60
-        if LEARNT[run.method].encode:
-            encode = images_per_second or _images_per_second(run, device)
-            cost["image_minutes"] += BACKWARD * steps * batch / encode / 60
     whole = {name: int(cost[name]) for name in ("steps", "images", "disk")}
     batches = len(list(groups(trained, BATCH["cpu" if device == "cpu" else "cuda"])))
     return {"runs": len(runs), "batches": batches, **cost, **whole}
@@ -190,7 +197,7 @@ def table(costs: pd.DataFrame) -> str:
     blank = ("",) * (len(names) - 1)
     sums = {"all": costs}
     if names == ["study"]:
-        sums = {"text-side studies": costs.drop(index="image_hosts", errors="ignore")} | sums
+        sums = {"text-side studies": costs.drop(index=[*IMAGE_SIDE], errors="ignore")} | sums
     for name, part in sums.items():
         total = part.sum(skipna=False).rename((name, *blank) if blank else name)
         parts.append(total.to_frame().T.rename_axis(names))

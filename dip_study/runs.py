@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import glyph_world
@@ -43,6 +44,12 @@ def zero_shots(profile: Profile, method: str = "zero-shot", **changes: Any) -> l
 def seeds(profile: Profile, method: str, **changes: Any) -> list[RunSpec]:
     """A method on every dataset and seed."""
     return [spec(profile, d, method, s, **changes) for d in profile.datasets for s in profile.seeds]
+
+
+def costly(profile: Profile, seeds: int) -> Profile:
+    """The profile with the datasets and as many seeds as runs through the image tower get."""
+    chosen = tuple(d for d in profile.costly["datasets"] if d in profile.datasets)
+    return replace(profile, datasets=chosen, seeds=profile.seeds[:seeds])
 
 
 def coop(profile: Profile, **changes: Any) -> list[RunSpec]:

@@ -21,7 +21,8 @@ from dip_lib.spec import RunSpec
 from dip_lib.store import Record, Store, export
 from dip_study.measure import measure
 from dip_study.profiles import Profile, load_profile, names
-from dip_study.runs import DIP, coop, dip, frontier, once, probes, seeds, zero_shots
+from dip_study.runs import DIP, coop, costly, dip, frontier, once, probes, seeds, zero_shots
+from dip_study.visual import visual
 from glyph_world.styles import PAIRING
 
 SHOTS = {1: 1 / 4, 2: 1 / 2, 4: 1 / 2, 8: 1.0, 16: 1.0}
@@ -144,11 +145,7 @@ def hosts(profile: Profile, **changes: Any) -> list[RunSpec]:
 
 def image_hosts(profile: Profile, **changes: Any) -> list[RunSpec]:
     """Methods that cost a tower's pass for every image, plain and with DIP; CoOp and DIP beside."""
-    few = replace(
-        profile,
-        datasets=tuple(d for d in profile.costly["datasets"] if d in profile.datasets),
-        seeds=profile.seeds[: profile.costly["seeds"]],
-    )
+    few = costly(profile, profile.costly["seeds"])
     found: list[RunSpec] = []
     for method in IMAGE_HOSTS:
         plain = seeds(few, method, **changes)
@@ -191,6 +188,7 @@ STUDIES = {
     "image_hosts": image_hosts,
     "ablation": ablation,
     "rotation": rotation,
+    "visual": visual,
 }
 """The studies behind the committed book; each has a file of runs under ``results/<profile>``."""
 ALONG = ("base_to_new", "hosts")

@@ -96,6 +96,17 @@ def test_a_curve_shows_the_values_of_its_table_in_the_colour_of_its_method() -> 
     assert sorted(each.get_text() for each in legend.get_texts()) == sorted(LABELS.values())
 
 
+def test_an_axis_that_doubles_has_a_place_for_nothing_at_all() -> None:
+    at = [0, 1, 10, 20, 40]
+    figures.curves({"accuracy, %": {"vpt": curve(5, at)}}, {"vpt": "VPT"}, "prompts", doubling=True)
+    (axes,) = drawn().axes
+    assert shown(axes) == [str(each) for each in at]
+    places = axes.transData.transform([(x, 0.0) for x in at])[:, 0]
+    steps = np.diff(places)
+    assert steps[0] > 0 and steps[1] > steps[2]
+    np.testing.assert_allclose(steps[2], steps[3])  # 10 to 20 and 20 to 40 are a doubling each
+
+
 def test_panels_share_their_axis_and_the_lowest_of_each_column_names_it() -> None:
     names = ["greek", "latin", "boxes", "runes", "knots"]
     panels = {name: {"coop": curve(i), "dip": curve(i + 5)} for i, name in enumerate(names)}

@@ -35,9 +35,19 @@ ORDER = (
     *("layout", "text", "encoder", "weights", "backbone", "loading"),
     *("features", "protocols", "accuracy", "vision"),
     *("methods", "judge", "replay", "step", "transfer", "trainer", "classifier"),
-    "store",
+    *("visual", "store"),
 )
-STUDY_ORDER = ("profiles", "gate", "measure", "runs", "study", "plan", "provenance", "cli")
+STUDY_ORDER = (
+    "profiles",
+    "gate",
+    "measure",
+    "runs",
+    "visual",
+    "study",
+    "plan",
+    "provenance",
+    "cli",
+)
 """The same for ``dip_study``, which may also import any room of the library."""
 PAGES_ORDER = (
     "statistics",

@@ -14,6 +14,8 @@ from typing import Any
 from dip_lib.errors import one_of
 
 FOLDER = Path(__file__).parent
+SAME = {"dip": "coop", "spt": "vpt", "cvpt": "vpt"}
+"""Method -> the one whose settings it keeps, so that the two differ in nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,10 @@ class Profile:
         costly: ``datasets`` and number of ``seeds`` of the methods that prompt the image tower, or
             whose prompts depend on the image: they cost a tower's pass an image and step. Families
             in all styles take as many seeds.
+        visual: the page on visual prompts, on the datasets of ``costly``: number of ``seeds``;
+            ``prompts`` of a block; the numbers at which methods are ``compared``, of which the last
+            is condensed to ``keep`` per cent; learning ``rates`` of VPT that are shown beside the
+            one that all runs have.
         settings: method -> what differs from the above in its runs, and dataset -> the same again.
         rates: learning rates of CoOp's frontier; ``lr`` was selected among them, once, on CoOp's
             validation accuracy on base classes, and every text-side method uses it.
@@ -43,6 +49,7 @@ class Profile:
     source: str
     shifts: tuple[str, ...]
     costly: Mapping[str, Any]
+    visual: Mapping[str, Any]
     settings: Mapping[str, Mapping[str, Any]]
     context: str
     shots: int
@@ -62,8 +69,8 @@ class Profile:
         return self.towers[0]
 
     def changed(self, method: str, dataset: str) -> dict[str, Any]:
-        """What differs in the runs of a method on a dataset. DIP keeps the settings of CoOp."""
-        found = dict(self.settings.get("coop" if method == "dip" else method, {}))
+        """What differs in the runs of a method on a dataset."""
+        found = dict(self.settings.get(SAME.get(method, method), {}))
         return {k: v for k, v in found.items() if not isinstance(v, Mapping)} | found.get(
             dataset, {}
         )

@@ -1,0 +1,51 @@
+"""SPT (Wang et al., ICML 2024): VPT whose prompts start at prototypes of the image's own tokens.
+
+Block i's prompts are the k-means centres of the patch tokens that enter it in the plain tower, over
+the training images. Source: ``train_MAE.py::prompt_generator`` of WangYZ1608/Self-Prompt-Tuning,
+which takes the first block's tokens without their positions; here they are as the block reads them.
+
+Symbols: N images, M patches, w width, n prompts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.cluster.vq import kmeans2
+from torch import Tensor
+
+from dip_lib.visual.tower import Tower
+from dip_lib.visual.vpt import check_counts
+
+TOKENS = 4096
+"""Tokens of a block that the centres are computed of."""
+ROUNDS = 10
+
+
+@torch.no_grad()
+def prototypes(tower: Tower, pixels: Tensor, vectors: int, depth: int, seed: int) -> list[Tensor]:
+    """Prompts (n, w) for ``depth`` blocks: k-means centres, started by k-means++ from ``seed``.
+
+    Args:
+        pixels: (N, 3, S, S) the training images.
+
+    Raises:
+        ValueError: as :func:`dip_lib.visual.vpt.check_counts`; more prompts than tokens to take
+            them from.
+    """
+    check_counts(tower, vectors, depth)
+    patches = tower.patches
+    images = pixels[:: max(1, len(pixels) * patches // TOKENS)]  # evenly over the classes
+    images = images.to(tower.device).float()
+    if not 1 <= vectors <= len(images) * patches:
+        raise ValueError(
+            f"{vectors} prototypes of {len(images) * patches} tokens: give at least one, and at "
+            "most as many as there are tokens, or more images"
+        )
+    found = []
+    for entering in tower.states(images)[:depth]:
+        bank = entering[:, -patches:].flatten(0, 1).double().cpu().numpy()  # (N M, w)
+        random = np.random.default_rng(seed)
+        centres, _ = kmeans2(bank, vectors, ROUNDS, minit="++", rng=random, missing="warn")
+        found.append(torch.from_numpy(centres).to(tower.device, torch.float32))
+    return found
