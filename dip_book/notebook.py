@@ -157,7 +157,7 @@ class Page:
             if detectable and key in detectable:
                 found[key]["detectable"] = detectable[key]
             found[key]["world"] = "paper" if self.profile.world == "photos" else "embedded"
-        made = provenance([*self.used.values()], self.profile.name)
+        made = provenance([*self.used.values()], self.asked)
         for folder, what in (("numbers", found), ("made", made)):
             text = json.dumps(what, indent=1, sort_keys=True) + "\n"
             write_atomic(home() / folder / f"{self.name}.json", text.encode())
