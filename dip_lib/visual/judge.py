@@ -90,9 +90,7 @@ def _images(
 
 
 @torch.no_grad()
-def judged(
-    model: VisualPrompts, seen: Seen, clip: Backbone, dataset: Dataset
-) -> dict[str, Any]:
+def judged(model: VisualPrompts, seen: Seen, clip: Backbone, dataset: Dataset) -> dict[str, Any]:
     """Test and validation accuracy in percent, attention, and the density of the prompts.
 
     ``id``: ID_1 and ID_2, averaged over the blocks that have prompts. ``counts``, ``mass`` and
