@@ -18,7 +18,7 @@ def visual(profile: Profile, **changes: Any) -> list[RunSpec]:
     Of the largest compared number of prompts a part is kept, ranked over all blocks or within each,
     with and without fine-tuning for half the epochs; all of them, trained on as long, are the
     control. VPT at every learning rate of the profile, at the smallest compared number and with the
-    first seed, says how good the rate is that all have.
+    first seed, is what the rate was selected on.
     """
     given = profile.visual
     few = costly(profile, given["seeds"])

@@ -36,6 +36,8 @@ from dip_lib.visual.vpt import VisualPrompts, first_head, first_prompts
 
 WARM_UP = 0.1
 """Share of the steps over which the learning rate rises."""
+FINE = 0.1
+"""Part of a run's learning rate at which condensed prompts are trained on."""
 Found = tuple[dict[str, Any], dict[str, Tensor]]
 
 
@@ -98,8 +100,8 @@ def fit(
         The last epoch's mean loss (None without epochs), and "" or why it stopped.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    betas = spec.momentum, 0.999
-    descent = torch.optim.AdamW(trained, spec.lr, betas, weight_decay=spec.weight_decay)
+    lr, betas = spec.lr * (FINE if spec.keep else 1), (spec.momentum, 0.999)
+    descent = torch.optim.AdamW(trained, lr, betas, weight_decay=spec.weight_decay)
     count, device = seen.train.shape[1], model.tower.device
     steps, mean = count // min(spec.batch, count), None
     model.train()
@@ -112,7 +114,7 @@ def fit(
             loss = F.cross_entropy(model(images), seen.train_labels[chosen])
             if not torch.isfinite(loss):
                 return None, f"stopped: non-finite loss in epoch {epoch}"
-            descent.param_groups[0]["lr"] = spec.lr * rate(epoch * steps + step, epochs * steps)
+            descent.param_groups[0]["lr"] = lr * rate(epoch * steps + step, epochs * steps)
             descent.zero_grad()
             loss.backward()
             descent.step()

@@ -33,8 +33,8 @@ class Profile:
             in all styles take as many seeds.
         visual: the page on visual prompts, on the datasets of ``costly``: number of ``seeds``;
             ``prompts`` of a block; the numbers at which methods are ``compared``, of which the last
-            is condensed to ``keep`` per cent; learning ``rates`` of VPT that are shown beside the
-            one that all runs have.
+            is condensed to ``keep`` per cent; learning ``rates`` among which VPT's was selected on
+            its validation accuracy.
         settings: method -> what differs from the above in its runs, and dataset -> the same again.
         rates: learning rates of CoOp's frontier; ``lr`` was selected among them, once, on CoOp's
             validation accuracy on base classes, and every text-side method uses it.
