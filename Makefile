@@ -47,7 +47,7 @@ bench: $(STAMP)  ## measure speed and memory on this machine (about half an hour
 test: $(STAMP)  ## lint, types, quick tests, and the committed notebooks against their outputs
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	DIP_HOME="$(CURDIR)/_build/nbval" $(PYTEST) --nbval-lax notebooks  # sees what is committed, no live runs
+	DIP_HOME="$(CURDIR)/_build/nbval" $(PYTEST) -n 2 --dist loadfile --nbval-lax notebooks  # sees what is committed, no live runs
 	$(PYTEST) -n 2 tests --ignore tests/slow
 
 test-slow: $(STAMP)  ## the wheel, Binder and Colab in a fresh environment; the book in a real browser
