@@ -48,7 +48,7 @@ test: $(STAMP)  ## lint, types, quick tests, and the committed notebooks against
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	DIP_HOME="$(CURDIR)/_build/nbval" $(PYTEST) -n 2 --dist loadfile --nbval-lax notebooks  # sees what is committed, no live runs
-	$(PYTEST) -n 2 tests --ignore tests/slow
+	$(PYTEST) -n 2 --dist worksteal tests --ignore tests/slow
 
 test-slow: $(STAMP)  ## the wheel, Binder and Colab in a fresh environment; the book in a real browser
 	$(PYTEST) tests/slow
