@@ -13,7 +13,7 @@ PIP    := pip install --disable-pip-version-check
 STAMP  := .venv/.installed
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q
 
-.PHONY: help book site publish bench test test-slow lock clean
+.PHONY: help book site publish bench test test-slow lock address clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -50,13 +50,16 @@ test: $(STAMP)  ## lint, types, quick tests, and the committed notebooks against
 	DIP_HOME="$(CURDIR)/_build/nbval" $(PYTEST) --nbval-lax notebooks  # sees what is committed, no live runs
 	$(PYTEST) -n 2 tests --ignore tests/slow
 
-test-slow: $(STAMP)  ## the wheel in a fresh environment, the book in a real browser
+test-slow: $(STAMP)  ## the wheel, Binder and Colab in a fresh environment; the book in a real browser
 	$(PYTEST) tests/slow
 
 lock: $(STAMP)  ## bring requirements.lock up to the newest versions (needs the network)
 	$(RUN) -m $(PIP) --quiet uv
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(RUN) -m uv pip compile pyproject.toml --upgrade --quiet \
 	  --universal --python-version 3.11 --extra dev --extra browser --no-annotate -o requirements.lock
+
+address: $(STAMP)  ## set the repository's address everywhere: URL=https://github.com/owner/name
+	$(RUN) book/address.py "$(URL)"
 
 clean:  ## remove what was built; the measurements in _build/run stay
 	rm -rf _build/html _build/run/site dist build *.egg-info

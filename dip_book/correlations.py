@@ -69,7 +69,8 @@ def rho_pooled(records: Iterable[Record]) -> Interval:
 
     def pooled(means: Array) -> Array:
         new, id1 = np.moveaxis(means - means.mean(2, keepdims=True), -1, 0)  # (N, D, T) each
-        return spearman(new.reshape(len(new), -1), id1.reshape(len(id1), -1))
+        found = spearman(new.reshape(len(new), -1), id1.reshape(len(id1), -1))
+        return np.nan_to_num(found)  # as in rho
 
     return hierarchical_bootstrap(trajectories(records, ("new", "id1")), pooled, n=2000)
 

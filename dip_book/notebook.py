@@ -46,18 +46,19 @@ def _items(name: str, value: Any) -> list[Any]:
 
 
 def _whole(items: list[Any], least: int) -> tuple[int, ...]:
-    """The items as whole numbers, each once; () when one is not a whole number >= ``least``."""
+    """The items as whole numbers, each once; () when one is no whole number from ``least`` on."""
     texts = [str(item).strip() for item in items]
-    sound = all(text.isdecimal() and int(text) >= least for text in texts)
+    sound = all(text.isdecimal() and int(text) in range(least, 2**63) for text in texts)
     return tuple(dict.fromkeys(map(int, texts))) if sound else ()
 
 
 @dataclass(frozen=True)
 class Page:
-    """One notebook at work: its name, its profile, where results come from and what it has used."""
+    """One notebook at work: its profile (and how it was asked for), its results, what it used."""
 
     name: str
     profile: Profile
+    asked: str
     device: str
     results: str
     used: dict[str, Record] = field(default_factory=dict)
@@ -89,7 +90,7 @@ class Page:
         seconds = sum(r["seconds"] for r in records)
         spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
         command = (
-            f"papermill notebooks/{self.name}.ipynb out.ipynb -p profile {self.profile.name} "
+            f"papermill notebooks/{self.name}.ipynb out.ipynb -p profile {self.asked} "
             "-p results fresh"
         )
         self.say(
@@ -191,7 +192,7 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
     for key, value in parameters.items():
         if not (key.startswith("_") or key in KERNEL or isinstance(value, types.ModuleType)):
             one_of("parameter", key, PARAMETERS)
-    profile = load_profile(str(parameters["profile"]))
+    profile = load_profile(asked := str(parameters["profile"]))
     datasets, seeds, epochs = (parameters[name] for name in ("datasets", "seeds", "epochs"))
     if datasets != "all":
         chosen = tuple(dict.fromkeys(str(d) for d in _items("datasets", datasets)))
@@ -202,7 +203,9 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
         profile = replace(profile, datasets=chosen)
     if seeds != "all":
         if not (numbers := _whole(_items("seeds", seeds), 0)):
-            raise ValueError(f"seeds={seeds!r} must be 'all' or whole numbers such as '1,2,3'")
+            raise ValueError(
+                f"seeds={seeds!r} must be 'all' or whole numbers below 2**63, such as '1,2,3'"
+            )
         profile = replace(profile, seeds=numbers)
     if epochs is not None:
         if not (numbers := _whole([epochs], 1)):
@@ -213,4 +216,4 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
         torch.set_num_threads(1)  # as fast for models this small, and no waiting on busy cores
     results = one_of("results", str(parameters["results"]), ("stored", "fresh"))
     plots.use_style()
-    return Page(name, profile, str(parameters["device"]), results)
+    return Page(name, profile, asked, str(parameters["device"]), results)

@@ -28,10 +28,13 @@ def _glyph_preprocess(image: Any) -> Tensor:
 
 def check_device(device: str) -> torch.device:
     """The device by name. Raises ValueError for an unknown one, or a GPU that is not there."""
+    unknown = f"unknown device {device!r}: use 'cpu', 'cuda' or 'cuda:N'"
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}: use 'cpu', 'cuda' or 'cuda:N'") from error
+        raise ValueError(unknown) from error
+    if chosen.type not in ("cpu", "cuda"):  # torch knows more kinds than this library runs on
+        raise ValueError(unknown)
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device {device!r} was asked for, but this machine (or this build of torch) has no "

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import launch_buttons
 import nbformat
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -103,6 +104,9 @@ Card text.
 """
     status, errors = build(book(tmp_path, index), "site")
     assert status == 0, errors
+    for name in NUMBERS:
+        built = tmp_path / "_build" / "html" / "notebooks" / f"{name}.html"
+        assert launch_buttons.shown(built) == launch_buttons.expected(ROOT, name)
     page = index_page(tmp_path)
     number = re.search(r'class="measured"><a [^>]*href="([^"]+)".*?0\.42 \[0\.1, 0\.6\]', page)
     assert number

@@ -1,6 +1,7 @@
 """The command: what it prints, what it exits with, and no traceback whatever goes wrong."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from glyph_pictures import write_pictures
 from test_archives import tree, zipped
 
 from dip_lib.download import sources
+from dip_study import plan
 from dip_study.cli import main
+from dip_study.profiles import load_profile
 
 SPLIT = b'{"train": [], "val": [], "test": []}'
 
@@ -43,6 +46,11 @@ def test_what_is_missing_is_fetched_and_the_status_says_so(
         assert f"- {data}/ucf101/UCF-101-midframes\n" in before
         assert main(["data", "get", "ucf101", "ucf101"]) == 0
         assert capsys.readouterr().out == "ucf101: complete\n"
+        assert main(["data", "get", "ucf101", "--json"]) == 0
+    (got,) = json.loads(capsys.readouterr().out).items()
+    where = str((data / "ucf101").absolute())
+    nothing = {"missing": [], "download": 0, "begun": 0, "error": None}
+    assert got == ("ucf101", {"folder": where, **nothing})
     assert len(site.asked) == 2
     assert set(tree(data / "ucf101")) == {
         "UCF-101-midframes/Archery/1.jpg",
@@ -87,6 +95,13 @@ def test_one_failure_is_one_line_and_does_not_stop_the_others(
     assert dead.startswith(f"dip: eurosat: {site.url}/eurosat/EuroSAT.zip: HTTP Error 404")
     assert by_hand.startswith(f"dip: imagenet: {tmp_path}/imagenet/images/train, ")
     assert "image-net.org" in by_hand and f"{tmp_path}/imagenet/images/val." in by_hand
+    with serving() as site:
+        monkeypatch.setenv("DIP_MIRROR", site.url)
+        assert main(["data", "get", "eurosat", "--json", "--data", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    eurosat = json.loads(said.out)["eurosat"]
+    assert eurosat["missing"] and "HTTP Error 404" in eurosat["error"]
+    assert f"dip: eurosat: {eurosat['error']}\n" in said.err
     assert (tmp_path / "imagenet" / "classnames.txt").exists()
 
 
@@ -128,17 +143,22 @@ def test_a_wrong_usage_exits_with_two_and_says_what_is_wrong(
     assert said in capsys.readouterr().err
 
 
-COMMANDS = [[], ["data"], ["data", "get"], ["data", "status"], ["fit"], ["predict"]]
+COMMANDS = [[], ["data"], ["data", "get"], ["data", "status"], ["fit"], ["predict"], ["plan"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+def test_help_shows_examples_and_exit_codes(
+    capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
     with pytest.raises(SystemExit) as exit:
         main([*command, "--help"])
     assert exit.value.code == 0
     shown = capsys.readouterr().out
     assert "dip data get eurosat dtd --data pictures" in shown
     assert "dip fit animals --out animals.safetensors" in shown
+    codes = dict(re.findall(r"^  ([0-9])  (.+)", shown, re.MULTILINE))
+    assert list(codes) == ["0", "1", "2"]
+    assert ("--json" in shown.partition("examples:")[0]) == (command not in ([], ["data"]))
 
 
 def test_a_folder_that_cannot_be_is_one_line_in_a_real_process(tmp_path: Path) -> None:
@@ -162,13 +182,16 @@ def test_a_folder_becomes_a_prompt_file_that_names_pictures(
     write_pictures(tmp_path / "own", "shapes", names, count=6)
     file, squares = tmp_path / "new" / "prompt.safetensors", tmp_path / "own" / "white_square"
     settings = ("--epochs", "2", "--shots", "3", "--views", "0")
-    fitted = dip("fit", tmp_path / "own", "--out", file, *settings)
+    fit = ["fit", str(tmp_path / "own"), "--out", str(file), *settings]
+    fitted = dip(*fit, "--json")
     assert fitted.returncode == 0, fitted.stderr
-    assert fitted.stdout == f"{file}: {file.stat().st_size} bytes, trained on 3 classes\n"
+    about = {"file": str(file), "bytes": file.stat().st_size, "classes": sorted(names)}
+    assert json.loads(fitted.stdout) == about
+    assert main(fit) == 0
+    assert capsys.readouterr().out == f"{file}: {about['bytes']} bytes, trained on 3 classes\n"
     asked = ("--classes", "white square, bullseye,lozenge")
-    named = dip("predict", file, squares, *asked, "--json")
-    assert named.returncode == 0, named.stderr
-    found = json.loads(named.stdout)
+    assert main(["predict", str(file), str(squares), *asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
     assert list(found) == [str(path) for path in sorted(squares.iterdir())]
     for shares in found.values():
         assert set(shares) == {"white square", "bullseye", "lozenge"}
@@ -202,3 +225,10 @@ def test_plan_counts_before_anything_is_there(capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     assert "eurosat" in said
     assert "not measured" in said
+    assert main(["plan", "--profile", "paper", "--study", "base_to_new", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["profile"], found["study"], found["device"]) == ("paper", "base_to_new", "cpu")
+    costs = plan.plan(load_profile("paper"), "base_to_new")
+    assert [row["dataset"] for row in found["rows"]] == [*costs.index.get_level_values("dataset")]
+    assert [row["images"] for row in found["rows"]] == costs["images"].tolist()
+    assert {row["text_minutes"] for row in found["rows"] if row["tower"] == "RN50"} == {0.0}

@@ -12,6 +12,7 @@ import torch
 from few_glyphs import Bench, Runs, few, run
 from torch import Tensor
 
+from dip_lib.datasets.splits import Twin
 from dip_lib.judge import evaluate
 from dip_lib.methods import LEARNT, Batch, Learnt, coop
 from dip_lib.methods.method import linear
@@ -35,6 +36,15 @@ def trained(bench: Bench, *specs: RunSpec) -> Learnt:
 
 def first_batch(runs: Runs) -> Batch:
     return Batch(runs.data.images[:, 0], runs.data.labels)
+
+
+@pytest.mark.parametrize("method", ["coop", "cocoop", *IMAGE_SIDE])
+def test_a_name_that_a_list_gives_to_two_classes_stops_no_method(bench: Bench, method: str) -> None:
+    runs = bench.runs(run(method))
+    names = (*runs.data.names, Twin(runs.data.names[0]))  # as ImageNet's two missiles
+    images = runs.data.base.images[:3]
+    logits = runs.method.classifier(runs.learnt(), runs.fixed, names)(images)
+    torch.testing.assert_close(logits[..., 0], logits[..., -1])
 
 
 # ---- KgCoOp, ProGrad -------------------------------------------------------------------------

@@ -8,12 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGINT, SIGKILL
+from subprocess import DEVNULL
 from typing import Any
 
 import nbformat
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -106,37 +110,20 @@ def test_running_again_measures_nothing_and_shows_the_same(fresh: Place) -> None
     assert shown(fresh.folder / "again.ipynb") == shown(fresh.folder / "out.ipynb")
 
 
-def tampered(notebook: Any) -> Any:
-    """The notebook with one digit of one compared output changed."""
-    for cell in reversed(notebook.cells):
-        for output in cell.get("outputs", []) if CHECKED in cell.source else []:
-            text = output.get("data", {}).get("text/plain", "")
-            if number := re.search(r"\d(?=\.\d)", text):
-                at, digit = number.start(), (int(number[0]) + 1) % 10
-                output.data["text/plain"] = f"{text[:at]}{digit}{text[at + 1 :]}"
-                return notebook
-    raise AssertionError("no compared output shows a number")
-
-
-@pytest.mark.parametrize("fresh", SOURCES[1:2], indirect=True, ids=lambda path: path.stem)
-def test_a_tampered_number_is_caught(fresh: Place) -> None:
-    notebook = nbformat.read(fresh.folder / "out.ipynb", as_version=4)
-    nbformat.write(tampered(notebook), fresh.folder / "tampered.ipynb")
-    files = [fresh.folder / "out.ipynb", fresh.folder / "tampered.ipynb"]
-    check = fresh.run("pytest", "-q", "-rA", "-p", "no:cacheprovider", "--nbval-lax", *files)
-    passed, failed = (
-        {line.split("::")[0].split()[-1] for line in check.stdout.splitlines() if line[:6] == word}
-        for word in ("PASSED", "FAILED")
-    )
-    assert check.returncode == 1, check.stdout + check.stderr
-    assert (failed, passed) == ({"tampered.ipynb"}, {"out.ipynb", "tampered.ipynb"})
-    assert len(re.findall("^FAILED", check.stdout, re.MULTILINE)) == 1
-
-
-def test_an_unknown_dataset_fails_in_the_cell_after_the_parameters(tmp_path: Path) -> None:
-    done = Place(tmp_path).papermill(SOURCES[0], "out.ipynb", datasets="greek,cyrilic")
-    assert done.returncode != 0
-    assert "'cyrilic'. Did you mean 'cyrillic'" in done.stderr
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"datasets": "greek,cyrilic"}, "'cyrilic'. Did you mean 'cyrillic'? Valid: cyrillic, g"),
+        ({"dataset": "greek"}, "unknown parameter 'dataset'. Did you mean 'datasets'? Valid: data"),
+        ({"seeds": "1.5"}, "seeds=1.5 must be 'all' or whole numbers"),
+    ],
+)
+def test_a_wrong_parameter_fails_in_the_cell_after_the_parameters(
+    tmp_path: Path, wrong: dict[str, str], said: str
+) -> None:
+    done = Place(tmp_path).papermill(SOURCES[0], "out.ipynb", **wrong)
+    assert done.returncode == 1
+    assert said in done.stderr
     cells = code_cells(tmp_path / "out.ipynb")
     kinds = [o.output_type for cell in cells for o in cell.outputs]
     (injected,) = (
@@ -145,6 +132,43 @@ def test_an_unknown_dataset_fails_in_the_cell_after_the_parameters(tmp_path: Pat
     assert "ename" in cells[injected + 1].outputs[-1]
     assert kinds.count("error") == 1
     assert not (tmp_path / "home").exists()
+
+
+def test_ended_by_hand_and_by_force_a_notebook_goes_on_from_any_folder(tmp_path: Path) -> None:
+    place, store = Place(tmp_path), tmp_path / "home" / "store"
+    source = os.path.relpath(ROOT / "notebooks" / "08_epochs_dropout.ipynb", tmp_path)
+    few = {"profile": "smoke", "results": "fresh", "datasets": "greek", "seeds": "1"}
+    options = [word for name, value in few.items() for word in ("-p", name, value)]
+    program = [sys.executable, "-m", "papermill", source, "out.ipynb"]
+    command = [*program, *options, "--log-output"]  # which shows the bars of a cell at work
+    kept: dict[Path, int] = {}
+
+    def records() -> dict[Path, int]:
+        """The finished runs and when each was written, in nanoseconds."""
+        return {path: path.stat().st_mtime_ns for path in store.glob("*.json")}
+
+    for signal in (SIGINT, SIGKILL):  # Ctrl-C in a terminal, and a machine that is taken away
+        at_work = subprocess.Popen(
+            command, cwd=tmp_path, env=place.environment, stderr=DEVNULL, start_new_session=True
+        )
+        while len(records()) <= len(kept):
+            assert at_work.poll() is None
+            time.sleep(0.02)
+        kernels = psutil.Process(at_work.pid).children(recursive=True)
+        os.killpg(at_work.pid, signal)
+        assert at_work.wait() != 0
+        assert psutil.wait_procs(kernels, timeout=60)[1] == []  # nothing works on, unseen
+        assert all(json.loads(path.read_bytes())["status"] for path in records())
+        assert records().items() > kept.items()
+        kept = records()
+    done = subprocess.run(
+        command, cwd=tmp_path, env=place.environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert faults(tmp_path / "out.ipynb") == []
+    assert records().items() > kept.items()  # none of the finished runs was measured again
+    left = len(records()) - len(kept)
+    assert sum(map(int, re.findall(r"measuring: 100%.* (\d+)/\1 ", done.stderr))) == left
 
 
 # ---- the committed copies -----------------------------------------------------------------------
@@ -168,3 +192,58 @@ def test_a_committed_notebook_is_executed_whole_and_described(source: Path) -> N
     assert all(cell.outputs for cell in compared)
     assert not [c for c in code_cells(source) for o in c.outputs if o.get("name") == "stderr"]
     assert "papermill" not in nbformat.read(source, as_version=4).metadata
+
+
+TRAINED_AT_SIGHT = ("05_your_own_images",)
+"""Pages that train a prompt whenever they run, so that their numbers depend on the machine."""
+
+
+@each_notebook
+def test_the_numbers_that_prose_quotes_are_those_that_the_notebook_computes(source: Path) -> None:
+    made = ROOT / "_build" / "nbval" / "numbers" / f"{source.stem}.json"
+    if not made.is_file() or made.stat().st_mtime < source.stat().st_mtime:
+        pytest.skip("make test runs the committed notebooks first, which leaves their numbers")
+    now, quoted = (
+        json.loads(path.read_text("utf-8"))
+        for path in (made, ROOT / "results" / "numbers" / made.name)
+    )
+    assert now.keys() == quoted.keys()
+    for key in now.keys() if source.stem not in TRAINED_AT_SIGHT else ():
+        for name, value in quoted[key].items():
+            same = pytest.approx(value, rel=1e-4) if isinstance(value, float) else value
+            assert now[key][name] == same, f"{key}: {name}; make test runs the notebook anew"
+
+
+def tampered(notebook: Any) -> Any:
+    """The notebook with one digit changed of a number that a reader sees in a compared cell."""
+    for cell in reversed(notebook.cells):
+        for output in cell.get("outputs", []) if CHECKED in cell.source else []:
+            shown = output.get("data", {}).get("text/html", "")
+            if number := re.search(r"\d(?=\.\d+</td>)", shown):
+                at, digit = number.start(), (int(number[0]) + 1) % 10
+                output.data["text/html"] = f"{shown[:at]}{digit}{shown[at + 1 :]}"
+                return notebook
+    raise AssertionError("no compared output shows a number")
+
+
+def test_make_test_catches_a_tampered_number(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy(ROOT / "notebooks" / "13_pictures.ipynb", tmp_path / "notebooks")
+    notebook = nbformat.read(ROOT / "notebooks" / "13_pictures.ipynb", as_version=4)
+    nbformat.write(tampered(notebook), tmp_path / "notebooks" / "tampered.ipynb")
+    make = ["make", "-n", "test", f"RUN={sys.executable}"]
+    recipe = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    (line,) = (line for line in recipe.splitlines() if "--nbval" in line)
+    where = {**os.environ, "PYTEST_ADDOPTS": "-rA"}
+    check = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path, env=where, capture_output=True, text=True
+    )
+    ended = re.findall(r"^(PASSED|FAILED) notebooks/(\w+)", check.stdout, re.MULTILINE)
+    assert check.returncode == 1, check.stdout + check.stderr
+    cells = len(code_cells(tmp_path / "notebooks" / "tampered.ipynb"))
+    assert ended.count(("PASSED", "13_pictures")) == cells
+    assert ended.count(("PASSED", "tampered")) == cells - 1
+    assert ended.count(("FAILED", "tampered")) == 1
+    assert len(ended) == 2 * cells

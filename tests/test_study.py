@@ -25,7 +25,7 @@ from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Record, export
 from dip_study import study
 from dip_study.measure import dataset_of, groups, measure
-from dip_study.profiles import Profile, load_profile, names
+from dip_study.profiles import FOLDER, Profile, load_profile, names
 
 SMOKE = replace(load_profile("smoke"), towers=("glyph-resnet",))
 
@@ -90,6 +90,22 @@ def test_profiles_name_known_datasets_and_keep_the_protocol(name: str) -> None:
         assert run.warmup == 1 / 200
         assert run.weights
         assert run.data
+
+
+def test_a_file_of_your_own_is_a_profile_and_what_is_wrong_with_it_is_said(tmp_path: Path) -> None:
+    text = (FOLDER / "smoke.toml").read_text("utf-8")
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text.replace("shots = 16", "shots = 2"))
+    found = load_profile(str(mine))
+    assert found == replace(load_profile("smoke"), name="mine", shots=2)
+    mine.write_text(text.replace("shots = 16", ""))
+    with pytest.raises(ValueError, match=r"missing \['shots'\]"):
+        load_profile(str(mine))
+    mine.write_text("shots = ")
+    with pytest.raises(ValueError, match=r"mine.toml' cannot be read"):
+        load_profile(str(mine))
+    with pytest.raises(ValueError, match=r"other.toml' cannot be read: .*No such file"):
+        load_profile(str(tmp_path / "other.toml"))
 
 
 def test_groups_hold_every_run_once_and_only_runs_that_share_a_batch() -> None:

@@ -21,6 +21,10 @@ from packaging.utils import canonicalize_name
 from dip_lib import paths
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "book"))  # as when book/address.py is run as a program
+
+from address import set_address  # noqa: E402
+
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 
 
@@ -138,6 +142,14 @@ def test_the_folder_of_photos_reaches_the_notebooks_of_make_book(
     assert done.cells[-1].outputs[0].text == f"{root.resolve()}/my pictures cuda\n"
 
 
+def tracked() -> list[Path]:
+    """Every file of the repository."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
 def test_the_repository_has_one_address() -> None:
     address = yaml.safe_load(text("_config.yml"))["repository"]["url"]
     owner_and_name = address.removeprefix("https://github.com/")
@@ -151,6 +163,68 @@ def test_the_repository_has_one_address() -> None:
         assert set(named) == {owner_and_name}, path.name
 
 
+def test_make_address_changes_the_address_everywhere_and_nothing_else(tmp_path: Path) -> None:
+    old = yaml.safe_load(text("_config.yml"))["repository"]["url"]
+    new = "https://github.com/some-body/a.new_name"
+    for path in tracked():
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    (tmp_path / "README.md").touch()  # the packages are installed
+    readme = tmp_path / "README.md"
+    readme.write_bytes(readme.read_bytes() + f"{old}-fork {old}.org\r\n{old}.git".encode())
+
+    def files() -> dict[Path, bytes]:
+        every = (path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts)
+        return {path: path.read_bytes() for path in every if path.is_file()}
+
+    before = files()
+    programs = [f"RUN={sys.executable}", "STAMP=README.md"]
+    subprocess.run(["make", "-C", tmp_path, "address", f"URL={new}", *programs], check=True)
+    after = files()
+    assert yaml.safe_load(after[tmp_path / "_config.yml"])["repository"]["url"] == new
+    slugs = [url.removeprefix("https://github.com/").encode() for url in (old, new)]
+    assert {path for path, content in after.items() if slugs[0] in content} == {readme}
+    assert after[readme].endswith(f"{old}-fork {old}.org\r\n{new}.git".encode())
+    changed = {path.name for path in before if before[path] != after[path]}
+    notebooks = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert changed >= {"_config.yml", "README.md", "CITATION.cff", *notebooks}
+    assert set_address(tmp_path, new) == {}
+    assert files() == after
+    assert set(set_address(tmp_path, old)) >= {"_config.yml", "README.md"}
+    assert files() == before
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "dip-companion", "owner/name", "http://github.com/owner/name"),
+        *("https://gitlab.com/owner/name", "https://github.com/owner", "https://github.com/a/b/c"),
+        *("https://github.com/owner/name/", "https://github.com/owner/name.git"),
+        *(
+            "https://github.com/-owner/name",
+            "https://github.com/owner/..",
+            "https://github.com/a/b\n",
+        ),
+    ],
+)
+def test_what_is_no_address_is_refused(tmp_path: Path, url: str) -> None:
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    with pytest.raises(ValueError, match="give it as https://github.com/owner/name, without"):
+        set_address(tmp_path, url)
+    assert (tmp_path / "_config.yml").read_bytes() == (ROOT / "_config.yml").read_bytes()
+
+
+def test_an_address_changed_by_hand_in_one_place_is_told(tmp_path: Path) -> None:
+    for name in ("_config.yml", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    config, by_hand = tmp_path / "_config.yml", "https://github.com/by/hand"
+    old = yaml.safe_load(config.read_text("utf-8"))["repository"]["url"]
+    config.write_text(config.read_text("utf-8").replace(old, by_hand), "utf-8")
+    with pytest.raises(ValueError, match="README.md names neither by/hand nor new/name"):
+        set_address(tmp_path, "https://github.com/new/name")
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
 def test_relative_links_resolve(page: str) -> None:
     links = re.findall(r"\]\(([^)#\s]+)\)", text(page))
@@ -159,11 +233,7 @@ def test_relative_links_resolve(page: str) -> None:
 
 
 def test_no_tracked_file_names_a_folder_of_the_authors_machine() -> None:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode:
-        pytest.skip("not a git checkout")
     # written so that this file does not match itself
     pattern = re.compile(rb"(?<![\w.])/(?:wor[k]|roo[t]|hom[e]/\w+|tm[p])/\w")
-    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
-    named = [p for p in paths if p.is_file() and pattern.search(p.read_bytes())]
+    named = [path for path in tracked() if pattern.search(path.read_bytes())]
     assert not named

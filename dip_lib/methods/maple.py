@@ -54,7 +54,7 @@ def encode(learnt: Learnt, setting: Setting, pixels: Tensor) -> Tensor:
 def classifier(learnt: Learnt, setting: Setting, names: Sequence[str]) -> Classifier:
     """Logits of any names, for features of the prompted image tower."""
     context, *deep = learnt.prompts
-    phrases = [f"{REST} {name}" for name in names]
+    phrases = [type(name)(f"{REST} {name}") for name in names]  # a Twin stays one
     text = setting.clip.class_embeddings(context, phrases, deep)  # (R, C, e)
     return lambda images: scores(setting, images, text)
 

@@ -84,14 +84,19 @@ def names() -> list[str]:
 
 
 def load_profile(name: str) -> Profile:
-    """A profile by name.
+    """A profile by name, or a file of your own: "my_profile.toml".
 
     Raises:
-        ValueError: an unknown profile (with the nearest names), or a file whose fields are not
-            exactly those of :class:`Profile`.
+        ValueError: an unknown profile (with the nearest names), or a file that is not there, is no
+            TOML, or whose fields are not exactly those of :class:`Profile`.
     """
-    path = FOLDER / f"{one_of('profile', name, names())}.toml"
-    values: dict[str, Any] = {"name": name, **tomllib.loads(path.read_text())}
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = FOLDER / f"{one_of('profile', name, names())}.toml"
+    try:
+        values: dict[str, Any] = {"name": path.stem, **tomllib.loads(path.read_text("utf-8"))}
+    except (OSError, ValueError) as error:
+        raise ValueError(f"profile {name!r} cannot be read: {error}") from error
     known = {f.name for f in fields(Profile)}
     if values.keys() != known:
         raise ValueError(
