@@ -107,7 +107,7 @@ def difference_map(table: pd.DataFrame, label: str) -> None:
     axes.tick_params(length=0)
     for (y, x), value in np.ndenumerate(table.to_numpy()):
         ink = "white" if value > 0.93 * most else "black"  # only the full blue is that dark
-        axes.text(x, y, f"{value:z.0f}", ha="center", va="center", color=ink, fontsize=9)
+        axes.text(x, y, f"{value:z.0f}", ha="center", va="center", color=ink, fontsize=9.5)
     for side in axes.spines.values():
         side.set_visible(False)
     figure.colorbar(picture, ax=axes, label=label, shrink=0.8)

@@ -54,7 +54,7 @@ def _whole(items: list[Any], least: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Page:
-    """One notebook at work: its profile (and how that was asked for), and what it has used."""
+    """One notebook at work: its profile (and how it was asked for), its results, what it used."""
 
     name: str
     profile: Profile

@@ -15,10 +15,12 @@ from __future__ import annotations
 import base64
 import json
 from html import escape
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from PIL import Image
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -35,6 +37,16 @@ def title(notebook: dict[str, Any]) -> str:
     raise ValueError("no heading in the notebook")
 
 
+def small(content: bytes) -> bytes:
+    """A picture of pixels at twice the size that a card shows, in its own format."""
+    with Image.open(BytesIO(content)) as whole:
+        shown, kind = whole.copy(), whole.format
+    shown.thumbnail((480, 480))
+    file = BytesIO()
+    shown.save(file, kind)
+    return file.getvalue()
+
+
 def picture(notebook: dict[str, Any]) -> tuple[str, bytes, str]:
     """(suffix, bytes, alt text) of the figure that stands for the notebook."""
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -44,7 +56,7 @@ def picture(notebook: dict[str, Any]) -> tuple[str, bytes, str]:
             for kind, suffix in SUFFIX.items():
                 if data := output.get("data", {}).get(kind):
                     text = "".join(data)
-                    content = text.encode() if suffix == "svg" else base64.b64decode(text)
+                    content = text.encode() if suffix == "svg" else small(base64.b64decode(text))
                     image = cell["metadata"].get("mystnb", {}).get("image", {})
                     return suffix, content, image.get("alt", title(notebook))
     raise ValueError("no figure among the notebook's outputs")
