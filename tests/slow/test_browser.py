@@ -15,13 +15,6 @@ import pytest
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text("utf-8")
 FIRST, LATER, HTML = 3_500_000, 600_000, 150_000
 """Bytes of the first page, of what a later one adds with its figures, of a page's HTML."""
-OLD_FIGURES = {
-    "notebooks/01_glyph_world.html": "weight",
-    "notebooks/03_base_to_new.html": "text",
-    "notebooks/10_hosts.html": "text",
-    "notebooks/12_rotation.html": "text",
-}
-"""Committed pages whose figures were drawn before these bounds; executing them empties this."""
 LEAST = 9.0
 """Pixels of the smallest text of a figure on a phone."""
 
@@ -111,7 +104,7 @@ def test_every_page_is_quiet_offline_legible_and_fits(
             "maths": browser.execute_script(MATHS),
         }
         name = str(page.relative_to(html))
-        if width < 500 and OLD_FIGURES.get(name) != "text":
+        if width < 500:
             shown = ((Path(urlparse(s).path), w) for s, w in browser.execute_script(WIDTHS) if s)
             texts = {p.name: smallest(p) * w for p, w in shown if p.suffix == ".svg"}
             found["small text"] = {name: px for name, px in texts.items() if round(px, 1) < LEAST}
@@ -138,7 +131,7 @@ def test_pages_are_light(html: Path, browser: Any) -> None:
         assert page in loaded and len(loaded) > 20  # styles and scripts, too
         size = sum(path.stat().st_size for path in loaded - seen)
         name = str(page.relative_to(html))
-        if size > (LATER if seen else FIRST) and OLD_FIGURES.get(name) != "weight":
+        if size > (LATER if seen else FIRST):
             over.append(f"{name}: {size:,} bytes")
         if page.stat().st_size > HTML:
             over.append(f"{name}: {page.stat().st_size:,} bytes of HTML")
