@@ -29,6 +29,7 @@ from dip_book.tables import (
 )
 from dip_lib.datasets import harmonic_mean
 from dip_lib.methods import METHODS
+from dip_lib.visual import VISUAL
 
 
 def test_where_selects_by_every_named_setting() -> None:
@@ -136,7 +137,7 @@ def test_the_rate_table_averages_each_rate_over_datasets() -> None:
 
 
 def test_every_method_has_a_name_and_a_dip_on_a_host_says_so() -> None:
-    assert set(NAMES) == set(METHODS)
+    assert set(NAMES) == {*METHODS, *VISUAL}
     assert label(made(method="coop")) == "CoOp"
     assert label(made(method="dip", rank=1)) == "DIP"
     assert label(made(method="kgcoop")) == "KgCoOp"
