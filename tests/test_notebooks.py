@@ -83,31 +83,26 @@ def faults(path: Path) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module", params=SOURCES, ids=lambda path: path.stem)
-def fresh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A place in which one notebook was measured and executed from nothing."""
-    place = Place(tmp_path_factory.mktemp(request.param.stem))
-    shutil.copy(request.param, place.folder / "source.ipynb")
-    done = place.papermill(place.folder / "source.ipynb", "out.ipynb")
+@each_notebook
+def test_a_notebook_runs_from_nothing_and_again_from_what_it_has_measured(
+    source: Path, tmp_path: Path
+) -> None:
+    place = Place(tmp_path)
+    shutil.copy(source, tmp_path / "source.ipynb")
+    done = place.papermill(tmp_path / "source.ipynb", "out.ipynb")
     assert done.returncode == 0, done.stderr
-    return place
-
-
-def test_a_notebook_runs_from_nothing(fresh: Place) -> None:
-    assert faults(fresh.folder / "out.ipynb") == []
-    (numbers,) = (fresh.folder / "home" / "numbers").iterdir()
+    assert faults(tmp_path / "out.ipynb") == []
+    (numbers,) = (tmp_path / "home" / "numbers").iterdir()
     found = json.loads(numbers.read_text())
     assert found
     assert all(number["text"] and number["world"] == "embedded" for number in found.values())
-
-
-def test_running_again_measures_nothing_and_shows_the_same(fresh: Place) -> None:
-    store = fresh.folder / "home" / "store"
+    # again: nothing is measured, and the same is shown
+    store = tmp_path / "home" / "store"
     before = {path.name: path.stat().st_mtime_ns for path in store.glob("*")}
-    done = fresh.papermill(fresh.folder / "source.ipynb", "again.ipynb", results="stored")
+    done = place.papermill(tmp_path / "source.ipynb", "again.ipynb", results="stored")
     assert done.returncode == 0, done.stderr
     assert {path.name: path.stat().st_mtime_ns for path in store.glob("*")} == before
-    assert shown(fresh.folder / "again.ipynb") == shown(fresh.folder / "out.ipynb")
+    assert shown(tmp_path / "again.ipynb") == shown(tmp_path / "out.ipynb")
 
 
 @pytest.mark.parametrize(
