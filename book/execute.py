@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,15 @@ def scrub(notebook: Any) -> None:
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags = ["injected-parameters", "hide-input"]
+
+
+def up_to_date(target: Path, parameters: Mapping[str, str], needs: Iterable[Path]) -> bool:
+    """Whether ``target`` was executed with ``parameters`` and is newer than all that it needs."""
+    if not target.is_file():
+        return False
+    given = nbformat.read(target, as_version=4).metadata.get("companion")
+    made = target.stat().st_mtime_ns
+    return given == dict(parameters) and all(path.stat().st_mtime_ns < made for path in needs)
 
 
 def execute(source: Path, target: Path, parameters: Mapping[str, str], home: Path) -> None:

@@ -99,8 +99,8 @@ class Page:
         )
 
     def benchmark(self, name: str) -> Record:
-        """What ``benchmarks/<name>.py`` measured: a short run now ("fresh"), else the last such
-        run of this machine, else the committed file.
+        """What ``benchmarks/<name>.py`` measured: the last short run of this machine ("fresh" makes
+        one if there is none since the program changed), else the committed file.
 
         Raises:
             LookupError: nothing is stored, or the benchmarks are not here (they come with the
@@ -116,8 +116,9 @@ class Page:
                 )
             program = checkout / "benchmarks" / f"{name}.py"
             options = ["--quick", "--device", self.device, "--out", str(path)]
-            # its table is progress, not part of the page
-            subprocess.run([sys.executable, str(program), *options], check=True, stdout=2)
+            if not path.is_file() or path.stat().st_mtime < program.stat().st_mtime:
+                # its table is progress, not part of the page
+                subprocess.run([sys.executable, str(program), *options], check=True, stdout=2)
         elif not path.is_file():
             path = results_dir() / "benchmarks" / path.name
             if not path.is_file():

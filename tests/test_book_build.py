@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book"))  # as when book/build.py is run as a program
 
-from execute import choose, execute  # noqa: E402
+from execute import choose, execute, up_to_date  # noqa: E402
 
 from dip_study.provenance import code_fingerprint  # noqa: E402
 
@@ -72,6 +73,19 @@ def test_executing_twice_gives_the_same_bytes_without_times_or_progress(tmp_path
     assert b"papermill" not in once
     assert b"start_time" not in once
     assert b"iopub" not in once
+
+
+def test_a_notebook_is_up_to_date_until_something_that_it_needs_changes(tmp_path: Path) -> None:
+    source = write_notebook(tmp_path / "a.ipynb", "1 + 1")
+    target, code, given = tmp_path / "out" / "a.ipynb", tmp_path / "code.py", {"profile": "smoke"}
+    code.write_text("")
+    assert not up_to_date(target, given, [source, code])
+    execute(source, target, given, tmp_path / "home")
+    assert up_to_date(target, given, [source, code])
+    assert not up_to_date(target, {"profile": "embedded"}, [source, code])
+    later = target.stat().st_mtime + 1
+    os.utime(code, (later, later))
+    assert not up_to_date(target, given, [source, code])
 
 
 def test_a_failing_notebook_leaves_the_earlier_one_whole(tmp_path: Path) -> None:
