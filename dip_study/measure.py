@@ -94,7 +94,8 @@ def _measure(specs: Sequence[RunSpec], device: str, live: Path) -> list[Found]:
     if isinstance(dataset, Pictures):  # for people: which pictures a run has trained on
         for shots, seed in {(s.shots, s.seed) for s in specs}:
             name = f"{dataset.name}-{dataset.fingerprint}-shots{shots}-seed{seed}.json"
-            write_draw(home() / "draws" / name, dataset.files, shots, seed)
+            if not (path := home() / "draws" / name).is_file():  # ImageNet's files take seconds
+                write_draw(path, dataset.files, shots, seed)
     if first.method == "probe":
         records = [probe(s, backbone, dataset, features) for s in specs]
         return [(_stamp(record, backbone), {}) for record in records]
