@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from dip_book.statistics import (
@@ -24,6 +25,7 @@ from dip_book.statistics import (
     paired_difference,
 )
 from dip_lib.datasets import harmonic_mean
+from dip_lib.visual.attention import effective_rank
 
 Record = dict[str, Any]
 Array = NDArray[np.float64]
@@ -36,14 +38,12 @@ def where(records: Iterable[Record], **spec: Any) -> list[Record]:
 
 def value_of(checkpoint: dict[str, Any], field: str) -> float:
     """ "new", "epoch", ...; "id1", "id2" for ID_k; "rank", "full_rank": effective, numerical."""
-    if field == "rank":  # exp of the entropy of the normalised spectrum (Roy and Vetterli, 2007)
-        share = np.array(checkpoint["singular"]) / sum(checkpoint["singular"])
-        return float(np.exp(-(share * np.log(np.where(share > 0, share, 1))).sum()))
+    if field == "rank":
+        return float(effective_rank(torch.tensor(checkpoint["singular"], dtype=torch.float64)))
     if field.startswith("id") and field[2:].isdigit():
         return float(checkpoint["id"][int(field[2:]) - 1])
     if field == "full_rank":  # singular values above rounding; stored with few digits
-        values = np.array(checkpoint["singular"])
-        return float((values > 1e-5 * values[0]).sum())
+        return float(sum(s > 1e-5 * checkpoint["singular"][0] for s in checkpoint["singular"]))
     return float(checkpoint[field])
 
 
