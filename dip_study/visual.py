@@ -13,19 +13,22 @@ from dip_study.runs import DIP, costly, once, seeds
 
 
 def visual(profile: Profile, **changes: Any) -> list[RunSpec]:
-    """VPT-deep with few to many prompts; SPT, CVPT and DIP beside it; condensed runs.
+    """VPT-deep with few to many prompts; VPT-shallow, SPT, CVPT and DIP beside it; condensed runs.
 
     Of the largest compared number of prompts a part is kept, ranked over all blocks or within each,
     with and without fine-tuning for half the epochs; all of them, trained on as long, are the
-    control. VPT at every learning rate of the profile, at the smallest compared number and with the
-    first seed, is what the rate was selected on.
+    control. Of DIP's prompts as large a part is kept as it is. VPT at every learning rate of the
+    profile, at the smallest compared number and with the first seed, is what the rate was selected
+    on.
     """
     given = profile.visual
     few = costly(profile, given["seeds"])
     compared, most = given["compared"], given["compared"][-1]
     found = [seeds(few, "vpt", vectors=n, **changes) for n in given["prompts"]]
     found += [seeds(few, m, vectors=n, **changes) for m in ("spt", "cvpt") for n in compared]
-    found += [seeds(few, "vpt", vectors=most, **DIP, **changes)]
+    found += [seeds(few, "vpt", vectors=n, depth=1, **changes) for n in compared]
+    dense = seeds(few, "vpt", vectors=most, **DIP, **changes)
+    found += [dense, [replace(run, keep=float(k)) for k in given["keep"] for run in dense]]
     for run in seeds(few, "vpt", vectors=most, **changes):
         long = max(1, run.epochs // 2)
         parts = [(k, ranking, t) for k in given["keep"] for ranking in RANKINGS for t in (0, long)]

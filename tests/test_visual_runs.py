@@ -169,6 +169,11 @@ def test_the_study_names_its_runs_once_with_one_rate_for_all() -> None:
     controls = [run for run in runs if run.keep == 100]
     assert {(run.vectors, run.tuned) for run in controls} == {(given["compared"][-1], 2)}
     assert {run.keep for run in runs} == {0.0, 100.0, *map(float, given["keep"])}
+    shallow = [run for run in runs if run.depth == 1]
+    assert {run.vectors for run in shallow} == set(given["compared"])
+    dense = [run for run in runs if run.rank]
+    assert {run.keep for run in dense} == {0.0, *map(float, given["keep"])}
+    assert not any(run.tuned for run in dense)
 
 
 def test_condensed_runs_of_one_source_are_measured_together() -> None:
@@ -176,7 +181,7 @@ def test_condensed_runs_of_one_source_are_measured_together() -> None:
     for group in found:
         assert len({run.source() for run in group}) == 1
         assert len({bool(run.keep) for run in group}) == 1
-    assert sum(len(group) > 1 for group in found) == 4
+    assert sum(len(group) > 1 for group in found) == 8  # of VPT and of its DIPs, in four families
 
 
 def test_every_profile_asks_for_what_its_tower_can_have() -> None:

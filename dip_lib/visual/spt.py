@@ -9,9 +9,8 @@ Symbols: N images, M patches, w width, n prompts.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from scipy.cluster.vq import kmeans2
+from sklearn.cluster import KMeans
 from torch import Tensor
 
 from dip_lib.visual.tower import Tower
@@ -45,7 +44,6 @@ def prototypes(tower: Tower, pixels: Tensor, vectors: int, depth: int, seed: int
     found = []
     for entering in tower.states(images)[:depth]:
         bank = entering[:, -patches:].flatten(0, 1).double().cpu().numpy()  # (N M, w)
-        random = np.random.default_rng(seed)
-        centres, _ = kmeans2(bank, vectors, ROUNDS, minit="++", rng=random, missing="warn")
-        found.append(torch.from_numpy(centres).to(tower.device, torch.float32))
+        means = KMeans(vectors, n_init=1, max_iter=ROUNDS, random_state=seed).fit(bank)
+        found.append(torch.from_numpy(means.cluster_centers_).to(tower.device, torch.float32))
     return found
