@@ -75,9 +75,10 @@ def execute(source: Path, target: Path, parameters: Mapping[str, str], home: Pat
     made.unlink(missing_ok=True)  # an earlier execution's
     options = [word for name, value in parameters.items() for word in ("-p", name, value)]
     print(f"{source.stem}: papermill {' '.join(options)}", flush=True)
-    visible = ["--no-progress-bar", "--stderr-file", "/dev/stderr"]
+    visible = ["--no-progress-bar", "--stderr-file", "-"]  # "-": papermill's stdout
     run = subprocess.run(
         [sys.executable, "-m", "papermill", str(source), str(part), *options, *visible],
+        stdout=sys.stderr,
         # papermill asks for widgets that a terminal does not need
         env={**os.environ, "DIP_HOME": str(home), "PYTHONWARNINGS": "ignore:IProgress not found"},
     )

@@ -75,6 +75,18 @@ def test_executing_twice_gives_the_same_bytes_without_times_or_progress(tmp_path
     assert b"iopub" not in once
 
 
+def test_progress_is_shown_and_nothing_of_a_log_is_lost(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = write_notebook(tmp_path / "a.ipynb", "import sys\nprint('half way', file=sys.stderr)")
+    print("earlier", file=sys.stderr, flush=True)
+    execute(source, source, {}, tmp_path / "home")
+    out, err = capfd.readouterr()
+    assert err.startswith("earlier\n")
+    assert "half way" in err
+    assert out == "a: papermill \n"
+
+
 def test_a_notebook_is_up_to_date_until_something_that_it_needs_changes(tmp_path: Path) -> None:
     source = write_notebook(tmp_path / "a.ipynb", "1 + 1")
     target, code, given = tmp_path / "out" / "a.ipynb", tmp_path / "code.py", {"profile": "smoke"}
