@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dip_lib.backbone import Backbone
-from dip_lib.datasets.pictures import plain_view
+from dip_lib.datasets.views import plain_view
 from dip_lib.errors import one_of
 from dip_lib.text import misfit
 from dip_lib.weights import HUB, open_clip_model

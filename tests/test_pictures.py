@@ -20,7 +20,8 @@ from torchvision.transforms import RandomResizedCrop
 
 from dip_lib import load_backbone
 from dip_lib.datasets import pictures as pictures_module
-from dip_lib.datasets.pictures import TRIES, Pictures, crop_box, random_view
+from dip_lib.datasets.pictures import Pictures
+from dip_lib.datasets.views import TRIES, crop_box, random_view
 from dip_lib.features import encode_split, encode_views, load_features
 from dip_lib.randomness import uniform
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from dip_lib.datasets.pictures import BROKEN, Pictures, rgb
+from dip_lib.datasets.pictures import BROKEN, Pictures
 from dip_lib.datasets.splits import Files, check_class_names
+from dip_lib.datasets.views import rgb
 
 SPLITS = ("train", "val", "test")
 TEMPLATE = "a photo of a {}."

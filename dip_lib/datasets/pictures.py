@@ -7,7 +7,6 @@ N pictures of a split, B of a batch, V views, S the side that the tower reads.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +20,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
 
+from dip_lib.datasets.views import AREA, RATIO, TRIES, plain_view, random_view, rgb
 from dip_lib.errors import one_of
 from dip_lib.randomness import uniform
 
@@ -31,8 +29,6 @@ CHUNK = 256
 """Images of one batch, all views together."""
 MESSAGE = 8
 """Pictures that a loader process hands over at once: few, since a photograph can be large."""
-AREA, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
-"""Random resized crop of CoOp and Dassl: share of the area, width / height, tries."""
 SAMPLE = 256
 """Files of a split that the fingerprint reads whole."""
 
@@ -40,53 +36,6 @@ BROKEN = (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBom
 """What PIL's readers raise over a damaged file, each in its own way."""
 
 Decoded = tuple[Tensor, list[tuple[int, int]], Tensor]
-
-
-def rgb(picture: Image.Image) -> Image.Image:
-    """As PIL converts it, but 16 bits of grey are scaled to 8: PIL would show them all white.
-
-    Raises:
-        ValueError: numbers of 32 bits, whose black and white nobody knows.
-    """
-    if picture.mode in ("I", "F"):
-        raise ValueError("its pixels have 32 bits and no known range; save it with 8 or 16 bits")
-    if picture.mode.startswith("I;16"):
-        picture = Image.fromarray(np.uint8(np.asarray(picture) / 257 + 0.5))
-    return picture.convert("RGB")
-
-
-def plain_view(picture: Image.Image, size: int) -> Tensor:
-    """CLIP's test transform: shorter side to ``size``, centre crop; uint8 (3, S, S)."""
-    small = transforms.resize(picture, [size], InterpolationMode.BICUBIC)
-    return transforms.pil_to_tensor(transforms.center_crop(small, [size, size]))
-
-
-def crop_box(height: int, width: int, draws: Sequence[float]) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a random crop, as torchvision's ``RandomResizedCrop``.
-
-    Args:
-        height, width: of the picture, in pixels.
-        draws: 4 * TRIES uniform numbers in [0, 1).
-    """
-    low, high = (math.log(ratio) for ratio in RATIO)
-    for start in range(0, 4 * TRIES, 4):
-        area, ratio, y, x = draws[start : start + 4]
-        target = height * width * (AREA[0] + (AREA[1] - AREA[0]) * area)
-        shape = math.exp(low + (high - low) * ratio)
-        w, h = round(math.sqrt(target * shape)), round(math.sqrt(target / shape))
-        if 0 < w <= width and 0 < h <= height:
-            return int(y * (height - h + 1)), int(x * (width - w + 1)), h, w
-    # nothing fitted: the largest crop of an allowed shape, in the centre
-    w, h = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))
-    return (height - h) // 2, (width - w) // 2, h, w
-
-
-def random_view(picture: Tensor, draws: Sequence[float], size: int) -> Tensor:
-    """CoOp's training transform of a picture (3, H, W), uint8, on its device: (3, S, S)."""
-    box = crop_box(picture.shape[1], picture.shape[2], draws[1:])
-    bicubic = InterpolationMode.BICUBIC
-    view = transforms.resized_crop(picture, *box, [size, size], bicubic, antialias=True)
-    return view.flip(-1) if draws[0] < 0.5 else view
 
 
 def _unreadable(path: Path, error: Exception) -> str:
