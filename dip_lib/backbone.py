@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dip_lib.datasets.splits import check_class_names
 from dip_lib.encoder import Encoder
+from dip_lib.products import fast_products
 
 
 @dataclass(eq=False)
@@ -96,6 +97,7 @@ class Backbone:
         return (images - mean) / torch.tensor(self.std, device=images.device).view(3, 1, 1)
 
     @torch.no_grad()
+    @fast_products()
     def encode_image(self, batch: Tensor) -> Tensor:
         """Unit image embeddings of a preprocessed batch: (B, 3, S, S) -> (B, e), float32."""
         weight = next(self.model.visual.parameters())
@@ -145,9 +147,8 @@ class Backbone:
                 f"{', '.join(too_long[:5])}{' …' * (len(too_long) > 5)}. "
                 "Shorten the context or the names."
             )
-        found = Encoder(
-            self.model, suffixes, n, self.tokenizer.sot_token_id, per_class, self.memory
-        )
+        start = self.tokenizer.sot_token_id
+        found = Encoder(self.model, suffixes, n, start, per_class, self.memory)
         self._encoders[names, n, per_class] = found
         return found
 
@@ -176,8 +177,7 @@ class Backbone:
                 prompts than blocks, too many positions, a word that the tower has never seen.
         """
         width = self.model.positional_embedding.shape[1]
-        single = 3 if per_class else 2
-        classes = len(class_names)
+        single, classes = 2 + per_class, len(class_names)
         fits = context.dim() in (single, single + 1) and context.shape[-1] == width
         if not fits or (per_class and context.shape[-3] != classes):
             shape = f"({classes}, n, {width})" if per_class else f"(n, {width})"

@@ -23,6 +23,7 @@ from open_clip.transformer import QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
 
 from dip_lib.layout import Layout
+from dip_lib.products import fast_products
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def prepare(model: CLIP, layout: Layout) -> Classes:
         return Classes(layout, embedding, _project(model.transformer.resblocks[0], embedding))
 
 
+@fast_products()
 def encode(model: CLIP, classes: Classes, context: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
     """Unit class embeddings for R contexts.
 
@@ -102,8 +104,7 @@ def encode(model: CLIP, classes: Classes, context: Tensor, deep: Sequence[Tensor
     Returns:
         (R, C, e), fp32, unit length, differentiable in ``context`` and ``deep``.
     """
-    at, runs = classes.layout, len(context)
-    blocks = model.transformer.resblocks
+    at, runs, blocks = classes.layout, len(context), model.transformer.resblocks
     heads = blocks[0].attn.num_heads
     x = classes.embedding.expand(runs, -1, -1)
     x = x.index_add(1, at.slots, context)  # (R, N, d)

@@ -59,8 +59,7 @@ def train_epochs(
     """
     shared, device = specs[0].shared(), fixed.clip.device
     method = LEARNT[shared.method]
-    velocity = [torch.zeros_like(t) for t in state.trained]
-    averaged = [torch.zeros_like(t) for t in state.trained]
+    velocity, averaged = ([torch.zeros_like(t) for t in state.trained] for _ in range(2))
     rates = torch.tensor([s.lr for s in specs], device=device).view(-1, 1, 1)
     now = Epoch(
         torch.empty_like(data.images[:, 0]),

@@ -13,6 +13,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from dip_lib.backbone import Backbone
+from dip_lib.products import fast_products
 
 
 def vision_transformer(clip: Backbone) -> VisionTransformer:
@@ -31,6 +32,7 @@ def width(clip: Backbone) -> int:
     return int(vision_transformer(clip).positional_embedding.shape[1])
 
 
+@fast_products()
 def encode_prompted(clip: Backbone, pixels: Tensor, prompts: Sequence[Tensor]) -> Tensor:
     """Unit image embeddings with prompts behind the patches.
 

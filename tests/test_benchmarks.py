@@ -18,6 +18,7 @@ from torch import Tensor
 from dip_lib import load_backbone
 from dip_lib.backbone import Backbone
 from dip_lib.features import load_features
+from dip_lib.products import fast_products
 from dip_lib.spec import RunSpec
 from dip_lib.trainer import train
 
@@ -57,6 +58,10 @@ def test_a_single_measurement_is_paired_with_every_repeat() -> None:
 def test_flops_of_a_matrix_product_are_twice_its_multiplications() -> None:
     a, b = torch.ones(3, 5), torch.ones(5, 7)
     assert bench.count_flops(lambda: a @ b) == 2 * 3 * 5 * 7
+    layer = torch.nn.Linear(5, 7).requires_grad_(False)
+    start = a.clone().requires_grad_()
+    with fast_products():  # once forward, once for the gradient
+        assert bench.count_flops(lambda: layer(start).sum().backward()) == 2 * 2 * 3 * 5 * 7
 
 
 def test_a_steps_memory_is_what_it_holds_at_its_peak() -> None:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dip_lib.products import fast_products
 from dip_lib.visual.tower import Block
 from dip_lib.visual.vpt import VisualPrompts
 
@@ -39,6 +40,7 @@ def crossed(block: Block, x: Tensor, prompt: Tensor) -> Tensor:
 class CrossPrompts(VisualPrompts):
     """As :class:`VisualPrompts`, but block i reads ``prompts.i`` by cross-attention."""
 
+    @fast_products()
     def features(self, pixels: Tensor) -> Tensor:
         """(B, w)."""
         with torch.no_grad():

@@ -20,6 +20,8 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from timm.models import vision_transformer as timm_vit
 from torch import Tensor, nn
 
+from dip_lib.products import fast_products
+
 Part = Callable[[Tensor], Tensor]
 
 
@@ -87,6 +89,7 @@ class Tower:
     fan_in: int
     device: torch.device
 
+    @fast_products()
     def states(self, pixels: Tensor, prompts: Sequence[Tensor] = ()) -> list[Tensor]:
         """What each block reads, and what the last one gives: (B, T, w) each.
 

@@ -1,0 +1,94 @@
+"""Linear layers by oneDNN: the same numbers, for frozen fp32 layers on a CPU and no others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dip_lib import load_backbone, products
+from dip_lib.products import AVAILABLE, fast_products
+
+needs_it = pytest.mark.skipif(not AVAILABLE, reason="this PyTorch is built without oneDNN")
+
+
+def layer(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The layer's output, and the gradient of its squares' sum in x."""
+    start = x.detach().clone().requires_grad_()
+    found = F.linear(start, weight, bias)
+    (gradient,) = torch.autograd.grad(found.square().sum(), start)
+    return found.detach(), gradient
+
+
+@needs_it
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("shape", [(5, 16), (2, 7, 16), (3, 1, 2, 16), (0, 16)])
+def test_values_and_gradients_are_those_of_exact_arithmetic(
+    shape: tuple[int, ...], biased: bool
+) -> None:
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(shape), torch.randn(24, 16), torch.randn(24) if biased else None
+    exact = [each if each is None else each.double() for each in (x, weight, bias)]
+    with fast_products():
+        found = layer(x, weight, bias)
+    for ours, theirs in zip(found, layer(*exact), strict=True):  # type: ignore[arg-type]
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-4)
+
+
+@needs_it
+def test_rows_that_do_not_lie_together_and_parts_of_weights_are_read_right() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(16, 9, 4).permute(2, 1, 0), torch.randn(48, 16)
+    for part in (weight[16:32], torch.randn(16, 48).t()[:32]):
+        with fast_products():
+            found = layer(x, part, None)
+        for ours, theirs in zip(found, layer(x, part, None), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+@needs_it
+def test_only_frozen_fp32_layers_on_a_cpu_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Tensor] = []
+
+    def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        taken.append(x)
+        return x @ weight.t() + (0 if bias is None else bias)
+
+    monkeypatch.setattr(products, "_product", product)
+    frozen, trained = nn.Linear(8, 8).requires_grad_(False), nn.Linear(8, 8)
+    half = nn.Linear(8, 8, dtype=torch.bfloat16).requires_grad_(False)
+    x = torch.randn(3, 8)
+    with fast_products():
+        trained(x).sum().backward()
+        half(x.bfloat16())
+        nn.Linear(8, 8, dtype=torch.float64).requires_grad_(False)(x.double())
+        assert not taken
+        frozen(x)
+    assert len(taken) == 1
+    assert trained.weight.grad is not None
+    frozen(x)
+    assert len(taken) == 1  # the block has ended
+
+
+@needs_it
+def test_towers_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+    real = products._product
+    monkeypatch.setattr(products, "_product", lambda *given: taken.append(given) or real(*given))
+    clip = load_backbone("glyph-vit")
+    clip.class_embeddings(clip.context("a photo of a"), ["alpha", "beta"])
+    texts = len(taken)
+    clip.encode_image(torch.zeros(2, 3, clip.image_size, clip.image_size))
+    assert texts > 0
+    assert len(taken) > texts
+
+
+def test_without_onednn_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "AVAILABLE", False)
+    x, weight = torch.randn(3, 8), torch.randn(4, 8)
+    with fast_products():
+        assert torch.equal(F.linear(x, weight), x @ weight.t())
