@@ -10,11 +10,12 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from importlib.metadata import version
-from itertools import groupby
+from itertools import groupby, zip_longest
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -158,6 +159,19 @@ def groups(specs: Sequence[RunSpec], most: int) -> Iterator[list[RunSpec]]:
             yield batch[start : start + most]
 
 
+def _in_turns(batches: Iterable[list[RunSpec]]) -> list[list[RunSpec]]:
+    """The first group of each dataset, then the second of each, ...
+
+    Two processes that begin with one dataset would both encode it. Visual prompts have no features
+    to share, and the images of one draw stay at hand from group to group: they keep their order.
+    """
+    lines = defaultdict[tuple[str, ...], list[list[RunSpec]]](list)
+    for batch in batches:
+        run = batch[0]
+        lines[() if run.method in VISUAL else (run.dataset, run.style, run.backbone)].append(batch)
+    return [batch for turn in zip_longest(*lines.values()) for batch in turn if batch]
+
+
 def measure(specs: Sequence[RunSpec], store: Store, device: str = "cpu") -> None:
     """Measure runs and put each finished group into the store; shows progress with an ETA.
 
@@ -181,7 +195,7 @@ def measure(specs: Sequence[RunSpec], store: Store, device: str = "cpu") -> None
 def _measure_all(specs: Sequence[RunSpec], store: Store, device: str) -> None:
     if not specs:
         return
-    batches = list(groups(specs, BATCH[torch.device(device).type]))
+    batches = _in_turns(groups(specs, BATCH[torch.device(device).type]))
     workers = 1 if device != "cpu" else int(os.environ.get("DIP_WORKERS", os.cpu_count() or 1))
     with tqdm(total=len(specs), desc="measuring", unit="run", mininterval=1) as bar:
 

@@ -51,6 +51,44 @@ def test_rows_that_do_not_lie_together_and_parts_of_weights_are_read_right() -> 
 
 
 @needs_it
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_self_attention_is_torchs(
+    masked: bool, batch_first: bool, training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    block = nn.MultiheadAttention(16, 4, batch_first=batch_first).requires_grad_(False)
+    block.train(training)
+    mask = torch.full((5, 5), -torch.inf).triu(1) if masked else None
+    x, calls = torch.randn(3, 5, 16) if batch_first else torch.randn(5, 3, 16), list[Tensor]()
+    real = products._self_attention
+
+    def counted(x: Tensor, *given: Any) -> Tensor:
+        calls.append(x)
+        return real(x, *given)
+
+    def attended() -> tuple[Tensor, Tensor]:
+        start = x.clone().requires_grad_()
+        found, _ = block(start, start, start, need_weights=False, attn_mask=mask)
+        (gradient,) = torch.autograd.grad(found.square().sum(), start)
+        return found.detach(), gradient
+
+    expected = attended()
+    monkeypatch.setattr(products, "_self_attention", counted)
+    with fast_products():
+        found = attended()
+        assert len(calls) == (not masked)
+        other, _ = block(x, x + 1, x + 1, need_weights=False)  # not of x to itself
+        weights = block(x, x, x)[1]
+        assert len(calls) == (not masked)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(other, block(x, x + 1, x + 1)[0], rtol=1e-5, atol=1e-5)
+    assert weights is not None
+
+
+@needs_it
 def test_only_frozen_fp32_layers_on_a_cpu_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[Tensor] = []
 
@@ -75,16 +113,20 @@ def test_only_frozen_fp32_layers_on_a_cpu_are_taken(monkeypatch: pytest.MonkeyPa
 
 
 @needs_it
-def test_towers_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["glyph-vit", "glyph-resnet"])
+def test_towers_ask_for_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[Any] = []
     real = products._product
     monkeypatch.setattr(products, "_product", lambda *given: taken.append(given) or real(*given))
-    clip = load_backbone("glyph-vit")
+    clip = load_backbone(name)
     clip.class_embeddings(clip.context("a photo of a"), ["alpha", "beta"])
     texts = len(taken)
-    clip.encode_image(torch.zeros(2, 3, clip.image_size, clip.image_size))
     assert texts > 0
-    assert len(taken) > texts
+    images = torch.rand(2, 3, clip.image_size, clip.image_size)
+    found = clip.encode_image(images)
+    assert (len(taken) > texts) == (name == "glyph-vit")  # a ResNet is made of convolutions
+    monkeypatch.setattr(products, "AVAILABLE", False)
+    torch.testing.assert_close(found, clip.encode_image(images), rtol=0, atol=1e-5)
 
 
 def test_without_onednn_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
