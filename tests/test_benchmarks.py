@@ -18,7 +18,7 @@ from torch import Tensor
 from dip_lib import load_backbone
 from dip_lib.backbone import Backbone
 from dip_lib.features import load_features
-from dip_lib.products import fast_products
+from dip_lib.products import AVAILABLE, fast_products
 from dip_lib.spec import RunSpec
 from dip_lib.trainer import train
 
@@ -219,3 +219,16 @@ def test_text_step_runs_as_a_program(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "ImageNet 2" in done.stdout
     assert json.loads(out.read_text())["settings"]["ImageNet 2"]["classes"] == 2
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="this PyTorch is built without oneDNN")
+def test_products_run_as_a_program(tmp_path: Path) -> None:
+    out = tmp_path / "products.json"
+    program = [sys.executable, str(ROOT / "benchmarks" / "products.py"), "--quick"]
+    done = subprocess.run([*program, "--out", str(out)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())["towers"]
+    assert [*found] == ["Glyph World", "ViT-B/16"]
+    assert all(
+        len(row["seconds"]["onednn"]) == 3 for rows in found.values() for row in rows.values()
+    )

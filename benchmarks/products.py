@@ -1,0 +1,83 @@
+"""Frozen linear layers and self-attention on a CPU, as PyTorch runs them and by oneDNN.
+
+A layer's forward pass and the gradient in its input, in fp32, at the sizes of Glyph World's towers
+and of ViT-B/16. Fair: both take turns in one process, on the same numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from bench import Step, interleaved, paired_ratio, parser, start, write
+from torch import Tensor, nn
+
+from dip_lib.products import AVAILABLE, fast_products
+
+SIZES = {"Glyph World": (128, 4, 16, 57), "ViT-B/16": (768, 12, 4, 197)}
+"""Tower -> width w, heads, images, and tokens of an image."""
+
+
+def layers(width: int, heads: int) -> dict[str, nn.Module]:
+    """The parts of a frozen block, by name."""
+    attention = nn.MultiheadAttention(width, heads, batch_first=True)
+    made = {
+        "w to 4w": nn.Linear(width, 4 * width),
+        "4w to w": nn.Linear(4 * width, width),
+        "attention": attention,
+    }
+    return {name: layer.requires_grad_(False) for name, layer in made.items()}
+
+
+def there_and_back(layer: nn.Module, x: Tensor) -> Step:
+    """The layer's output, and its gradient in x."""
+
+    def step() -> Tensor:
+        attends = isinstance(layer, nn.MultiheadAttention)
+        found = layer(x, x, x, need_weights=False)[0] if attends else layer(x)
+        return torch.autograd.grad(found.sum(), x)[0]
+
+    return step
+
+
+def by_onednn(step: Step) -> Step:
+    """The same step with its products by oneDNN."""
+
+    @fast_products()
+    def faster() -> object:
+        return step()
+
+    return faster
+
+
+def measure(width: int, heads: int, images: int, tokens: int, repeats: int) -> dict[str, Any]:
+    """Seconds of each layer both ways, and how many times as long PyTorch's own takes."""
+    found = {}
+    for name, layer in layers(width, heads).items():
+        inner = 4 * width if name == "4w to w" else width
+        x = torch.randn(images, tokens, inner, requires_grad=True)
+        step = there_and_back(layer, x)
+        ways: dict[str, Step] = {"torch": step, "onednn": by_onednn(step)}
+        seconds = interleaved(ways, repeats)
+        ratio = paired_ratio(seconds["torch"], seconds["onednn"])
+        found[name] = {"seconds": seconds, "torch_over_onednn": ratio}
+    return found
+
+
+def main() -> None:
+    options = parser(__doc__, "products")
+    options.add_argument("--repeats", type=int, default=50)
+    options.add_argument("--quick", action="store_true", help="three repeats")
+    chosen = start(options)
+    if not AVAILABLE or chosen.device != "cpu":
+        options.error("a CPU and a PyTorch with oneDNN are needed")
+    found = {}
+    for tower, size in SIZES.items():
+        found[tower] = measure(*size, 3 if chosen.quick else chosen.repeats)
+        for name, row in found[tower].items():
+            print(f"{tower:12}{name:12}{row['torch_over_onednn']:6.2f}x the time by PyTorch's own")
+    write("products", {"towers": found}, chosen.out)
+
+
+if __name__ == "__main__":
+    main()
