@@ -13,3 +13,8 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIP_HOME", str(tmp_path / "home"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole notebooks first: begun last, the longest would keep one process busy alone."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
