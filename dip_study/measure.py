@@ -11,7 +11,7 @@ import platform
 import resource
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from importlib.metadata import version
@@ -159,14 +159,18 @@ def groups(specs: Sequence[RunSpec], most: int) -> Iterator[list[RunSpec]]:
             yield batch[start : start + most]
 
 
-def _in_turns(batches: Iterable[list[RunSpec]]) -> list[list[RunSpec]]:
-    """The first group of each dataset, then the second of each, ...
+def shared_out(specs: Sequence[RunSpec], most: int, workers: int) -> list[list[RunSpec]]:
+    """Groups for so many processes: the first of each dataset, then the second of each, ...
 
     Two processes that begin with one dataset would both encode it. Visual prompts have no features
     to share, and the images of one draw stay at hand from group to group: they keep their order.
+    Where too few groups train to occupy every process, they are split.
     """
+    trained = [len(group) for group in groups(specs, most) if group[0].epochs]
+    if 0 < len(trained) < workers:
+        most = -(-max(trained) // workers)
     lines = defaultdict[tuple[str, ...], list[list[RunSpec]]](list)
-    for batch in batches:
+    for batch in groups(specs, most):
         run = batch[0]
         lines[() if run.method in VISUAL else (run.dataset, run.style, run.backbone)].append(batch)
     return [batch for turn in zip_longest(*lines.values()) for batch in turn if batch]
@@ -195,8 +199,8 @@ def measure(specs: Sequence[RunSpec], store: Store, device: str = "cpu") -> None
 def _measure_all(specs: Sequence[RunSpec], store: Store, device: str) -> None:
     if not specs:
         return
-    batches = _in_turns(groups(specs, BATCH[torch.device(device).type]))
     workers = 1 if device != "cpu" else int(os.environ.get("DIP_WORKERS", os.cpu_count() or 1))
+    batches = shared_out(specs, BATCH[torch.device(device).type], workers)
     with tqdm(total=len(specs), desc="measuring", unit="run", mininterval=1) as bar:
 
         def keep(results: list[Found]) -> None:

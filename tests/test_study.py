@@ -24,7 +24,7 @@ from dip_lib.features import encode_split
 from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Record, export
 from dip_study import study
-from dip_study.measure import dataset_of, groups, measure
+from dip_study.measure import dataset_of, groups, measure, shared_out
 from dip_study.profiles import FOLDER, Profile, load_profile, names
 
 SMOKE = replace(load_profile("smoke"), towers=("glyph-resnet",))
@@ -106,6 +106,22 @@ def test_a_file_of_your_own_is_a_profile_and_what_is_wrong_with_it_is_said(tmp_p
         load_profile(str(mine))
     with pytest.raises(ValueError, match=r"other.toml' cannot be read: .*No such file"):
         load_profile(str(tmp_path / "other.toml"))
+
+
+def test_processes_begin_with_different_datasets_and_none_stands_idle() -> None:
+    runs = study.base_to_new(load_profile("embedded"), data="")
+    found = shared_out(runs, 16, 2)
+    assert sorted(found, key=str) == sorted(groups(runs, 16), key=str)
+    places = [(batch[0].dataset, batch[0].backbone) for batch in found]
+    assert len(set(places[:22])) == 22  # two towers, eleven datasets
+    one = study.coop(replace(SMOKE, datasets=("greek",)), data="")  # one group for two processes
+    assert [len(batch) for batch in shared_out(one, 16, 2)] == [1, 1]
+    assert [len(batch) for batch in shared_out(one, 16, 1)] == [2]
+
+
+def test_visual_runs_of_one_draw_follow_one_another() -> None:
+    runs = study.visual(load_profile("embedded"), data="")
+    assert shared_out(runs, 16, 2) == list(groups(runs, 16))
 
 
 def test_groups_hold_every_run_once_and_only_runs_that_share_a_batch() -> None:
