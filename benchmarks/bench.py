@@ -89,16 +89,21 @@ def interleaved(
     repeats: int,
     clock: Callable[[], float] = time.process_time,
     warm_up: bool = True,
+    settle: bool = False,
 ) -> dict[str, list[float]]:
     """Seconds of each repeat of each candidate: one warm-up of each, then round-robin.
 
-    Candidates take turns so that a slow minute of the machine meets all of them.
+    Candidates take turns so that a slow minute of the machine meets all of them. ``settle``: each
+    is called once more before it is timed, so that a short step does not pay for the caches that a
+    long one before it has emptied.
     """
     for step in candidates.values() if warm_up else ():
         step()
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(repeats):
         for name, step in candidates.items():
+            if settle:
+                step()
             began = clock()
             step()
             seconds[name].append(clock() - began)

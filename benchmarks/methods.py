@@ -121,8 +121,9 @@ def main() -> None:
     every = {name: make() for name, make in made.items()}
     memory = {name: step_memory(each.epoch, chosen.device) for name, each in every.items()}
     ticks = clock(chosen.device)
-    train = interleaved({name: each.epoch for name, each in every.items()}, repeats, ticks)
-    judge = interleaved({name: each.judge for name, each in every.items()}, repeats, ticks)
+    turns = partial(interleaved, repeats=repeats, clock=ticks, settle=True)
+    train = turns({name: each.epoch for name, each in every.items()})
+    judge = turns({name: each.judge for name, each in every.items()})
     rows = {
         name: {
             "trainable": each.numbers,

@@ -50,7 +50,14 @@ from steps import (
 from dip_lib.backbone import Backbone
 
 CLASSES = (5, 10, 50, 100, 500, 1000)
-MATRIX = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::matmul")
+MATRIX = (
+    "aten::mm",
+    "aten::addmm",
+    "aten::bmm",
+    "aten::baddbmm",
+    "aten::matmul",
+    "mkldnn::_linear_pointwise",
+)
 
 
 def shares(step: Step, on_gpu: bool) -> dict[str, float]:
