@@ -17,9 +17,9 @@ def visual(profile: Profile, **changes: Any) -> list[RunSpec]:
 
     Of the largest compared number of prompts a part is kept, ranked over all blocks or within each,
     with and without fine-tuning for half the epochs; all of them, trained on as long, are the
-    control. Of DIP's prompts as large a part is kept as it is. VPT at every learning rate of the
-    profile, at the smallest compared number and with the first seed, is what the rate was selected
-    on.
+    control. Of DIP's prompts as large a part is kept as it is. With the first seed alone: VPT at
+    every learning rate of the profile, at the smallest compared number, on which the rate was
+    selected; VPT trained ``longer`` times as long, with no prompts and the compared numbers.
     """
     given = profile.visual
     few = costly(profile, given["seeds"])
@@ -38,4 +38,7 @@ def visual(profile: Profile, **changes: Any) -> list[RunSpec]:
         ]
     first = replace(few, seeds=few.seeds[:1])
     found += [seeds(first, "vpt", vectors=compared[0], lr=r, **changes) for r in given["rates"]]
+    for n in (given["prompts"][0], *compared):
+        runs = seeds(first, "vpt", vectors=n, **changes)
+        found += [[replace(run, epochs=given["longer"] * run.epochs) for run in runs]]
     return once(chain(*found))

@@ -169,6 +169,9 @@ def test_the_study_names_its_runs_once_with_one_rate_for_all() -> None:
     controls = [run for run in runs if run.keep == 100]
     assert {(run.vectors, run.tuned) for run in controls} == {(given["compared"][-1], 2)}
     assert {run.keep for run in runs} == {0.0, 100.0, *map(float, given["keep"])}
+    length = profile.settings["vpt"]["epochs"]
+    long = {run.vectors for run in runs if run.epochs == given["longer"] * length}
+    assert long == {given["prompts"][0], *given["compared"]}
     shallow = [run for run in runs if run.depth == 1]
     assert {run.vectors for run in shallow} == set(given["compared"])
     dense = [run for run in runs if run.rank]
