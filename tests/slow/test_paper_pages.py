@@ -58,6 +58,7 @@ def test_a_page_runs_on_photos_and_says_so(name: str, place: Path) -> None:
     where = {"DATA": place / "data", "DIP_HOME": place / "home", "DIP_WORKERS": "1"}
     out, source = place / f"{name}.ipynb", ROOT / "notebooks" / f"{name}.ipynb"
     given = ["-p", "profile", "tiny.toml", "-p", "results", "fresh", "--no-progress-bar"]
+    given += ["-p", "datasets", "dtd"] * name.startswith("14")  # the tower sees every image anew
     done = subprocess.run(
         [sys.executable, "-m", "papermill", str(source), str(out), *given],
         cwd=place,
