@@ -166,11 +166,12 @@ def shared_out(specs: Sequence[RunSpec], most: int, workers: int) -> list[list[R
     to share, and the images of one draw stay at hand from group to group: they keep their order.
     Where too few groups train to occupy every process, they are split.
     """
-    trained = [len(group) for group in groups(specs, most) if group[0].epochs]
+    batches = list(groups(specs, most))
+    trained = [len(batch) for batch in batches if batch[0].epochs]
     if 0 < len(trained) < workers:
-        most = -(-max(trained) // workers)
+        batches = list(groups(specs, -(-max(trained) // workers)))
     lines = defaultdict[tuple[str, ...], list[list[RunSpec]]](list)
-    for batch in groups(specs, most):
+    for batch in batches:
         run = batch[0]
         lines[() if run.method in VISUAL else (run.dataset, run.style, run.backbone)].append(batch)
     return [batch for turn in zip_longest(*lines.values()) for batch in turn if batch]

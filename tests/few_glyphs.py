@@ -136,8 +136,10 @@ def run(method: str, seed: int = 1, **changes: Any) -> RunSpec:
     values |= {"kgcoop": {"weight": 8.0}, "prograd": {"weight": 1.0}}.get(method, {"weight": 1.0})
     if method in ("maple", "promptsrc"):
         values |= {"depth": 3}
-    if method in ("do", "pp"):
-        values |= {"context": "an image of a"}  # rank 4; where "a" stands twice, rounding decides
+    if method in ("do", "pp", "prograd"):
+        # else rounding decides: a prompt in which "a" stands twice has rank 3, and one of the
+        # template's words leaves ProGrad's teacher nothing to pull at
+        values |= {"context": "an image of a"}
     if method == "maple":
         values |= {"context": "a photo"}
     return RunSpec(dataset="greek", method=method, seed=seed, **values | changes)

@@ -28,6 +28,7 @@ sys.path.append(str(ROOT / "benchmarks"))  # as when a benchmark is run as a pro
 import bench  # noqa: E402
 import complete_set  # noqa: E402
 import peers  # noqa: E402
+import products  # noqa: E402
 import steps  # noqa: E402
 from made_up import MadeUp  # noqa: E402
 
@@ -232,3 +233,14 @@ def test_products_run_as_a_program(tmp_path: Path) -> None:
     assert all(
         len(row["seconds"]["onednn"]) == 3 for rows in found.values() for row in rows.values()
     )
+
+
+def test_where_there_is_no_onednn_make_bench_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "products.json"
+    monkeypatch.setattr(products, "AVAILABLE", False)
+    monkeypatch.setattr(sys, "argv", ["products.py", "--quick", "--out", str(out)])
+    products.main()
+    assert "nothing to compare" in capsys.readouterr().out
+    assert not out.exists()

@@ -53,7 +53,7 @@ def test_a_name_that_a_list_gives_to_two_classes_stops_no_method(bench: Bench, m
 @pytest.mark.parametrize("method", ["kgcoop", "prograd"])
 def test_without_its_term_it_is_coop(bench: Bench, method: str) -> None:
     (own,) = trained(bench, run(method, weight=0.0)).prompts
-    (host,) = trained(bench, run("coop")).prompts
+    (host,) = trained(bench, run("coop", context=run(method).context)).prompts
     torch.testing.assert_close(own, host, rtol=0, atol=1e-6)
     (other,) = trained(bench, run(method)).prompts
     assert (other - host).abs().max() > 1e-4

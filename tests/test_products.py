@@ -31,10 +31,10 @@ def test_values_and_gradients_are_those_of_exact_arithmetic(
 ) -> None:
     torch.manual_seed(0)
     x, weight, bias = torch.randn(shape), torch.randn(24, 16), torch.randn(24) if biased else None
-    exact = [each if each is None else each.double() for each in (x, weight, bias)]
+    exact = layer(x.double(), weight.double(), None if bias is None else bias.double())
     with fast_products():
         found = layer(x, weight, bias)
-    for ours, theirs in zip(found, layer(*exact), strict=True):  # type: ignore[arg-type]
+    for ours, theirs in zip(found, exact, strict=True):
         assert ours.dtype == torch.float32
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-4)
 
@@ -130,7 +130,14 @@ def test_towers_ask_for_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_onednn_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "AVAILABLE", False)
+    def refused(*_: Any) -> Tensor:
+        raise AssertionError("oneDNN was asked")
+
+    monkeypatch.setattr(products, "_product", refused)
     x, weight = torch.randn(3, 8), torch.randn(4, 8)
+    if AVAILABLE:
+        with pytest.raises(AssertionError, match="oneDNN was asked"), fast_products():
+            F.linear(x, weight)
+    monkeypatch.setattr(products, "AVAILABLE", False)
     with fast_products():
         assert torch.equal(F.linear(x, weight), x @ weight.t())

@@ -10,7 +10,6 @@ Symbols: N images, M patches, w width, n prompts.
 from __future__ import annotations
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from dip_lib.visual.tower import Tower
@@ -32,6 +31,8 @@ def prototypes(tower: Tower, pixels: Tensor, vectors: int, depth: int, seed: int
         ValueError: as :func:`dip_lib.visual.vpt.check_counts`; more prompts than tokens to take
             them from.
     """
+    from sklearn.cluster import KMeans  # takes a second, which only this start should cost
+
     check_counts(tower, vectors, depth)
     patches = tower.patches
     images = pixels[:: max(1, len(pixels) * patches // TOKENS)]  # evenly over the classes
