@@ -159,7 +159,11 @@ def _status(field: str) -> float:
 
 
 def step_memory(step: Step, device: str = "cpu") -> dict[str, float]:
-    """Peak memory of one call of ``step``, MB; run it in a fresh process (:func:`in_child`).
+    """Peak memory of one call of ``step``, MB.
+
+    Call ``step`` once before, so that what libraries keep from their first call on is not counted.
+    A process with a long history can hold freed memory that its heap cannot give back, and that
+    hides as much of what a step needs: a fresh one (:func:`in_child`) has none.
 
     Returns:
         ``step_mb``: beyond what was held before the call. ``process_mb``: the whole process with

@@ -1,13 +1,16 @@
 """Matrix products of frozen layers on a CPU, by oneDNN where PyTorch asks MKL.
 
 MKL keeps its AVX-512 kernels for Intel's processors; oneDNN, which PyTorch carries too, has them
-for every maker's. On an AMD EPYC (Zen 5) a layer takes half the time (``benchmarks/products.py``).
+for every maker's. On an AMD EPYC (Zen 5) a layer takes half the time, on an Intel Xeon 1.1 to 1.6
+times as long (``benchmarks/products.py``), so there nothing is changed.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+
+def of_intel(listed: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor is Intel's, as Linux lists it or, elsewhere, as Python has it."""
+    return "GenuineIntel" in (listed.read_text() if listed.exists() else platform.processor())
+
+
 AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+FASTER = AVAILABLE and torch.backends.mkl.is_available() and not of_intel()
 Pair = tuple[Tensor, Tensor | None]
 """Weight and bias."""
 
@@ -89,13 +99,16 @@ class _Mode(TorchFunctionMode):
 
 
 @contextmanager
-def fast_products() -> Iterator[None]:
+def fast_products(always: bool = False) -> Iterator[None]:
     """Around the forward pass of a frozen tower, also as a decorator: its linear layers by oneDNN.
 
     Only fp32 layers on a CPU whose weight and bias are not trained; all else is left as it is.
     Results agree to float rounding. A gradient can be taken once, not of a gradient.
+
+    Args:
+        always: also where PyTorch's own way is the faster one; oneDNN must be ``AVAILABLE``.
     """
-    if not AVAILABLE:
+    if not (FASTER or always):
         yield
         return
     with _Mode():

@@ -6,13 +6,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGINT, SIGKILL
 from subprocess import DEVNULL
 from typing import Any
 
@@ -133,7 +133,7 @@ def test_ended_by_hand_and_by_force_a_notebook_goes_on_from_any_folder(tmp_path:
     place, store = Place(tmp_path), tmp_path / "home" / "store"
     source = os.path.relpath(ROOT / "notebooks" / "08_epochs_dropout.ipynb", tmp_path)
     few = {"profile": "smoke", "results": "fresh", "datasets": "greek", "seeds": "1"}
-    few["epochs"] = "10"  # so that the signal finds it at work
+    few["epochs"] = "10"  # so that both signals find it at work
     options = [word for name, value in few.items() for word in ("-p", name, value)]
     program = [sys.executable, "-m", "papermill", source, "out.ipynb"]
     command = [*program, *options, "--log-output"]  # which shows the bars of a cell at work
@@ -143,15 +143,21 @@ def test_ended_by_hand_and_by_force_a_notebook_goes_on_from_any_folder(tmp_path:
         """The finished runs and when each was written, in nanoseconds."""
         return {path: path.stat().st_mtime_ns for path in store.glob("*.json")}
 
-    for signal in (SIGINT, SIGKILL):  # Ctrl-C in a terminal, and a machine that is taken away
+    # Ctrl-C in a terminal, and a machine that is taken away
+    for sent in (signal.SIGINT, signal.SIGKILL):
         at_work = subprocess.Popen(
-            command, cwd=tmp_path, env=place.environment, stderr=DEVNULL, start_new_session=True
+            command,
+            cwd=tmp_path,
+            env=place.environment,
+            stderr=DEVNULL,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # not under &
         )
         while len(records()) <= len(kept):
             assert at_work.poll() is None
             time.sleep(0.02)
         kernels = psutil.Process(at_work.pid).children(recursive=True)
-        os.killpg(at_work.pid, signal)
+        os.killpg(at_work.pid, sent)
         assert at_work.wait() != 0
         assert psutil.wait_procs(kernels, timeout=60)[1] == []  # nothing works on, unseen
         assert all(json.loads(path.read_bytes())["status"] for path in records())

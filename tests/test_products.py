@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ def test_values_and_gradients_are_those_of_exact_arithmetic(
     torch.manual_seed(0)
     x, weight, bias = torch.randn(shape), torch.randn(24, 16), torch.randn(24) if biased else None
     exact = layer(x.double(), weight.double(), None if bias is None else bias.double())
-    with fast_products():
+    with fast_products(always=True):
         found = layer(x, weight, bias)
     for ours, theirs in zip(found, exact, strict=True):
         assert ours.dtype == torch.float32
@@ -44,7 +45,7 @@ def test_rows_that_do_not_lie_together_and_parts_of_weights_are_read_right() -> 
     torch.manual_seed(0)
     x, weight = torch.randn(16, 9, 4).permute(2, 1, 0), torch.randn(48, 16)
     for part in (weight[16:32], torch.randn(16, 48).t()[:32]):
-        with fast_products():
+        with fast_products(always=True):
             found = layer(x, part, None)
         for ours, theirs in zip(found, layer(x, part, None), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
@@ -76,7 +77,7 @@ def test_self_attention_is_torchs(
 
     expected = attended()
     monkeypatch.setattr(products, "_self_attention", counted)
-    with fast_products():
+    with fast_products(always=True):
         found = attended()
         assert len(calls) == (not masked)
         other, _ = block(x, x + 1, x + 1, need_weights=False)  # not of x to itself
@@ -100,7 +101,7 @@ def test_only_frozen_fp32_layers_on_a_cpu_are_taken(monkeypatch: pytest.MonkeyPa
     frozen, trained = nn.Linear(8, 8).requires_grad_(False), nn.Linear(8, 8)
     half = nn.Linear(8, 8, dtype=torch.bfloat16).requires_grad_(False)
     x = torch.randn(3, 8)
-    with fast_products():
+    with fast_products(always=True):
         trained(x).sum().backward()
         half(x.bfloat16())
         nn.Linear(8, 8, dtype=torch.float64).requires_grad_(False)(x.double())
@@ -118,6 +119,7 @@ def test_towers_ask_for_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[Any] = []
     real = products._product
     monkeypatch.setattr(products, "_product", lambda *given: taken.append(given) or real(*given))
+    monkeypatch.setattr(products, "FASTER", True)
     clip = load_backbone(name)
     clip.class_embeddings(clip.context("a photo of a"), ["alpha", "beta"])
     texts = len(taken)
@@ -125,19 +127,28 @@ def test_towers_ask_for_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.rand(2, 3, clip.image_size, clip.image_size)
     found = clip.encode_image(images)
     assert (len(taken) > texts) == (name == "glyph-vit")  # a ResNet is made of convolutions
-    monkeypatch.setattr(products, "AVAILABLE", False)
+    monkeypatch.setattr(products, "FASTER", False)
     torch.testing.assert_close(found, clip.encode_image(images), rtol=0, atol=1e-5)
 
 
-def test_without_onednn_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: Any) -> Tensor:
-        raise AssertionError("oneDNN was asked")
-
-    monkeypatch.setattr(products, "_product", refused)
-    x, weight = torch.randn(3, 8), torch.randn(4, 8)
-    if AVAILABLE:
-        with pytest.raises(AssertionError, match="oneDNN was asked"), fast_products():
-            F.linear(x, weight)
-    monkeypatch.setattr(products, "AVAILABLE", False)
+@pytest.mark.parametrize("faster", [False, pytest.param(True, marks=needs_it)])
+def test_where_pytorch_is_the_faster_nothing_changes(
+    faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Any] = []
+    monkeypatch.setattr(products, "_product", lambda x, *_: taken.append(x) or x)
+    monkeypatch.setattr(products, "FASTER", faster)
+    x, weight = torch.randn(3, 8), torch.randn(8, 8)
     with fast_products():
-        assert torch.equal(F.linear(x, weight), x @ weight.t())
+        found = F.linear(x, weight)
+    assert len(taken) == faster
+    assert torch.equal(found, x if faster else x @ weight.t())
+
+
+def test_the_processors_maker_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = tmp_path / "cpuinfo"
+    for maker, intel in {"GenuineIntel": True, "AuthenticAMD": False}.items():
+        listed.write_text(f"processor\t: 0\nvendor_id\t: {maker}\ncpu family\t: 6\n")
+        assert products.of_intel(listed) == intel
+        monkeypatch.setattr("platform.processor", lambda: f"Family 6 Model 207, {maker}")  # noqa: B023
+        assert products.of_intel(tmp_path / "not Linux") == intel

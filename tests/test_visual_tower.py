@@ -160,7 +160,7 @@ def test_counted_flops_equal_torchs_counter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = tower(name)
-    monkeypatch.setattr(products, "AVAILABLE", False)  # the counter knows torch's own products
+    monkeypatch.setattr(products, "FASTER", False)  # the counter knows torch's own products
     prompts = [first_prompts(made, n, 1, 1)[0] for n in counts]
     model = kind(made, prompts, first_head(made, 5, 1))
     torch.backends.mha.set_fastpath_enabled(False)  # a fused kernel that the counter cannot see
