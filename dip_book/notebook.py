@@ -154,8 +154,10 @@ class Page:
                 units = (n or {}).get(key, len(self.profile.datasets))
                 found[key] = {**vars(value), "text": text, "n": units}
             else:
-                text = f"{value:.4g}" if isinstance(value, float) else str(value)
-                found[key] = {"value": value, "text": text}
+                found[key] = {
+                    "value": value,
+                    "text": format(value, ".4g" * isinstance(value, float)),
+                }
             if detectable and key in detectable:
                 found[key]["detectable"] = detectable[key]
             found[key]["world"] = "paper" if self.profile.world == "photos" else "embedded"
