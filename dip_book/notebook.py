@@ -154,10 +154,7 @@ class Page:
                 units = (n or {}).get(key, len(self.profile.datasets))
                 found[key] = {**vars(value), "text": text, "n": units}
             else:
-                found[key] = {
-                    "value": value,
-                    "text": format(value, ".4g" * isinstance(value, float)),
-                }
+                found[key] = {"value": value, "text": f"{value}"}
             if detectable and key in detectable:
                 found[key]["detectable"] = detectable[key]
             found[key]["world"] = "paper" if self.profile.world == "photos" else "embedded"
