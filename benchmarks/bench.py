@@ -28,9 +28,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dip_lib.files import write_atomic
 from dip_lib.loading import check_device
+from dip_lib.machine import cpu_name
 from dip_lib.products import AVAILABLE, fast_products
 from dip_lib.replay import WARM_UP, Replay
-from dip_study.measure import cpu_name
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 Step = Callable[[], object]
@@ -159,18 +159,18 @@ def _status(field: str) -> float:
 
 
 def step_memory(step: Step, device: str = "cpu") -> dict[str, float]:
-    """Peak memory of one call of ``step``, MB.
+    """Peak memory of the second call of ``step``, MB; run it in a fresh process (:func:`in_child`).
 
-    Call ``step`` once before, so that what libraries keep from their first call on is not counted.
-    A process with a long history can hold freed memory that its heap cannot give back, and that
-    hides as much of what a step needs: a fresh one (:func:`in_child`) has none.
+    From the first call on libraries keep what is no step's own. A process with a long history can
+    hold freed memory that its heap cannot give back, which hides as much of what a step needs.
 
     Returns:
         ``step_mb``: beyond what was held before the call. ``process_mb``: the whole process with
         weights and libraries (on a GPU: all that torch holds there). Where the system cannot reset
-        its high-water mark (not Linux), ``step_mb`` is the growth of the mark.
+        its high-water mark (not Linux), ``step_mb`` is the growth of the mark in the first call.
     """
     if torch.device(device).type == "cuda":
+        step()
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         step()
@@ -183,6 +183,7 @@ def step_memory(step: Step, device: str = "cpu") -> dict[str, float]:
         step()
         highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
         return {"step_mb": highest - held, "process_mb": highest}
+    step()
     earlier = _status("VmHWM")
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)  # freed memory that the allocator keeps would hide new memory

@@ -50,7 +50,6 @@ def main() -> None:
     count = [int(word) for word in chosen.setting.split() if word.isdigit()]
     names, clip = settings(count)[chosen.setting], vit_b_16(chosen.device)
     make = {"ours": our_step, "reference": their_step}[chosen.way]
-    make(clip, ("warm", "up"))()  # libraries then hold what they keep for ever
     print(json.dumps(step_memory(make(clip, names), chosen.device)))
 
 

@@ -119,8 +119,6 @@ def main() -> None:
     repeats = 2 if chosen.quick else chosen.repeats
     made = cases(chosen.device, HOSTS[:2] if chosen.quick else HOSTS)
     every = {name: make() for name, make in made.items()}
-    for each in every.values():
-        each.epoch()  # libraries then hold what they keep for ever: no method's memory has it
     memory = {name: step_memory(each.epoch, chosen.device) for name, each in every.items()}
     ticks = clock(chosen.device)
     turns = partial(interleaved, repeats=repeats, clock=ticks, settle=True)

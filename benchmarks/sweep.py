@@ -92,7 +92,6 @@ def vit_case(device: str, quick: bool, precision: str = "fp32") -> Case:
 
 def measure(case: Case, repeats: int, device: str) -> dict[str, Any]:
     """Seconds of a run-step by number of runs, relative to one run, and peak memory."""
-    case.training(case.runs[-1], case.short)()  # libraries then hold what they keep for ever
     memory = {r: step_memory(case.training(r, case.short), device) for r in case.runs}
     trainings = {(r, e): case.training(r, e) for r in case.runs for e in (case.short, case.long)}
     turns = {f"{r} {e}": training for (r, e), training in trainings.items()}

@@ -41,8 +41,6 @@ def measure(name: str, repeats: int, device: str) -> dict[str, Any]:
     def training(model: VisualPrompts) -> Step:
         return lambda: F.cross_entropy(model(pixels), labels).backward()
 
-    for model in models.values():
-        training(model)()  # libraries then hold what they keep for ever
     memory = {n: step_memory(training(model), device) for n, model in models.items()}
     with torch.no_grad():
         steps: dict[str, Step] = {n: partial(model, pixels) for n, model in models.items()}

@@ -108,8 +108,7 @@ class Page:
         """
         path = home() / "benchmarks" / f"{name}.json"
         if self.results == "fresh":
-            checkout = root()
-            if checkout is None:
+            if (checkout := root()) is None:
                 raise LookupError(
                     "the benchmarks are programs of the repository: clone it to measure them, or "
                     "use results='stored'"
@@ -154,7 +153,8 @@ class Page:
                 units = (n or {}).get(key, len(self.profile.datasets))
                 found[key] = {**vars(value), "text": text, "n": units}
             else:
-                found[key] = {"value": value, "text": f"{value}"}
+                digits = ".4g" if isinstance(value, float) else ""
+                found[key] = {"value": value, "text": f"{value:{digits}}"}
             if detectable and key in detectable:
                 found[key]["detectable"] = detectable[key]
             found[key]["world"] = "paper" if self.profile.world == "photos" else "embedded"

@@ -7,10 +7,8 @@ times as long (``benchmarks/products.py``), so there nothing is changed.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,14 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-
-def of_intel(listed: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor is Intel's, as Linux lists it or, elsewhere, as Python has it."""
-    return "GenuineIntel" in (listed.read_text() if listed.exists() else platform.processor())
-
+from dip_lib.machine import cpu_name
 
 AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-FASTER = AVAILABLE and torch.backends.mkl.is_available() and not of_intel()
+FASTER = AVAILABLE and torch.backends.mkl.is_available() and "Intel" not in cpu_name()
 Pair = tuple[Tensor, Tensor | None]
 """Weight and bias."""
 
@@ -106,9 +100,9 @@ def fast_products(always: bool = False) -> Iterator[None]:
     Results agree to float rounding. A gradient can be taken once, not of a gradient.
 
     Args:
-        always: also where PyTorch's own way is the faster one; oneDNN must be ``AVAILABLE``.
+        always: wherever oneDNN is ``AVAILABLE``, also where PyTorch's own way is the faster one.
     """
-    if not (FASTER or always):
+    if not (FASTER or (always and AVAILABLE)):
         yield
         return
     with _Mode():

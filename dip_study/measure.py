@@ -32,6 +32,7 @@ from dip_lib.datasets.pictures import Pictures
 from dip_lib.datasets.splits import write_draw
 from dip_lib.features import load_features
 from dip_lib.loading import GLYPH_NAMES, load_backbone
+from dip_lib.machine import cpu_name
 from dip_lib.methods.probe import probe
 from dip_lib.methods.zero_shot import zero_shot
 from dip_lib.paths import home
@@ -121,15 +122,6 @@ def _stamp(record: Record, backbone: Backbone) -> Record:
         "machine": {"cpu": cpu_name(), "threads": torch.get_num_threads(), "device": device},
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-
-
-@cache
-def cpu_name() -> str:
-    """The processor's name, with the number of cores."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or 'CPU'}, {os.cpu_count()} cores"
 
 
 def _start_worker() -> None:

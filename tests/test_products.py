@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,12 +142,3 @@ def test_where_pytorch_is_the_faster_nothing_changes(
         found = F.linear(x, weight)
     assert len(taken) == faster
     assert torch.equal(found, x if faster else x @ weight.t())
-
-
-def test_the_processors_maker_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = tmp_path / "cpuinfo"
-    for maker, intel in {"GenuineIntel": True, "AuthenticAMD": False}.items():
-        listed.write_text(f"processor\t: 0\nvendor_id\t: {maker}\ncpu family\t: 6\n")
-        assert products.of_intel(listed) == intel
-        monkeypatch.setattr("platform.processor", lambda: f"Family 6 Model 207, {maker}")  # noqa: B023
-        assert products.of_intel(tmp_path / "not Linux") == intel
