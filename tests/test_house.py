@@ -30,7 +30,7 @@ PROGRAMS = ("book", "benchmarks", "pretraining")
 # A room may import the rooms before it and nothing else of the library.
 ORDER = (
     *("errors", "paths", "randomness", "spec"),
-    *("density", "prompt", "products", "files", "archives", "download"),
+    *("density", "prompt", "machine", "products", "files", "archives", "download"),
     "datasets",
     *("layout", "text", "encoder", "weights", "backbone", "loading"),
     *("features", "protocols", "accuracy", "vision"),
