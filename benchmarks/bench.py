@@ -26,11 +26,11 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from dip_lib.clip.loading import check_device
+from dip_lib.clip.onednn import AVAILABLE, fast_linear
 from dip_lib.files import write_atomic
-from dip_lib.loading import check_device
 from dip_lib.machine import cpu_name
-from dip_lib.products import AVAILABLE, fast_products
-from dip_lib.replay import WARM_UP, Replay
+from dip_lib.training.cuda_graph import WARM_UP, Replay
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 Step = Callable[[], object]
@@ -146,7 +146,7 @@ def gemm_peak(device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
     a = torch.randn(rows, inner, device=device, dtype=dtype)
     b = torch.randn(columns, inner, device=device, dtype=dtype)
     # ten a repeat: the CPU clock ticks in steps that one product would not fill
-    with fast_products():
+    with fast_linear():
         ten: dict[str, Step] = {"": lambda: [F.linear(a, b) for _ in range(10)]}
         seconds = interleaved(ten, 8, clock(device))[""]
     return 10 * 2 * rows * inner * columns / min(seconds) / 1e9

@@ -20,11 +20,11 @@ from end_to_end import Phases
 from steps import IMAGENET
 
 from dip_lib import load_backbone
-from dip_lib.datasets.pictures import Pictures
-from dip_lib.features import encode_split, load_features
-from dip_lib.protocols import draws
-from dip_lib.spec import RunSpec
-from dip_lib.trainer import train
+from dip_lib.clip.features import encode_split, load_features
+from dip_lib.data.pictures import Pictures
+from dip_lib.data.protocols import draws
+from dip_lib.training.run import RunSpec
+from dip_lib.training.trainer import train
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from PIL import Image
 from torch import Tensor
 
 from dip_lib import load_backbone
-from dip_lib.backbone import Backbone
-from dip_lib.datasets.pictures import Pictures
-from dip_lib.features import batch_size, encode_views
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.features import batch_size, encode_views
+from dip_lib.data.pictures import Pictures
 
 TOWERS = {
     "cpu": (("ViT-B-32", "fp32"), ("RN50", "fp32")),

@@ -31,14 +31,14 @@ from imagenet import imagenet
 from peers import accuracies, correct, draw, learn
 
 from dip_lib import load_backbone
-from dip_lib.datasets import load_dataset
-from dip_lib.features import load_features
-from dip_lib.judge import SHRUNK, evaluate
+from dip_lib.clip.features import load_features
+from dip_lib.data import load_dataset
+from dip_lib.data.protocols import task
 from dip_lib.methods import LEARNT, setting
-from dip_lib.protocols import task
-from dip_lib.spec import RunSpec
-from dip_lib.step import stack
-from dip_lib.trainer import checkpoint_epochs, train
+from dip_lib.training.evaluate import SHRUNK, evaluate
+from dip_lib.training.run import RunSpec
+from dip_lib.training.step import stack
+from dip_lib.training.trainer import checkpoint_epochs, train
 from glyph_world.draw import masks
 
 HALVES = ("base", "new")

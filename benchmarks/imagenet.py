@@ -8,9 +8,9 @@ from bench import clock
 from made_up import MadeUp
 from steps import settings, vit_b_16
 
-from dip_lib.backbone import Backbone
-from dip_lib.spec import RunSpec
-from dip_lib.trainer import train
+from dip_lib.clip.backbone import Backbone
+from dip_lib.training.run import RunSpec
+from dip_lib.training.trainer import train
 
 SHOTS, BATCH, EPOCHS = 16, 32, 50
 

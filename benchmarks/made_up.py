@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dip_lib.backbone import Backbone
-from dip_lib.features import Features
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.features import Features
 
 
 @dataclass(frozen=True)

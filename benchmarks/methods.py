@@ -19,15 +19,15 @@ from bench import Step, clock, interleaved, paired_ratio, parser, start, step_me
 from safetensors.torch import save
 
 from dip_lib import load_backbone
-from dip_lib.backbone import Backbone
-from dip_lib.datasets import Dataset, load_dataset
-from dip_lib.features import Features, load_features
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.features import Features, load_features
+from dip_lib.data import Dataset, load_dataset
+from dip_lib.data.protocols import pixels, task
 from dip_lib.methods import LEARNT, setting
-from dip_lib.protocols import pixels, task
-from dip_lib.spec import RunSpec
-from dip_lib.step import stack
-from dip_lib.trainer import train_epochs
-from dip_lib.transfer import tensors
+from dip_lib.training.run import RunSpec
+from dip_lib.training.step import stack
+from dip_lib.training.trainer import train_epochs
+from dip_lib.training.transfer import tensors
 from dip_study.profiles import load_profile
 from dip_study.runs import DIP, spec
 

@@ -11,13 +11,13 @@ from steps import full_length, tokens
 from torch import Tensor
 
 from dip_lib import few_shot
-from dip_lib.backbone import Backbone
-from dip_lib.datasets import Dataset, base_new
+from dip_lib.clip.backbone import Backbone
+from dip_lib.data import Dataset, base_new
 from dip_lib.methods.dip import held
 from dip_lib.prompt import low_rank_prompt
 from dip_lib.randomness import dropout_mask, permutation
-from dip_lib.spec import RunSpec
-from dip_lib.step import learning_rate
+from dip_lib.training.run import RunSpec
+from dip_lib.training.step import learning_rate
 
 TEST_BATCH = 100
 """Images that the peers' test loader hands over at a time."""

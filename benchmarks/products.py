@@ -13,7 +13,7 @@ import torch
 from bench import Step, interleaved, paired_ratio, parser, start, write
 from torch import Tensor, nn
 
-from dip_lib.products import AVAILABLE, fast_products
+from dip_lib.clip.onednn import AVAILABLE, fast_linear
 
 SIZES = {"Glyph World": (128, 4, 16, 57), "ViT-B/16": (768, 12, 4, 197)}
 """Tower -> width w, heads, images, and tokens of an image."""
@@ -43,7 +43,7 @@ def measure(width: int, heads: int, images: int, tokens: int, repeats: int) -> d
         inner = 4 * width if name == "4w to w" else width
         x = torch.randn(images, tokens, inner, requires_grad=True)
         step = there_and_back(layer, x)
-        seconds = interleaved({"torch": step, "onednn": fast_products(always=True)(step)}, repeats)
+        seconds = interleaved({"torch": step, "onednn": fast_linear(always=True)(step)}, repeats)
         ratio = paired_ratio(seconds["torch"], seconds["onednn"])
         found[name] = {"seconds": seconds, "torch_over_onednn": ratio}
     return found

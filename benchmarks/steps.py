@@ -16,8 +16,8 @@ from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 from torch import Tensor
 
 from dip_lib import load_backbone
-from dip_lib.backbone import Backbone
-from dip_lib.layout import layout
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.layout import layout
 
 LISTS = json.loads(Path(__file__).with_name("class_names.json").read_text())
 IMAGENET = list(IMAGENET_CLASSNAMES)

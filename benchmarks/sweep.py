@@ -18,11 +18,11 @@ from made_up import MadeUp
 from steps import settings, vit_b_16
 
 from dip_lib import load_backbone
-from dip_lib.backbone import Backbone
-from dip_lib.datasets import Dataset, load_dataset
-from dip_lib.features import Features, load_features
-from dip_lib.spec import RunSpec
-from dip_lib.trainer import train
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.features import Features, load_features
+from dip_lib.data import Dataset, load_dataset
+from dip_lib.training.run import RunSpec
+from dip_lib.training.trainer import train
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ from steps import (
     vit_b_16,
 )
 
-from dip_lib.backbone import Backbone
+from dip_lib.clip.backbone import Backbone
 
 CLASSES = (5, 10, 50, 100, 500, 1000)
 MATRIX = (

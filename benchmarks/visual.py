@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from bench import Step, clock, interleaved, paired_ratio, parser, start, step_memory, write
 
 from dip_lib import load_backbone
-from dip_lib.visual.tower import frozen_tower
-from dip_lib.visual.vpt import VisualPrompts, first_head, first_prompts
+from dip_lib.clip.tower import frozen_tower
+from dip_lib.methods.vpt import VisualPrompts, first_head, first_prompts
 
 TOWERS = {"ViT-B-16": (1, (0, 50, 100, 150, 200)), "glyph-vit": (64, (0, 10, 20, 40))}
 """Tower -> images at once, and prompts in each block: those of the papers, those of the book."""

@@ -16,11 +16,11 @@ from IPython.display import Markdown, display
 
 from dip_book import plots
 from dip_book.statistics import Interval
+from dip_lib.clip.loading import check_device
 from dip_lib.errors import one_of
 from dip_lib.files import write_atomic
-from dip_lib.loading import check_device
 from dip_lib.paths import home, results_dir, root
-from dip_lib.spec import RunSpec
+from dip_lib.training.run import RunSpec
 from dip_study import study
 from dip_study.profiles import Profile, load_profile
 from dip_study.provenance import provenance, rows

@@ -18,7 +18,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 from numpy.typing import NDArray
 
 from dip_book.tables import Record, final, trajectories, where
-from dip_lib.datasets import harmonic_mean
+from dip_lib.data import harmonic_mean
 
 COLOURS = {"zero-shot": "#5f6b76", "coop": "#d55e00", "dip": "#0072b2", "other": "#009e73"}
 COLOURS |= {"vpt": "#cc79a7", "spt": "#e69f00", "cvpt": "#56b4e9"}

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from dip_lib.datasets.splits import harmonic_mean
+from dip_lib.data.splits import harmonic_mean
 
 Array = NDArray[np.float64]
 Values = Mapping[str, ArrayLike]

@@ -24,8 +24,8 @@ from dip_book.statistics import (
     paired,
     paired_difference,
 )
-from dip_lib.datasets import harmonic_mean
-from dip_lib.visual.attention import effective_rank
+from dip_lib.data import harmonic_mean
+from dip_lib.training.attention import effective_rank
 
 Record = dict[str, Any]
 Array = NDArray[np.float64]

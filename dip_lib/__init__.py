@@ -2,10 +2,9 @@
 them on. The names below are stable; everything else is the book's workshop."""
 
 from dip_lib.classifier import PromptedClassifier
-from dip_lib.datasets import base_new, few_shot, harmonic_mean
-from dip_lib.density import information_density, singular_values
-from dip_lib.loading import load_backbone
-from dip_lib.prompt import LowRankPrompt, densify
+from dip_lib.clip import load_backbone
+from dip_lib.data import base_new, few_shot, harmonic_mean, load_dataset
+from dip_lib.prompt import LowRankPrompt, densify, information_density, singular_values
 
 __version__ = "0.1.0"
 
@@ -18,5 +17,6 @@ __all__ = [
     "harmonic_mean",
     "information_density",
     "load_backbone",
+    "load_dataset",
     "singular_values",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,21 +17,20 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from dip_lib.backbone import Backbone
-from dip_lib.datasets import Dataset, few_shot
-from dip_lib.datasets.folders import picture_folder
-from dip_lib.datasets.pictures import Pictures
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.features import encode_split, encode_views
+from dip_lib.clip.loading import backbone_source, load_backbone
+from dip_lib.clip.weights import HUB
+from dip_lib.data import Dataset, few_shot
+from dip_lib.data.folders import picture_folder
+from dip_lib.data.pictures import Pictures
 from dip_lib.errors import one_of
-from dip_lib.features import encode_split, encode_views
-from dip_lib.files import load_prompt, save_prompt, write_atomic
-from dip_lib.loading import GLYPH_NAMES, load_backbone
-from dip_lib.methods import LEARNT, setting
-from dip_lib.prompt import low_rank_prompt
-from dip_lib.protocols import Split, Task
-from dip_lib.spec import RunSpec
-from dip_lib.step import stack
-from dip_lib.trainer import train_epochs
-from dip_lib.weights import HUB
+from dip_lib.files import write_atomic
+from dip_lib.methods import CoOp
+from dip_lib.prompt import load_prompt, low_rank_prompt, save_prompt
+from dip_lib.training.batch_data import TrainingData
+from dip_lib.training.run import Data, LowRank, Run, Schedule, Tower
+from dip_lib.training.runs import Runs
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -53,7 +52,7 @@ class PromptedClassifier:
         rank, dropout: of DIP's update; CoOp has none.
         context: the words whose frozen embeddings start the prompt.
         epochs: of training; 0 keeps the words, which is zero-shot CLIP.
-        lr: learning rate; None is 0.03 for the glyph towers and 0.002 (the peers') for others.
+        lr: learning rate; None: the backbone's, 0.002 (the peers') or what its world chose.
         shots: training pictures a class, drawn at random where there are more.
         views: augmented views (random crop and flip) of each picture, cycled over the epochs; 0
             trains on the pictures as they are.
@@ -84,7 +83,7 @@ class PromptedClassifier:
 
     def __post_init__(self) -> None:
         name, weights = self.backbone, self.pretrained or None
-        if isinstance(name, str) and not (weights or name.startswith((*GLYPH_NAMES, HUB))):
+        if isinstance(name, str) and not (weights or name.startswith(HUB) or backbone_source(name)):
             raise ValueError(f"{name} needs weights: give pretrained='openai', a tag or a file")
         self.clip = load_backbone(name, weights, self.device) if isinstance(name, str) else name
 
@@ -103,7 +102,7 @@ class PromptedClassifier:
     def fit(self, data: str | Path | Dataset) -> PromptedClassifier:
         """Train on ``shots`` pictures of every class of a folder's (or dataset's) train split.
 
-        A folder is read by :func:`dip_lib.datasets.folders.picture_folder`, which deals pictures
+        A folder is read by :func:`dip_lib.data.folders.picture_folder`, which deals pictures
         without splits: half of them train. Their features are kept on disk.
 
         Raises:
@@ -113,30 +112,38 @@ class PromptedClassifier:
         dataset = picture_folder(data) if isinstance(data, str | Path) else data
         if len(names := dataset.class_names) < 2:
             raise ValueError(f"{dataset.name} has one class, {names[0]!r}: add another to tell it")
-        low_rank = ("rank", "dropout") if self.method != "coop" else ()
-        shared = ("method", "seed", "context", "epochs", "batch", *low_rank)
-        settings = {name: getattr(self, name) for name in shared}
-        rate = self.lr or (0.03 if self.clip.name in GLYPH_NAMES else 0.002)
-        spec = RunSpec(dataset=dataset.name, lr=rate, views=max(1, self.views), **settings)
-        method = LEARNT[one_of("method", self.method, ("dip", "coop"))]
-        fixed = setting([spec], self.clip, dataset, names)
-        state = stack([method.start(fixed, spec)], [spec])
+        run = self._run(dataset)
         p0 = self.clip.context(self.context)
         self.clip.encoder(names, len(p0))  # refuses bad names before pictures are encoded
         rows = few_shot(dataset.labels("train"), self.shots, self.seed)
         images = encode_views(self.clip, dataset, "train", range(self.views) or [None], rows)
         labels = dataset.labels("train")[rows].to(p0.device)
-        nothing = Split((), images[0, :0], labels[:0])  # is judged here
-        task = Task(names, images[None], labels[None], nothing, nothing, nothing)
-        epochs = train_epochs([spec], state, task, fixed)
-        for alive, _ in tqdm(epochs, "training", self.epochs, unit="epoch", delay=2, leave=False):
+        training = TrainingData(names, dataset.template, images[None], labels[None])
+        runs = Runs.prepare([run], self.clip, training)
+        bar = tqdm(runs.epochs(), "training", self.epochs, unit="epoch", delay=2, leave=False)
+        for alive, _ in bar:
             if not alive.all():
+                rate = cast(Schedule, run.schedule).lr
                 raise ValueError(f"the loss is not finite with lr = {rate}: choose a smaller one")
-        base, a, b = (tensor[0].detach() for tensor in state.prompts[0])
-        if not spec.rank:  # a full-rank prompt is its update times the identity
+        base, a, b = (tensor[0].detach() for tensor in runs.state.prompts[0])
+        if not run.rank:  # a full-rank prompt is its update times the identity
             a, b = torch.eye(len(p0), device=p0.device), base - p0
         self.class_names, self._factors = names, (a, b)
         return self
+
+    def _run(self, dataset: Dataset) -> Run:
+        """The run that :meth:`fit` trains."""
+        update = LowRank(rank=self.rank, dropout=self.dropout)
+        low_rank = {"dip": update, "coop": None}[one_of("method", self.method, ("dip", "coop"))]
+        lr = self.lr or self.clip.lr
+        return Run(
+            data=Data(dataset=dataset.name, shots=self.shots, views=max(1, self.views)),
+            tower=Tower(backbone=self.clip.name),
+            method=CoOp(context=self.context),
+            low_rank=low_rank,
+            schedule=Schedule(epochs=self.epochs, batch=self.batch, lr=lr),
+            seed=self.seed,
+        )
 
     @torch.no_grad()
     def predict(

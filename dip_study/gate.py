@@ -8,30 +8,36 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dip_lib.datasets.photos import PHOTOS
+from dip_lib.data.dataset import is_photos
+from dip_lib.methods.zero_shot import ZeroShot
 from dip_lib.paths import home
-from dip_lib.spec import RunSpec
+from dip_lib.training.run import Data, Run
 
 LIMIT = 1.5
 """Points by which base or new accuracy may be off the published one."""
-WORDS = ("zero-shot", "ensemble")
-"""Methods that learn nothing."""
 PUBLISHED = tomllib.loads(Path(__file__).with_name("published.toml").read_text("utf-8"))
 """Tower -> weights -> dataset -> [base, new], in percent; the file names the source."""
 
 
-def zero_shots(specs: Iterable[RunSpec]) -> list[RunSpec]:
-    """The zero-shot runs that must pass before ``specs`` are measured.
+def zero_shots(runs: Iterable[Run]) -> list[Run]:
+    """The zero-shot runs that must pass before ``runs`` are measured.
 
-    One for each tower and dataset of photos on which something is learnt; none for random weights.
+    One for each tower and dataset of photos on which something is learned; none for random weights.
     """
-    learnt = (s for s in specs if s.method not in WORDS and s.weights and s.dataset in PHOTOS)
-    runs = (replace(run, protocol="base-to-new").untrained("zero-shot") for run in learnt)
-    return list(dict.fromkeys(runs))
+    trained = (run for run in runs if run.method.has_seed)
+    on_photos = (run for run in trained if run.tower.weights and is_photos(run.data.dataset))
+    needed = (
+        Run(
+            data=Data(dataset=run.data.dataset, shots=0, views=0, fingerprint=run.data.fingerprint),
+            tower=run.tower,
+            method=ZeroShot(),
+        )
+        for run in on_photos
+    )
+    return list(dict.fromkeys(needed))
 
 
 def check(records: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -45,17 +51,18 @@ def check(records: Iterable[Mapping[str, Any]]) -> list[str]:
     """
     off, keys, unknown = list[str](), dict[str, None](), list[str]()
     for record in records:
-        spec, found = record["spec"], record["checkpoints"][-1]
-        where = f"{spec['backbone']} ({spec['weights']}) on {spec['dataset']}"
-        published = PUBLISHED.get(spec["backbone"], {}).get(spec["weights"], {})
-        if spec["dataset"] not in published:
+        run, accuracy = Run.from_dict(record["run"]), record["checkpoints"][-1]
+        tower, dataset = run.tower, run.data.dataset
+        where = f"{tower.backbone} ({tower.weights}) on {dataset}"
+        published = PUBLISHED.get(tower.backbone, {}).get(tower.weights, {})
+        if dataset not in published:
             unknown.append(f"{where}: no published zero-shot accuracy, so it was not checked")
             continue
-        for half, expected in zip(("base", "new"), published[spec["dataset"]], strict=True):
+        for half, expected in zip(("base", "new"), published[dataset], strict=True):
             # rounded, so that exactly 1.5 points off passes
-            if round(abs(found[half] - expected), 6) > LIMIT:
+            if round(abs(accuracy[half] - expected), 6) > LIMIT:
                 keys[record["key"]] = None
-                off.append(f"{where}, {half}: {found[half]:.2f}, published {expected:.2f}")
+                off.append(f"{where}, {half}: {accuracy[half]:.2f}, published {expected:.2f}")
     if off:
         raise RuntimeError(
             f"nothing was trained: zero-shot accuracy is more than {LIMIT} points off "

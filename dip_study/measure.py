@@ -10,43 +10,32 @@ import os
 import platform
 import resource
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from importlib.metadata import version
-from itertools import groupby, zip_longest
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dip_lib.backbone import Backbone
-from dip_lib.datasets import Dataset, load_dataset
-from dip_lib.datasets.photos import PHOTOS
-from dip_lib.datasets.pictures import Pictures
-from dip_lib.datasets.splits import write_draw
-from dip_lib.features import load_features
-from dip_lib.loading import GLYPH_NAMES, load_backbone
+from dip_lib.clip import Backbone, load_backbone
+from dip_lib.clip.loading import backbone_source
+from dip_lib.data import Dataset, load_dataset
+from dip_lib.data.pictures import Pictures
+from dip_lib.data.splits import write_draw
 from dip_lib.machine import cpu_name
-from dip_lib.methods.probe import probe
-from dip_lib.methods.zero_shot import zero_shot
 from dip_lib.paths import home
-from dip_lib.protocols import draws
-from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Store
-from dip_lib.trainer import train
-from dip_lib.transfer import transfer
-from dip_lib.visual import VISUAL
-from dip_lib.visual.train import train_visual
+from dip_lib.training.batches import shared_out
+from dip_lib.training.measure import Group, measure_group
+from dip_lib.training.record import FINISHED, Record, Result
+from dip_lib.training.run import Run
 from dip_study import gate
-from dip_study.gate import WORDS
 
-Record = dict[str, Any]
 BATCH = {"cpu": 16, "cuda": 64}
 """Most runs trained at once: on a CPU few, so that every core has a batch."""
 
@@ -55,8 +44,8 @@ BATCH = {"cpu": 16, "cuda": 64}
 def _backbone(name: str, weights: str, precision: str, device: str) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # random weights ("") are the same in every process
-        carried = name in GLYPH_NAMES or not weights
-        return load_backbone(name, None if carried else weights, device, precision)
+        carried = backbone_source(name) is not None
+        return load_backbone(name, None if carried else weights or None, device, precision)
 
 
 def dataset_of(name: str, style: str) -> Dataset:
@@ -69,54 +58,50 @@ def _dataset(name: str, style: str, data: str | None) -> Dataset:
     return load_dataset(name, style, data)
 
 
-Found = tuple[Record, dict[str, Tensor]]
-
-
-def _measure(specs: Sequence[RunSpec], device: str, live: Path) -> list[Found]:
+def _measure(runs: Sequence[Run], device: str, live: Path) -> list[Result]:
     """One group of runs, in this process; ``live`` is the store that has the runs' sources."""
-    first = specs[0]
-    backbone = _backbone(first.backbone, first.weights, first.precision, device)
-    dataset = dataset_of(first.dataset, first.style)
-    if first.method in VISUAL:
-        whole = Store(live).learnt(first.source()) if first.keep else None
-        trained = train_visual(specs, backbone, dataset, whole)
-        return [(_stamp(record, backbone), learnt) for record, learnt in trained]
-    if first.target:
-        learnt = [Store(live).learnt(spec.source()) for spec in specs]
-        judged = transfer(
-            specs, [each or {} for each in learnt], backbone, dataset_of(first.target, "default")
-        )
-        return [(_stamp(record, backbone), {}) for record in judged]
-    if first.method in WORDS:
-        return [(_stamp(zero_shot(s, backbone, dataset), backbone), {}) for s in specs]
-    # a family in its own style serves so many studies that its whole splits are encoded once
-    some = first.dataset in PHOTOS or first.style != "default"
-    rows = draws(specs, dataset.labels).values() if some else ()
-    features = load_features(backbone, dataset, first.views, rows)
-    if isinstance(dataset, Pictures):  # for people: which pictures a run has trained on
-        for shots, seed in {(s.shots, s.seed) for s in specs}:
-            name = f"{dataset.name}-{dataset.fingerprint}-shots{shots}-seed{seed}.json"
-            if not (path := home() / "draws" / name).is_file():  # ImageNet's files take seconds
-                write_draw(path, dataset.files, shots, seed)
-    if first.method == "probe":
-        records = [probe(s, backbone, dataset, features) for s in specs]
-        return [(_stamp(record, backbone), {}) for record in records]
-    found = train(specs, backbone, dataset, features)
-    return [(_stamp(record, backbone), learnt) for record, learnt in found]
+    data, tower = runs[0].data, runs[0].tower
+    backbone = _backbone(tower.backbone, tower.weights, tower.precision, device)
+    dataset = dataset_of(data.dataset, data.style)
+    if isinstance(dataset, Pictures):
+        _write_draws(dataset, runs)
+    group = Group(
+        runs,
+        backbone,
+        dataset,
+        _learned_by_sources(runs, Store(live)),
+        dataset_of(data.target, "default") if data.target else None,
+    )
+    return [Result(_stamp(record, backbone), tensors) for record, tensors in measure_group(group)]
+
+
+def _learned_by_sources(runs: Sequence[Run], store: Store) -> list[dict[str, Tensor]] | None:
+    """What the source of each run has learned; None for runs that train themselves."""
+    if runs[0].source() == runs[0]:
+        return None
+    learned = [(run.source(), store.tensors(run.source())) for run in runs]
+    if lost := [source for source, tensors in learned if tensors is None]:
+        raise LookupError(f"what {lost[0]} has learned is not in {store.live}: measure it first")
+    return [tensors for _, tensors in learned if tensors is not None]
+
+
+def _write_draws(dataset: Pictures, runs: Sequence[Run]) -> None:
+    """For people: which pictures a run has trained on."""
+    for shots, seed in {(run.data.shots, run.seed) for run in runs if run.data.shots}:
+        name = f"{dataset.name}-{dataset.fingerprint}-shots{shots}-seed{seed}.json"
+        if not (path := home() / "draws" / name).is_file():  # ImageNet's files take seconds
+            write_draw(path, dataset.files, shots, seed)
 
 
 def _stamp(record: Record, backbone: Backbone) -> Record:
-    """Add what names the run and where and with what it was measured."""
+    """Add where and with what a run was measured."""
     on_gpu = backbone.device.type == "cuda"
     if on_gpu:
         memory, device = torch.cuda.max_memory_allocated() / 2**20, torch.cuda.get_device_name()
     else:
         memory, device = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "cpu"
     packages = ("torch", "open_clip_torch", "numpy", "matplotlib", "pillow")
-    return {
-        "key": RunSpec.from_dict(record["spec"]).key(),
-        "recipe": RECIPE,
-        **record,
+    return record | {
         "memory_mb": round(memory, 1),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
         "machine": {"cpu": cpu_name(), "threads": torch.get_num_threads(), "device": device},
@@ -136,40 +121,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def groups(specs: Sequence[RunSpec], most: int) -> Iterator[list[RunSpec]]:
-    """Runs that can share a batch, at most ``most`` together, in a fixed order."""
-
-    def batch_key(run: RunSpec) -> str:
-        if run.method not in VISUAL:
-            return f"{run.dataset}|{run.shared().key()}"
-        # they train alone: together are those that condense the same run
-        return f"{run.dataset}|{run.seed}|{run.source().key()}|{bool(run.keep)}"
-
-    for _, same in groupby(sorted(specs, key=batch_key), key=batch_key):
-        batch = list(same)
-        for start in range(0, len(batch), most):
-            yield batch[start : start + most]
-
-
-def shared_out(specs: Sequence[RunSpec], most: int, workers: int) -> list[list[RunSpec]]:
-    """Groups for so many processes: the first of each dataset, then the second of each, ...
-
-    Two processes that begin with one dataset would both encode it. Visual prompts have no features
-    to share, and the images of one draw stay at hand from group to group: they keep their order.
-    Where too few groups train to occupy every process, they are split.
-    """
-    batches = list(groups(specs, most))
-    trained = [len(batch) for batch in batches if batch[0].epochs]
-    if 0 < len(trained) < workers:
-        batches = list(groups(specs, -(-max(trained) // workers)))
-    lines = defaultdict[tuple[str, ...], list[list[RunSpec]]](list)
-    for batch in batches:
-        run = batch[0]
-        lines[() if run.method in VISUAL else (run.dataset, run.style, run.backbone)].append(batch)
-    return [batch for turn in zip_longest(*lines.values()) for batch in turn if batch]
-
-
-def measure(specs: Sequence[RunSpec], store: Store, device: str = "cpu") -> None:
+def measure(runs: Sequence[Run], store: Store, device: str = "cpu") -> None:
     """Measure runs and put each finished group into the store; shows progress with an ETA.
 
     On a CPU groups are spread over one-thread processes (``$DIP_WORKERS``, default: one a core).
@@ -177,28 +129,33 @@ def measure(specs: Sequence[RunSpec], store: Store, device: str = "cpu") -> None
     Raises:
         RuntimeError: on photos, zero-shot accuracy is off the published one; nothing was trained.
     """
-    first = gate.zero_shots(specs)
+    first = gate.zero_shots(runs)
     _measure_all(store.missing(first), store, device)
     for line in gate.check(record for run in first if (record := store.get(run))):
         tqdm.write(line)
-    sources = dict.fromkeys(run.source() for run in specs if run.source() != run)
-    unknown = [run for run in sources if store.learnt(run) is None]
+    sources = dict.fromkeys(run.source() for run in runs if run.source() != run)
+    unknown = [run for run in sources if store.tensors(run) is None]
     known = {*first, *unknown}
-    learn = [run for run in specs if run.source() == run and run not in known]
-    _measure_all([*learn, *unknown], store, device)
-    _measure_all([run for run in specs if run.source() != run], store, device)
+    own = [run for run in runs if run.source() == run and run not in known]
+    _measure_all([*own, *unknown], store, device)
+    _measure_all([run for run in runs if run.source() != run], store, device)
 
 
-def _measure_all(specs: Sequence[RunSpec], store: Store, device: str) -> None:
-    if not specs:
+def _measure_all(runs: Sequence[Run], store: Store, device: str) -> None:
+    if not runs:
         return
     workers = 1 if device != "cpu" else int(os.environ.get("DIP_WORKERS", os.cpu_count() or 1))
-    batches = shared_out(specs, BATCH[torch.device(device).type], workers)
-    with tqdm(total=len(specs), desc="measuring", unit="run", mininterval=1) as bar:
+    batches = shared_out(runs, BATCH[torch.device(device).type], workers)
+    with tqdm(total=len(runs), desc="measuring", unit="run", mininterval=1) as bar:
 
-        def keep(results: list[Found]) -> None:
-            for record, learnt in results:
-                store.put(record, learnt)
+        def keep(results: list[Result]) -> None:
+            for record, learned in results:
+                store.put(record, learned)
+                if record["status"] != FINISHED:
+                    tqdm.write(
+                        f"{record['label']} on {record['run']['data']['dataset']}, seed "
+                        f"{record['run']['seed']}: {record['status']}"
+                    )
             bar.update(len(results))
 
         if min(workers, len(batches)) <= 1:
@@ -207,7 +164,6 @@ def _measure_all(specs: Sequence[RunSpec], store: Store, device: str) -> None:
             return
         context = get_context("spawn")
         with ProcessPoolExecutor(min(workers, len(batches)), context, _start_worker) as pool:
-            for done in as_completed(
-                [pool.submit(_measure, b, device, store.live) for b in batches]
-            ):
+            waiting = [pool.submit(_measure, batch, device, store.live) for batch in batches]
+            for done in as_completed(waiting):
                 keep(done.result())

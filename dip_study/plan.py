@@ -15,25 +15,24 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import open_clip
 import pandas as pd
 
 from dip_lib.archives import amount
-from dip_lib.datasets import load_dataset
-from dip_lib.datasets.photos import PHOTOS
-from dip_lib.datasets.splits import VAL_SHOTS
+from dip_lib.clip.loading import backbone_config
+from dip_lib.data import load_dataset
+from dip_lib.data.dataset import is_photos
+from dip_lib.data.photos import PHOTOS
+from dip_lib.data.protocols import trained_and_new
+from dip_lib.data.splits import VAL_SHOTS
 from dip_lib.errors import one_of
-from dip_lib.loading import GLYPH_NAMES
-from dip_lib.methods import LEARNT
+from dip_lib.methods.prompt_method import PromptMethod
+from dip_lib.methods.vpt import VPT
 from dip_lib.paths import results_dir
-from dip_lib.protocols import halves
-from dip_lib.spec import RunSpec
-from dip_lib.visual import VISUAL
-from dip_study.gate import WORDS
-from dip_study.measure import BATCH, groups
+from dip_lib.training.batches import batches
+from dip_lib.training.run import Run
+from dip_study.measure import BATCH
 from dip_study.profiles import Profile
 from dip_study.study import STUDIES
-from glyph_world import models as glyph_models
 
 PLACE = ["tower", "precision", "dataset", "style"]
 LEGEND = """\
@@ -55,68 +54,74 @@ def _benchmark(name: str, device: str) -> dict[str, Any]:
     return next((each for each in results if each["machine"]["device"] == device), {})
 
 
-def _tower(name: str) -> dict[str, Any]:
-    """open_clip's configuration, as far as it matters here."""
-    glyph = {"embed_dim": glyph_models.EMBEDDING, "text_cfg": glyph_models.TEXT}
-    return glyph if name in GLYPH_NAMES else open_clip.get_model_config(name)
-
-
-def _images_per_second(run: RunSpec, device: str) -> float:
+def _images_per_second(run: Run, device: str) -> float:
     """From files to features; NaN: not measured."""
     rows = _benchmark("encode", device).get("towers", ())
     rates = {(row["tower"], row["precision"]): row["images_per_second"] for row in rows}
-    return float(rates.get((run.backbone, run.precision), {}).get("whole path", math.nan))
+    return float(
+        rates.get((run.tower.backbone, run.tower.precision), {}).get("whole path", math.nan)
+    )
 
 
-def _steps_per_second(run: RunSpec, classes: int, device: str) -> float:
+def _steps_per_second(run: Run, classes: int, device: str) -> float:
     """Of one run, between the measured numbers of classes; NaN: not measured."""
-    way = {"fp32": "ours", "bf16": "ours_bf16"}.get(run.precision, "")
+    way = {"fp32": "ours", "bf16": "ours_bf16"}.get(run.tower.precision, "")
     settings = _benchmark("text_step", device).get("settings", {}).items()
     rates = [(s["classes"], s["seconds"].get(way)) for n, s in settings if "ImageNet" in n]
     measured = sorted((count, median(each)) for count, each in rates if each)
     # measured with ViT-B-16, whose text tower other CLIPs share
-    alike = _tower(run.backbone)["text_cfg"] == _tower("ViT-B-16")["text_cfg"]
+    text_towers = [backbone_config(name)["text_cfg"] for name in (run.tower.backbone, "ViT-B-16")]
+    alike = text_towers[0] == text_towers[1]
     if not (measured and alike):
         return math.nan
     counts, seconds = zip(*measured, strict=True)
     return 1 / float(np.interp(classes, counts, seconds))
 
 
-def _classes(run: RunSpec) -> tuple[int, int]:
+def _classes(run: Run) -> tuple[int, int]:
     """Trained classes, and images of the test split."""
-    if photos := PHOTOS.get(run.dataset):
+    if photos := PHOTOS.get(run.data.dataset):
         count, test = photos.classes, photos.counts[2]
     else:
-        dataset = load_dataset(run.dataset, run.style)
+        dataset = load_dataset(run.data.dataset, run.data.style)
         count, test = len(dataset.class_names), len(dataset.labels("test"))
-    return len(halves(range(count), run.protocol)[0]), test
+    return len(trained_and_new(range(count), run.data.protocol)[0]), test
 
 
-def _place(run: RunSpec) -> tuple[str, str, str, str]:
-    return run.backbone, run.precision, run.dataset, run.style
+def _place(run: Run) -> tuple[str, str, str, str]:
+    return run.tower.backbone, run.tower.precision, run.data.dataset, run.data.style
 
 
-def _encoded(run: RunSpec) -> dict[tuple[object, ...], int]:
+def _encoded(run: Run) -> dict[tuple[object, ...], int]:
     """Images that a run needs encoded, by what tells one set of features from another."""
-    if run.target:
-        at = replace(run, dataset=run.target, style="default")
+    data = run.data
+    if data.target:
+        at = replace(run, data=replace(data, dataset=data.target, style="default", target=""))
         return {("test", *_place(at)): _classes(at)[1]}
-    if run.method in VISUAL:  # these read the images themselves
+    if run.method.side == "visual":  # these read the images themselves
         return {}
     place, (classes, test) = _place(run), _classes(run)
-    found: dict[tuple[object, ...], int] = {("test", *place): test}
-    if run.method in WORDS:
-        return found
-    if run.dataset in PHOTOS or run.style != "default":
-        draw = classes * (run.views * run.shots + min(run.shots, VAL_SHOTS))
-        return found | {("draw", *place, run.protocol, run.seed, run.shots, run.views): draw}
-    dataset = load_dataset(run.dataset, run.style)
-    whole = run.views * len(dataset.labels("train")) + len(dataset.labels("val"))
-    return found | {("whole", *place, run.views): whole}
+    images: dict[tuple[object, ...], int] = {("test", *place): test}
+    if not run.method.has_seed:
+        return images
+    if is_photos(data.dataset) or data.style != "default":
+        draw = classes * (data.views * data.shots + min(data.shots, VAL_SHOTS))
+        return images | {("draw", *place, data.protocol, run.seed, data.shots, data.views): draw}
+    dataset = load_dataset(data.dataset, data.style)
+    whole = data.views * len(dataset.labels("train")) + len(dataset.labels("val"))
+    return images | {("whole", *place, data.views): whole}
+
+
+def _steps(run: Run, batch: int, images: int) -> int:
+    """Training steps of a run; an incomplete last batch of an epoch is dropped."""
+    assert run.schedule is not None
+    method = run.method
+    tuned = method.tuned if isinstance(method, VPT) and method.keep else run.schedule.epochs
+    return tuned * (images // batch)
 
 
 def _cost(
-    runs: Sequence[RunSpec],
+    runs: Sequence[Run],
     known: Set[tuple[object, ...]],
     device: str,
     images_per_second: float | None,
@@ -127,30 +132,30 @@ def _cost(
     needed = {key: count for run in runs for key, count in _encoded(run).items()}
     for key, count in needed.items():
         if key not in known:
-            tower = replace(runs[0], backbone=str(key[1]), precision=str(key[2]))
+            tower = replace(runs[0].tower, backbone=str(key[1]), precision=str(key[2]))
+            rate = images_per_second or _images_per_second(replace(runs[0], tower=tower), device)
             cost["images"] += count
-            cost["disk"] += 4 * count * int(_tower(tower.backbone)["embed_dim"])
-            cost["image_minutes"] += count / (
-                60 * (images_per_second or _images_per_second(tower, device))
-            )
-    trained = [run for run in runs if run.method in (*LEARNT, *VISUAL) and not run.target]
+            cost["disk"] += 4 * count * int(backbone_config(tower.backbone)["embed_dim"])
+            cost["image_minutes"] += count / (60 * rate)
+    trained = [run for run in runs if run.schedule and not run.data.target]
     for run in trained:
         classes = _classes(run)[0]
-        batch = min(run.batch, classes * run.shots)
-        # an incomplete last batch is dropped
-        steps = (run.tuned if run.keep else run.epochs) * (classes * run.shots // batch)
+        images = classes * run.data.shots
+        batch = min(run.schedule.batch, images) if run.schedule else 1
+        steps = _steps(run, batch, images)
         cost["steps"] += steps
-        if run.method in VISUAL or LEARNT[run.method].encode:
+        method, prompts_text = run.method, isinstance(run.method, PromptMethod)
+        if not (isinstance(method, PromptMethod) and not method.encodes_images):
             encode = images_per_second or _images_per_second(run, device)
             cost["image_minutes"] += BACKWARD * steps * batch / encode / 60
-        if run.method in VISUAL:
+        if not prompts_text:
             continue
-        passes = steps * (batch if run.method == "cocoop" else 1)  # of the text tower
-        rate = steps_per_second or _steps_per_second(run, classes, device)
-        cost["text_minutes"] += passes / rate / 60
+        texts = batch if isinstance(method, PromptMethod) and method.text_per_image else 1
+        text_rate = steps_per_second or _steps_per_second(run, classes, device)
+        cost["text_minutes"] += steps * texts / text_rate / 60
     whole = {name: int(cost[name]) for name in ("steps", "images", "disk")}
-    batches = len(list(groups(trained, BATCH["cpu" if device == "cpu" else "cuda"])))
-    return {"runs": len(runs), "batches": batches, **cost, **whole}
+    count = len(list(batches(trained, BATCH["cpu" if device == "cpu" else "cuda"])))
+    return {"runs": len(runs), "batches": count, **cost, **whole}
 
 
 def plan(
@@ -176,14 +181,14 @@ def plan(
     """
     rates = device, images_per_second, steps_per_second
     if study != "all":
-        shared: dict[tuple[str, ...], list[RunSpec]] = {}
-        for run in STUDIES[one_of("study", study, STUDIES)](profile, data=""):
+        shared: dict[tuple[str, ...], list[Run]] = {}
+        for run in STUDIES[one_of("study", study, STUDIES)](profile, fingerprint=""):
             shared.setdefault(_place(run), []).append(run)
         rows = {place: _cost(runs, set(), *rates) for place, runs in shared.items()}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(PLACE)
-    table, done, known = {}, dict[RunSpec, None](), set[tuple[object, ...]]()
+    table, done, known = {}, dict[Run, None](), set[tuple[object, ...]]()
     for name, make in STUDIES.items():
-        runs = [run for run in make(profile, data="") if run not in done]
+        runs = [run for run in make(profile, fingerprint="") if run not in done]
         if runs:
             table[name] = _cost(runs, known, *rates)
             done |= dict.fromkeys(runs)

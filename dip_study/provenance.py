@@ -8,37 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
-import glyph_world
-from dip_lib.loading import GLYPH_NAMES
-from dip_lib.spec import RECIPE
+from dip_lib.clip.loading import backbone_source
+from dip_lib.data.dataset import dataset_source
+from dip_lib.methods import METHODS
+from dip_lib.training.run import RECIPE
 from dip_study.measure import dataset_of
 from dip_study.profiles import load_profile, names
-from glyph_world import families
 
 Cell = Mapping[str, Any]
-
-
-def rows(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row for each checkpoint of each run: its settings, and the numbers measured there.
-
-    What all runs share is left out; of a trained prompt there are also its ``id1`` and ``id2``.
-    """
-    found = []
-    for record in records:
-        for point in record["checkpoints"]:
-            row = {
-                k: v for k, v in (record["spec"] | point).items() if not isinstance(v, list | dict)
-            }
-            density = {f"id{k + 1}": share for k, share in enumerate(point.get("id", ())[:2])}
-            found.append(row | density)
-    frame = pd.DataFrame(found)
-    differing = [name for name in frame if frame[name].nunique(dropna=False) > 1]
-    return frame[differing].set_index(differing[0]) if differing else frame
 
 
 def settings_fingerprint(profile: str) -> str:
@@ -66,12 +46,15 @@ def provenance(runs: Sequence[Mapping[str, Any]], profile: str) -> dict[str, Any
 
     Returns:
         profile, settings (their fingerprint), runs (how many), seconds (of one core), dates,
-        machines, recipes, weights (tower -> fingerprint) and data ("dataset style" -> fingerprint).
+        machines, recipes, methods (name -> identity of its code), weights (tower -> fingerprint)
+        and data ("dataset style" -> fingerprint).
     """
-    specs = [run["spec"] for run in runs]
     machines = [run["machine"] for run in runs]
-    data = {f"{spec['dataset']} {spec['style']}": spec["data"] for spec in specs}
-    targets = {f"{s['target']} default": s["target_data"] for s in specs if s["target"]}
+    towers = [run["run"]["tower"] for run in runs]
+    each = [run["run"]["data"] for run in runs]
+    data = {f"{d['dataset']} {d['style']}": d["fingerprint"] for d in each}
+    targets = {f"{d['target']} default": d["target_fingerprint"] for d in each if d["target"]}
+    codes = {run["run"]["method"]["name"]: run["code"] for run in runs}
     return {
         "profile": profile,
         "settings": settings_fingerprint(profile),
@@ -80,7 +63,8 @@ def provenance(runs: Sequence[Mapping[str, Any]], profile: str) -> dict[str, Any
         "dates": sorted({run["finished_at"][:10] for run in runs}),
         "machines": sorted({f"{machine['cpu']}, {machine['device']}" for machine in machines}),
         "recipes": sorted({run["recipe"] for run in runs}),
-        "weights": dict(sorted({(spec["backbone"], spec["weights"]) for spec in specs})),
+        "methods": dict(sorted(codes.items())),
+        "weights": dict(sorted({(tower["backbone"], tower["weights"]) for tower in towers})),
         "data": dict(sorted((data | targets).items())),
     }
 
@@ -92,18 +76,22 @@ def stale(made: Mapping[str, Any], cells: Sequence[Cell]) -> list[str]:
         made: its :func:`provenance`, and "code", the fingerprint of the cells that were run.
         cells: its cells. Photos are not compared: their files need not be here.
     """
-    found = []
+    reasons = []
     if made["code"] != code_fingerprint(cells):
-        found.append("its code was changed after it was run")
+        reasons.append("its code was changed after it was run")
     profile = made.get("profile")
     if profile and (profile not in names() or made["settings"] != settings_fingerprint(profile)):
-        found.append(f"profile {profile} has other settings now")
-    found += [f"recipe {old}, now {RECIPE}" for old in made.get("recipes", ()) if old != RECIPE]
+        reasons.append(f"profile {profile} has other settings now")
+    reasons += [f"recipe {old}, now {RECIPE}" for old in made.get("recipes", ()) if old != RECIPE]
+    for method, was in made.get("methods", {}).items():
+        if method not in METHODS or was != METHODS[method].identity():
+            reasons.append(f"{method} has other code now")
     for tower, was in made.get("weights", {}).items():
-        if tower in GLYPH_NAMES and was.split("-")[0] != glyph_world.fingerprint(tower):
-            found.append(f"{tower} has other weights now")
+        source = backbone_source(tower)
+        if source and was.split("-")[0] != source.fingerprint(tower):
+            reasons.append(f"{tower} has other weights now")
     for name, was in made.get("data", {}).items():
-        family, style = name.split(" ", 1)
-        if family in families.NAMES and was != dataset_of(family, style).fingerprint:
-            found.append(f"{name} has other pictures now")
-    return found
+        dataset, style = name.split(" ", 1)
+        if dataset_source(dataset) and was != dataset_of(dataset, style).fingerprint:
+            reasons.append(f"{name} has other pictures now")
+    return reasons

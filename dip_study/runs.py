@@ -2,48 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import glyph_world
-from dip_lib.loading import GLYPH_NAMES
-from dip_lib.spec import RunSpec
-from dip_study.gate import WORDS
+from dip_lib.clip.loading import backbone_source
+from dip_lib.errors import one_of
+from dip_lib.methods import METHODS
+from dip_lib.training.run import Data, LowRank, Run, Tower, schedule_type
 from dip_study.measure import dataset_of
-from dip_study.profiles import Profile
+from dip_study.profiles import Profile, setting_names
 
-DIP = {"rank": 1, "dropout": 0.5}
+DIP = LowRank(rank=1, dropout=0.5)
 """The book's constants; the ablations vary them."""
 
 
-def spec(profile: Profile, dataset: str, method: str, seed: int, **changes: Any) -> RunSpec:
-    """The run of ``method`` on ``dataset`` under a profile, with its own settings changed.
+def make_run(
+    profile: Profile,
+    dataset: str,
+    method: str,
+    seed: int,
+    low_rank: LowRank | None = None,
+    **changes: Any,
+) -> Run:
+    """The run of a method on a dataset under a profile, with settings changed by name.
 
-    With ``data=""`` a run is named without its files, for planning; it cannot be looked up.
+    A change is a setting of the data, tower, schedule or method of a run; each has a name of its
+    own. With ``fingerprint=""`` a run is named without its files, for planning; it cannot be looked
+    up.
+
+    Raises:
+        ValueError: an unknown method, or a setting that its runs do not have; names those they do.
     """
-    style, target = changes.pop("style", "default"), changes.get("target", "")
-    shared = RunSpec.__dataclass_fields__.keys() & Profile.__dataclass_fields__.keys()
-    values = {f: getattr(profile, f) for f in shared} | {"backbone": profile.backbone}
-    values |= profile.changed(method, dataset) | changes
-    if "data" not in values:
-        values["data"] = dataset_of(dataset, style).fingerprint
-        values["target_data"] = dataset_of(target, "default").fingerprint if target else ""
-    glyph = values["backbone"] in GLYPH_NAMES
-    values["weights"] = glyph_world.fingerprint(values["backbone"]) if glyph else profile.weights
-    run = RunSpec(dataset=dataset, method=method, seed=seed, style=style, **values)
-    return run.untrained(method) if method in WORDS else run
+    kind = METHODS[one_of("method", method, METHODS)]
+    if unknown := changes.keys() - setting_names(kind):
+        raise ValueError(
+            f"runs of {kind.label} have no setting {', '.join(map(repr, sorted(unknown)))}; the "
+            f"method's own: {', '.join(kind.settings()) or 'none'}"
+        )
+    values, schedule = profile.values(kind, dataset) | changes, schedule_type(kind)
+    if not kind.has_seed:
+        seed, values = 0, values | {"shots": 0, "views": 0}
+    values["dataset"] = dataset
+    if "fingerprint" not in values:
+        values["fingerprint"] = dataset_of(dataset, values.get("style", "default")).fingerprint
+        if target := values.get("target"):
+            values["target_fingerprint"] = dataset_of(target, "default").fingerprint
+    source = backbone_source(values["backbone"])
+    values["weights"] = source.fingerprint(values["backbone"]) if source else profile.weights
+
+    def of(part: Any) -> dict[str, Any]:
+        return {name: values[name] for name in part.__dataclass_fields__ if name in values}
+
+    return Run(
+        data=Data(**of(Data)),
+        tower=Tower(**of(Tower)),
+        method=kind.of(of(kind)),
+        low_rank=low_rank,
+        schedule=schedule(**of(schedule)) if schedule else None,
+        seed=seed,
+    )
 
 
-def zero_shots(profile: Profile, method: str = "zero-shot", **changes: Any) -> list[RunSpec]:
+def _applicable(method: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Those changes of a study of several methods that this method's runs have a setting for."""
+    names = setting_names(METHODS[method])
+    return {name: value for name, value in changes.items() if name in names}
+
+
+def zero_shots(profile: Profile, method: str = "zero-shot", **changes: Any) -> list[Run]:
     """The hand-written template on every dataset and tower, or the ensemble of many."""
     places = [(tower, d) for tower in profile.towers for d in profile.datasets]
-    return [spec(profile, d, method, 0, **{"backbone": tower} | changes) for tower, d in places]
+    own = _applicable(method, changes)
+    return [make_run(profile, d, method, 0, **{"backbone": tower} | own) for tower, d in places]
 
 
-def seeds(profile: Profile, method: str, **changes: Any) -> list[RunSpec]:
+def seeds(
+    profile: Profile, method: str, low_rank: LowRank | None = None, **changes: Any
+) -> list[Run]:
     """A method on every dataset and seed."""
-    return [spec(profile, d, method, s, **changes) for d in profile.datasets for s in profile.seeds]
+    return [
+        make_run(profile, d, method, s, low_rank, **changes)
+        for d in profile.datasets
+        for s in profile.seeds
+    ]
 
 
 def costly(profile: Profile, seeds: int) -> Profile:
@@ -52,27 +94,26 @@ def costly(profile: Profile, seeds: int) -> Profile:
     return replace(profile, datasets=chosen, seeds=profile.seeds[:seeds])
 
 
-def coop(profile: Profile, **changes: Any) -> list[RunSpec]:
+def coop(profile: Profile, **changes: Any) -> list[Run]:
     """CoOp (full rank) on every dataset and seed."""
     return seeds(profile, "coop", **changes)
 
 
-def dip(profile: Profile, **changes: Any) -> list[RunSpec]:
-    """DIP with the book's constants (rank 1, dropout 0.5) on every dataset and seed."""
-    return seeds(profile, "dip", **DIP | changes)
+def dip(profile: Profile, low_rank: LowRank = DIP, **changes: Any) -> list[Run]:
+    """DIP, by default with the book's constants (rank 1, dropout 0.5), on every dataset and seed."""
+    return seeds(profile, "coop", low_rank, **changes)
 
 
-def probes(profile: Profile, **changes: Any) -> list[RunSpec]:
+def probes(profile: Profile, **changes: Any) -> list[Run]:
     """The linear probe on every dataset and seed: the head-room of each task."""
-    no_prompt = {"context": profile.context, "vectors": 0, "lr": 0.0}
-    return seeds(profile, "probe", **changes | no_prompt)
+    return seeds(profile, "probe", **_applicable("probe", changes))
 
 
-def frontier(profile: Profile, **changes: Any) -> list[RunSpec]:
+def frontier(profile: Profile, **changes: Any) -> list[Run]:
     """CoOp at every learning rate of the profile: the trade-off that training longer walks."""
     return [run for rate in profile.rates for run in coop(profile, lr=rate, **changes)]
 
 
-def once(runs: Iterable[RunSpec]) -> list[RunSpec]:
+def once(runs: Iterable[Run]) -> list[Run]:
     """Each run once, in their order."""
     return list(dict.fromkeys(runs))

@@ -12,18 +12,21 @@ import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
+from dip_lib.data.dataset import dataset_source
 from dip_lib.errors import one_of
-from dip_lib.methods.dip import SITES
+from dip_lib.methods import METHODS, CoOp
 from dip_lib.paths import home, results_dir
-from dip_lib.spec import RunSpec
-from dip_lib.store import Record, Store, export
+from dip_lib.prompt.low_rank import SITES
+from dip_lib.store import Store
+from dip_lib.store.export import export
+from dip_lib.training.record import Record
+from dip_lib.training.run import LowRank, Run, Schedule
 from dip_study.measure import measure
 from dip_study.profiles import Profile, load_profile, names
 from dip_study.runs import DIP, coop, costly, dip, frontier, once, probes, seeds, zero_shots
 from dip_study.visual import visual
-from glyph_world.styles import PAIRING
 
 SHOTS = {1: 1 / 4, 2: 1 / 2, 4: 1 / 2, 8: 1.0, 16: 1.0}
 """Images a class of few-shot learning -> part of the epochs (CoOp's scripts: 50, 100, 200)."""
@@ -34,36 +37,62 @@ DROPOUT = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 VECTORS = (2, 4, 8, 16)
 RANKS = (1, 2, 4)
 WEIGHTS = (0.01, 0.1, 1.0, 10.0)
-TEXT_HOSTS = ("kgcoop", "prograd", "dept")
-IMAGE_HOSTS = ("cocoop", "maple", "promptsrc")
+
+# ---- which methods -------------------------------------------------------------------------------
+
+
+def methods_of(profile: Profile, side: str) -> list[str]:
+    """The methods of a side that the profile has settings for, but CoOp, in the pages' order."""
+    return [
+        name
+        for name, method in METHODS.items()
+        if method.side == side and method is not CoOp and profile.has(name)
+    ]
+
+
+def text_hosts(profile: Profile) -> list[str]:
+    """Methods on stored features whose prompts can be held as DIPs."""
+    return [n for n in methods_of(profile, "text") if not METHODS[n].alternative_to_dip]
+
+
+def dense_variants(profile: Profile) -> list[str]:
+    """Methods on stored features that make the full matrix dense in another way."""
+    return [n for n in methods_of(profile, "text") if METHODS[n].alternative_to_dip]
+
 
 # ---- which runs -------------------------------------------------------------------------------
 
 
-def base_to_new(profile: Profile, **changes: Any) -> list[RunSpec]:
+def base_to_new(profile: Profile, **changes: Any) -> list[Run]:
     """Everything the base-to-new page shows."""
     parts = [part(profile, **changes) for part in (zero_shots, probes, frontier, coop, dip)]
     return once(chain(*parts))  # the selected rate is one of the frontier's
 
 
-def few_shot(profile: Profile, **changes: Any) -> list[RunSpec]:
+def few_shot(profile: Profile, **changes: Any) -> list[Run]:
     """Zero-shot, probe, CoOp and DIP on all classes with 1, 2, 4, 8 and 16 images of each.
 
     Few images train for fewer epochs, as CoOp's scripts have it, but where the profile fixes the
     epochs of a dataset. ``context="", vectors=16`` are CoOp's random vectors for RN50.
     """
     every = {"protocol": "all-classes", **changes}
-    found = zero_shots(replace(profile, towers=profile.towers[:1]), **every)
+    runs = zero_shots(replace(profile, towers=profile.towers[:1]), **every)
     for shots, share in SHOTS.items():
-        for make, method in ((probes, "probe"), (coop, "coop"), (dip, "dip")):
-            for run in make(profile, shots=shots, **every):
-                fixed = "epochs" in profile.settings.get("coop", {}).get(run.dataset, {})
-                epochs = run.epochs if fixed else max(1, round(share * run.epochs))
-                found.append(replace(run, epochs=epochs) if method != "probe" else run)
-    return once(found)
+        runs += probes(profile, shots=shots, **every)
+        for make in (coop, dip):
+            runs += [_shorter(run, share, profile) for run in make(profile, shots=shots, **every)]
+    return once(runs)
 
 
-def _transfer(profile: Profile, targets: Iterable[str], **changes: Any) -> list[RunSpec]:
+def _shorter(run: Run, share: float, profile: Profile) -> Run:
+    """The run with a share of its epochs, but where the profile fixes those of its dataset."""
+    if "epochs" in profile.settings.get(run.method.name, {}).get(run.data.dataset, {}):
+        return run
+    schedule = cast(Schedule, run.schedule)
+    return replace(run, schedule=replace(schedule, epochs=max(1, round(share * schedule.epochs))))
+
+
+def _transfer(profile: Profile, targets: Iterable[str], **changes: Any) -> list[Run]:
     """Zero-shot on the source and the targets; prompts of the source, judged on each."""
     at, source = (
         {"protocol": "all-classes", **changes},
@@ -76,18 +105,18 @@ def _transfer(profile: Profile, targets: Iterable[str], **changes: Any) -> list[
     return found
 
 
-def cross_dataset(profile: Profile, **changes: Any) -> list[RunSpec]:
+def cross_dataset(profile: Profile, **changes: Any) -> list[Run]:
     """Prompts learnt on all classes of the source dataset, judged on every other dataset."""
     targets = [d for d in profile.datasets if d != profile.source]
     return _transfer(profile, targets, **changes)
 
 
-def domain_shift(profile: Profile, **changes: Any) -> list[RunSpec]:
+def domain_shift(profile: Profile, **changes: Any) -> list[Run]:
     """The same prompts, judged on the shifts of the source dataset."""
     return _transfer(profile, profile.shifts, **changes)
 
 
-def epochs(profile: Profile, **changes: Any) -> list[RunSpec]:
+def epochs(profile: Profile, **changes: Any) -> list[Run]:
     """CoOp and DIP trained for an eighth of the epochs up to twice as many."""
     lengths = [max(1, round(share * profile.epochs)) for share in EPOCHS]
     return once(
@@ -95,13 +124,13 @@ def epochs(profile: Profile, **changes: Any) -> list[RunSpec]:
     )
 
 
-def dropout(profile: Profile, **changes: Any) -> list[RunSpec]:
+def dropout(profile: Profile, **changes: Any) -> list[Run]:
     """CoOp, and DIP at every rate of dropout."""
-    rates = [run for p in DROPOUT for run in dip(profile, dropout=p, **changes)]
+    rates = [run for p in DROPOUT for run in dip(profile, LowRank(rank=1, dropout=p), **changes)]
     return [*coop(profile, **changes), *rates]
 
 
-def towers(profile: Profile, **changes: Any) -> list[RunSpec]:
+def towers(profile: Profile, **changes: Any) -> list[Run]:
     """Zero-shot, CoOp and DIP on every tower, from words and from 16 random vectors."""
     found = zero_shots(profile, **changes)
     for tower in profile.towers:
@@ -111,66 +140,70 @@ def towers(profile: Profile, **changes: Any) -> list[RunSpec]:
     return once(found)
 
 
-def ablation(profile: Profile, **changes: Any) -> list[RunSpec]:
+def ablation(profile: Profile, **changes: Any) -> list[Run]:
     """One setting at a time: start, rank, dropout and its place, length, weight of DO and PP."""
-    found: list[RunSpec] = []
     bare = {n: {"context": "", "vectors": n} for n in VECTORS}
-    for start in ({}, *bare.values()):
-        found += [*dip(profile, **start, **changes), *coop(profile, **start, **changes)]
+    starts: list[dict[str, Any]] = [{}, *bare.values()]
+    runs: list[Run] = []
+    for start in starts:
+        runs += [*dip(profile, **start, **changes), *coop(profile, **start, **changes)]
     for start in ({}, bare[4]):
-        found += dip(profile, dropout=0.0, **start, **changes)
-        found += coop(profile, dropout=0.5, site="prompt", **start, **changes)
+        runs += dip(profile, LowRank(rank=1, dropout=0.0), **start, **changes)
+        full = LowRank(rank=None, dropout=0.5, site="prompt")
+        runs += coop(profile, low_rank=full, **start, **changes)
     for rank in RANKS:
         for p in (0.0, 0.5):
-            found += dip(profile, rank=rank, dropout=p, **changes)
+            runs += dip(profile, LowRank(rank=rank, dropout=p), **changes)
     for site in SITES:
-        found += dip(profile, site=site, **changes)
-    for method in ("do", "pp"):
+        runs += dip(profile, replace(DIP, site=site), **changes)
+    for method in dense_variants(profile):
         for weight in WEIGHTS:
-            found += seeds(profile, method, weight=weight, **changes)
-    return once([*coop(profile, **changes), *found])
+            runs += seeds(profile, method, weight=weight, **changes)
+    return once([*coop(profile, **changes), *runs])
 
 
-def hosts(profile: Profile, **changes: Any) -> list[RunSpec]:
+def hosts(profile: Profile, **changes: Any) -> list[Run]:
     """Every method that trains on stored features, plain and with DIP; CoOp on a short schedule."""
-    found = [*zero_shots(profile, **changes), *zero_shots(profile, "ensemble", **changes)]
+    runs = [*zero_shots(profile, **changes), *zero_shots(profile, "ensemble", **changes)]
     short = max(1, round(SHORT * profile.epochs))
-    found += [*coop(profile, **changes), *coop(profile, epochs=short, **changes)]
-    for method in ("dip", "do", "pp"):
-        found += seeds(profile, method, **(DIP if method == "dip" else {}), **changes)
-    for method in TEXT_HOSTS:
-        found += [*seeds(profile, method, **changes), *seeds(profile, method, **DIP, **changes)]
-    return once(found)
+    runs += [*coop(profile, **changes), *coop(profile, epochs=short, **changes)]
+    runs += dip(profile, **changes)
+    for method in dense_variants(profile):
+        runs += seeds(profile, method, **changes)
+    for method in text_hosts(profile):
+        runs += [*seeds(profile, method, **changes), *seeds(profile, method, DIP, **changes)]
+    return once(runs)
 
 
-def image_hosts(profile: Profile, **changes: Any) -> list[RunSpec]:
+def image_hosts(profile: Profile, **changes: Any) -> list[Run]:
     """Methods that cost a tower's pass for every image, plain and with DIP; CoOp and DIP beside."""
     few = costly(profile, profile.costly["seeds"])
-    found: list[RunSpec] = []
-    for method in IMAGE_HOSTS:
+    runs: list[Run] = []
+    for method in methods_of(profile, "image"):
         plain = seeds(few, method, **changes)
-        beside = {"backbone": plain[0].backbone} if plain else {}
-        found += [*plain, *seeds(few, method, **DIP, **changes)]
-        found += [*coop(few, **beside | changes), *dip(few, **beside | changes)]
-        found += zero_shots(replace(few, towers=tuple(beside.values())), **changes)
-    return once(found)
+        beside = {"backbone": plain[0].tower.backbone} if plain else {}
+        runs += [*plain, *seeds(few, method, DIP, **changes)]
+        runs += [*coop(few, **beside | changes), *dip(few, **beside | changes)]
+        runs += zero_shots(replace(few, towers=tuple(beside.values())), **changes)
+    return once(runs)
 
 
-def rotation(profile: Profile, **changes: Any) -> list[RunSpec]:
-    """CoOp and DIP on every family in every family's style; photos have no styles."""
-    found: list[RunSpec] = []
-    if profile.world != "Glyph World":
-        return found
+def rotation(profile: Profile, **changes: Any) -> list[Run]:
+    """CoOp and DIP on every dataset in every dataset's style, where datasets have styles."""
+    source = dataset_source(profile.datasets[0]) if profile.datasets else None
+    if source is None or not source.styles:
+        return []
+    runs: list[Run] = []
     for dataset in profile.datasets:
-        for family in profile.datasets:
-            style = "default" if family == dataset else PAIRING[family]
+        for other in profile.datasets:
+            style = "default" if other == dataset else source.styles[other]
             few = profile.seeds[: profile.costly["seeds"]]
             one = replace(profile, datasets=(dataset,), seeds=few)
-            found += [*coop(one, style=style, **changes), *dip(one, style=style, **changes)]
-    return found
+            runs += [*coop(one, style=style, **changes), *dip(one, style=style, **changes)]
+    return once(runs)
 
 
-def precision(profile: Profile, **changes: Any) -> list[RunSpec]:
+def precision(profile: Profile, **changes: Any) -> list[Run]:
     """CoOp with the towers in bf16, and the same runs in the profile's precision."""
     return [*coop(profile, **changes), *coop(profile, precision="bf16", **changes)]
 
@@ -206,7 +239,7 @@ def open_store(profile: Profile, results: str) -> Store:
 
 
 def collect(
-    specs: Sequence[RunSpec], profile: Profile, device: str = "cpu", results: str = "stored"
+    specs: Sequence[Run], profile: Profile, device: str = "cpu", results: str = "stored"
 ) -> list[Record]:
     """Records of ``specs``, in their order.
 
@@ -239,7 +272,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     profile, store = load_profile(given.profile), None
-    written: set[RunSpec] = set()
+    written: set[Run] = set()
     for name in given.study:
         runs = [run for run in STUDIES[name](profile) if run not in written]  # each in one file
         if given.command == "measure":  # what neither this machine nor the committed files have

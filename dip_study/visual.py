@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
-from dip_lib.spec import RunSpec
-from dip_lib.visual.condense import RANKINGS
+from dip_lib.methods import METHODS
+from dip_lib.methods.vpt import RANKINGS, VPT
+from dip_lib.training.run import AdamWSchedule, Run
 from dip_study.profiles import Profile
 from dip_study.runs import DIP, costly, once, seeds
 
+RELATIVES = [name for name, each in METHODS.items() if each.side == "visual" and each is not VPT]
+"""Visual methods that are compared with VPT."""
 
-def visual(profile: Profile, **changes: Any) -> list[RunSpec]:
+
+def visual(profile: Profile, **changes: Any) -> list[Run]:
     """VPT-deep with few to many prompts; VPT-shallow, SPT, CVPT and DIP beside it; condensed runs.
 
     Of the largest compared number of prompts a part is kept, ranked over all blocks or within each,
@@ -24,21 +28,28 @@ def visual(profile: Profile, **changes: Any) -> list[RunSpec]:
     given = profile.visual
     few = costly(profile, given["seeds"])
     compared, most = given["compared"], given["compared"][-1]
-    found = [seeds(few, "vpt", vectors=n, **changes) for n in given["prompts"]]
-    found += [seeds(few, m, vectors=n, **changes) for m in ("spt", "cvpt") for n in compared]
-    found += [seeds(few, "vpt", vectors=n, depth=1, **changes) for n in compared]
-    dense = seeds(few, "vpt", vectors=most, **DIP, **changes)
-    found += [dense, [replace(run, keep=float(k)) for k in given["keep"] for run in dense]]
+    parts = [seeds(few, "vpt", vectors=n, **changes) for n in given["prompts"]]
+    parts += [seeds(few, m, vectors=n, **changes) for m in RELATIVES for n in compared]
+    parts += [seeds(few, "vpt", vectors=n, depth=1, **changes) for n in compared]
+    dense = seeds(few, "vpt", DIP, vectors=most, **changes)
+    parts += [dense, [_condensed(run, keep) for keep in given["keep"] for run in dense]]
     for run in seeds(few, "vpt", vectors=most, **changes):
-        long = max(1, run.epochs // 2)
-        parts = [(k, ranking, t) for k in given["keep"] for ranking in RANKINGS for t in (0, long)]
-        found += [
-            [replace(run, keep=float(k), ranking=ranking, tuned=t)]
-            for k, ranking, t in [*parts, (100, RANKINGS[0], long)]
-        ]
+        long = max(1, cast(AdamWSchedule, run.schedule).epochs // 2)
+        kept = [(k, ranking, t) for k in given["keep"] for ranking in RANKINGS for t in (0, long)]
+        parts.append([_condensed(run, *each) for each in [*kept, (100, RANKINGS[0], long)]])
     first = replace(few, seeds=few.seeds[:1])
-    found += [seeds(first, "vpt", vectors=compared[0], lr=r, **changes) for r in given["rates"]]
+    parts += [seeds(first, "vpt", vectors=compared[0], lr=r, **changes) for r in given["rates"]]
     for n in (given["prompts"][0], *compared):
         runs = seeds(first, "vpt", vectors=n, **changes)
-        found += [[replace(run, epochs=given["longer"] * run.epochs) for run in runs]]
-    return once(chain(*found))
+        parts.append([_longer(run, given["longer"]) for run in runs])
+    return once(chain(*parts))
+
+
+def _condensed(run: Run, keep: float, ranking: str = RANKINGS[0], tuned: int = 0) -> Run:
+    method = replace(cast(VPT, run.method), keep=float(keep), ranking=ranking, tuned=tuned)
+    return replace(run, method=method)
+
+
+def _longer(run: Run, times: int) -> Run:
+    schedule = cast(AdamWSchedule, run.schedule)
+    return replace(run, schedule=replace(schedule, epochs=times * schedule.epochs))

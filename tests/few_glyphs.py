@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from dip_lib import load_backbone
-from dip_lib.backbone import Backbone
-from dip_lib.datasets import load_dataset
-from dip_lib.features import Features
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.features import Features
+from dip_lib.data import load_dataset
+from dip_lib.data.protocols import Task, pixels, task
 from dip_lib.methods import LEARNT, Learnt, Method, Setting, Start, setting
-from dip_lib.protocols import Task, pixels, task
-from dip_lib.spec import RunSpec
-from dip_lib.step import State, stack
-from dip_lib.trainer import train_epochs
+from dip_lib.training.run import RunSpec
+from dip_lib.training.step import State, stack
+from dip_lib.training.trainer import train_epochs
 
 NAMES = (
     *("capital alpha", "capital iota with dialytika", "capital xi"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torchvision.transforms.v2.functional import to_pil_image
 
-from dip_lib.datasets import load_dataset
+from dip_lib.data import load_dataset
 
 
 def write_pictures(folder: Path, family: str, names: Sequence[str], count: int = 12) -> Path:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dip_lib.backbone import Backbone
+from dip_lib.clip.backbone import Backbone
 
 Start = Mapping[str, Tensor]
 Prompts = Iterable[Tensor]

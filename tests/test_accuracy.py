@@ -12,9 +12,9 @@ from few_glyphs import Bench, few, run
 from torch import Tensor
 
 from dip_lib import accuracy, judge
-from dip_lib.accuracy import Classifier, accuracies, calibration_error
+from dip_lib.data.protocols import Split
 from dip_lib.methods import Learnt, Setting
-from dip_lib.protocols import Split
+from dip_lib.training.accuracy import Classifier, accuracies, calibration_error
 
 R, BASE, NEW = 3, 4, 5
 IMAGES = {"base": 37, "new": 53}

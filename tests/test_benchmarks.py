@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from dip_lib import load_backbone
-from dip_lib.backbone import Backbone
-from dip_lib.features import load_features
-from dip_lib.products import AVAILABLE, fast_products
-from dip_lib.spec import RunSpec
-from dip_lib.trainer import train
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.features import load_features
+from dip_lib.clip.onednn import AVAILABLE, fast_linear
+from dip_lib.training.run import RunSpec
+from dip_lib.training.trainer import train
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "benchmarks"))  # as when a benchmark is run as a program
@@ -61,7 +61,7 @@ def test_flops_of_a_matrix_product_are_twice_its_multiplications() -> None:
     assert bench.count_flops(lambda: a @ b) == 2 * 3 * 5 * 7
     layer = torch.nn.Linear(5, 7).requires_grad_(False)
     start = a.clone().requires_grad_()
-    with fast_products(always=True):  # once forward, once for the gradient
+    with fast_linear(always=True):  # once forward, once for the gradient
         assert bench.count_flops(lambda: layer(start).sum().backward()) == 2 * 2 * 3 * 5 * 7
 
 

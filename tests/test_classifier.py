@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 
 from dip_lib import PromptedClassifier, load_backbone
 from dip_lib.classifier import picture_files
-from dip_lib.datasets import load_dataset
-from dip_lib.datasets.folders import picture_folder
+from dip_lib.data import load_dataset
+from dip_lib.data.folders import picture_folder
 
 NAMES = load_dataset("shapes").class_names
 OWN, UNSEEN = NAMES[:4], NAMES[4:7]

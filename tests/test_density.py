@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dip_lib.density import information_density, singular_values
+from dip_lib.prompt.density import information_density, singular_values
 
 SHAPES = [(4, 512), (16, 128), (3, 3), (7, 2), (1, 5)]
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from dip_lib import LowRankPrompt
 from dip_lib.methods.dip import NEXT_SEED, LowRank, held
-from dip_lib.spec import RunSpec
-from dip_lib.step import State, stack
-from dip_lib.trainer import train
+from dip_lib.training.run import RunSpec
+from dip_lib.training.step import State, stack
+from dip_lib.training.trainer import train
 
 P = 0.3
 SITES = ("update", "prompt", "rows", "columns")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dip_lib import load_backbone
-from dip_lib.backbone import Backbone
-from dip_lib.datasets import load_dataset
+from dip_lib.clip.backbone import Backbone
+from dip_lib.data import load_dataset
 
 
 @pytest.fixture(scope="module")

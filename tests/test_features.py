@@ -13,8 +13,8 @@ from torch import Tensor
 
 from dip_lib import features as features_module
 from dip_lib import load_backbone
-from dip_lib.backbone import Backbone
-from dip_lib.features import encode_split, encode_views, load_features
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.features import encode_split, encode_views, load_features
 from glyph_world.models import load_glyph_clip
 
 SIZES = {"train": 12, "val": 4, "test": 6, "none": 0}

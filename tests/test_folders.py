@@ -13,10 +13,10 @@ from photo_archives import closed, picture
 from PIL import Image
 
 from dip_lib import load_backbone
-from dip_lib.datasets.folders import picture_folder, picture_list
-from dip_lib.features import load_features
-from dip_lib.protocols import task
-from dip_lib.spec import RunSpec
+from dip_lib.clip.features import load_features
+from dip_lib.data.folders import picture_folder, picture_list
+from dip_lib.data.protocols import task
+from dip_lib.training.run import RunSpec
 
 CLASSES = ("Red_fox", "arctic_hare", "wolf")
 SPLITS = ("train", "val", "test")

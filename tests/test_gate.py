@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from dip_lib.paths import home
-from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Store
+from dip_lib.training.run import RECIPE, RunSpec
 from dip_study import gate, study
 from dip_study.measure import measure
 from dip_study.profiles import load_profile

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dip_lib.datasets import load_dataset
+from dip_lib.data import load_dataset
 from dip_lib.randomness import uniform
 from glyph_world import draw, families, models, styles, world
 from glyph_world.captions import LOOKS, caption, tokenizer, vocabulary

@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from dip_lib.layout import Layout, layout
+from dip_lib.clip.layout import Layout, layout
 
 SOS, EOT = 90, 99
 

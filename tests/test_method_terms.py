@@ -12,13 +12,13 @@ import torch
 from few_glyphs import Bench, Runs, few, run
 from torch import Tensor
 
-from dip_lib.datasets.splits import Twin
-from dip_lib.judge import evaluate
+from dip_lib.data.splits import Twin
 from dip_lib.methods import LEARNT, Batch, Learnt, coop
 from dip_lib.methods.method import linear
 from dip_lib.methods.prograd import without_conflict
 from dip_lib.methods.promptsrc import average
-from dip_lib.spec import RunSpec
+from dip_lib.training.evaluate import evaluate
+from dip_lib.training.run import RunSpec
 
 IMAGE_SIDE = ("maple", "promptsrc")
 

@@ -12,13 +12,13 @@ from few_glyphs import Bench, Runs, few, run
 from torch import Tensor
 
 from dip_lib import densify
-from dip_lib.judge import evaluate, with_prompted_tower
 from dip_lib.methods import LEARNT
 from dip_lib.methods.dept import LENGTH
 from dip_lib.methods.method import TEMPLATES
 from dip_lib.prompt import Densified
 from dip_lib.randomness import permutation
-from dip_lib.step import learning_rate
+from dip_lib.training.evaluate import evaluate, with_prompted_tower
+from dip_lib.training.step import learning_rate
 
 METHODS = tuple(name for name in LEARNT if name != "dip")
 

@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dip_lib import load_backbone
-from dip_lib.datasets import few_shot, load_dataset
-from dip_lib.datasets.photos import load_photos
-from dip_lib.datasets.splits import read_draw
-from dip_lib.features import encode_split
-from dip_lib.protocols import draws
-from dip_lib.spec import RunSpec
+from dip_lib.clip.features import encode_split
+from dip_lib.data import few_shot, load_dataset
+from dip_lib.data.photos import load_photos
+from dip_lib.data.protocols import draws
+from dip_lib.data.splits import read_draw
+from dip_lib.training.run import RunSpec
 from dip_study import gate, study
 from dip_study.measure import dataset_of
 from dip_study.profiles import load_profile

@@ -19,13 +19,13 @@ import torch
 from PIL import Image
 
 from dip_lib import base_new, few_shot, load_backbone
-from dip_lib.datasets import load_dataset
-from dip_lib.datasets.photos import PHOTOS, load_photos
-from dip_lib.datasets.pictures import Pictures
-from dip_lib.datasets.splits import Twin, check_class_names, read_draw, write_draw
-from dip_lib.features import load_features
-from dip_lib.protocols import task
-from dip_lib.spec import RunSpec
+from dip_lib.clip.features import load_features
+from dip_lib.data import load_dataset
+from dip_lib.data.photos import PHOTOS, load_photos
+from dip_lib.data.pictures import Pictures
+from dip_lib.data.protocols import task
+from dip_lib.data.splits import Twin, check_class_names, read_draw, write_draw
+from dip_lib.training.run import RunSpec
 from dip_study.profiles import load_profile
 
 # the trees are tiny, and loading says so

@@ -19,10 +19,10 @@ from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 
 from dip_lib import load_backbone
-from dip_lib.datasets import pictures as pictures_module
-from dip_lib.datasets.pictures import Pictures
-from dip_lib.datasets.views import TRIES, crop_box, random_view
-from dip_lib.features import encode_split, encode_views, load_features
+from dip_lib.clip.features import encode_split, encode_views, load_features
+from dip_lib.data import pictures as pictures_module
+from dip_lib.data.pictures import Pictures
+from dip_lib.data.views import TRIES, crop_box, random_view
 from dip_lib.randomness import uniform
 
 SHAPES = ((60, 80), (90, 64), (48, 48), (50, 200), (33, 47))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dip_lib.features import encode_split, load_features
-from dip_lib.loading import load_backbone
+from dip_lib.clip.features import encode_split, load_features
+from dip_lib.clip.loading import load_backbone
 from dip_lib.paths import home
 from dip_study import study
 from dip_study.measure import dataset_of, groups

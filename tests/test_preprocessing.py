@@ -23,8 +23,8 @@ from torch import Tensor
 from torchvision import transforms
 
 from dip_lib import load_backbone
-from dip_lib.datasets.pictures import Pictures
-from dip_lib.datasets.views import plain_view
+from dip_lib.data.pictures import Pictures
+from dip_lib.data.views import plain_view
 
 Array = NDArray[np.float64]
 MOST, MEAN, BIAS = 1.2, 0.35, 0.05

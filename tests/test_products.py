@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dip_lib import load_backbone, products
-from dip_lib.products import AVAILABLE, fast_products
+from dip_lib.clip.onednn import AVAILABLE, fast_linear
 
 needs_it = pytest.mark.skipif(not AVAILABLE, reason="this PyTorch is built without oneDNN")
 
@@ -32,7 +32,7 @@ def test_values_and_gradients_are_those_of_exact_arithmetic(
     torch.manual_seed(0)
     x, weight, bias = torch.randn(shape), torch.randn(24, 16), torch.randn(24) if biased else None
     exact = layer(x.double(), weight.double(), None if bias is None else bias.double())
-    with fast_products(always=True):
+    with fast_linear(always=True):
         found = layer(x, weight, bias)
     for ours, theirs in zip(found, exact, strict=True):
         assert ours.dtype == torch.float32
@@ -44,7 +44,7 @@ def test_rows_that_do_not_lie_together_and_parts_of_weights_are_read_right() -> 
     torch.manual_seed(0)
     x, weight = torch.randn(16, 9, 4).permute(2, 1, 0), torch.randn(48, 16)
     for part in (weight[16:32], torch.randn(16, 48).t()[:32]):
-        with fast_products(always=True):
+        with fast_linear(always=True):
             found = layer(x, part, None)
         for ours, theirs in zip(found, layer(x, part, None), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
@@ -76,7 +76,7 @@ def test_self_attention_is_torchs(
 
     expected = attended()
     monkeypatch.setattr(products, "_self_attention", counted)
-    with fast_products(always=True):
+    with fast_linear(always=True):
         found = attended()
         assert len(calls) == (not masked)
         other, _ = block(x, x + 1, x + 1, need_weights=False)  # not of x to itself
@@ -100,7 +100,7 @@ def test_only_frozen_fp32_layers_on_a_cpu_are_taken(monkeypatch: pytest.MonkeyPa
     frozen, trained = nn.Linear(8, 8).requires_grad_(False), nn.Linear(8, 8)
     half = nn.Linear(8, 8, dtype=torch.bfloat16).requires_grad_(False)
     x = torch.randn(3, 8)
-    with fast_products(always=True):
+    with fast_linear(always=True):
         trained(x).sum().backward()
         half(x.bfloat16())
         nn.Linear(8, 8, dtype=torch.float64).requires_grad_(False)(x.double())
@@ -138,7 +138,7 @@ def test_where_pytorch_is_the_faster_nothing_changes(
     monkeypatch.setattr(products, "_product", lambda x, *_: taken.append(x) or x)
     monkeypatch.setattr(products, "FASTER", faster)
     x, weight = torch.randn(3, 8), torch.randn(8, 8)
-    with fast_products():
+    with fast_linear():
         found = F.linear(x, weight)
     assert len(taken) == faster
     assert torch.equal(found, x if faster else x @ weight.t())

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from dip_lib import load_backbone, protocols
-from dip_lib.datasets import Dataset, load_dataset
-from dip_lib.features import Features, load_features
-from dip_lib.protocols import Task, draws, halves
-from dip_lib.spec import RunSpec
+from dip_lib.clip.features import Features, load_features
+from dip_lib.data import Dataset, load_dataset
+from dip_lib.data.protocols import Task, draws, halves
+from dip_lib.training.run import RunSpec
 
 SPLITS = ("train", "val", "test")
 

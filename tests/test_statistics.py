@@ -20,7 +20,7 @@ from dip_book.statistics import (
     spearman,
     wilcoxon,
 )
-from dip_lib.datasets.splits import harmonic_mean
+from dip_lib.data.splits import harmonic_mean
 
 
 def study(effect: float = 0.0, seed: int = 0, datasets: int = 11) -> dict[str, list[float]]:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from dip_book.notebook import begin
-from dip_lib.spec import RECIPE
 from dip_lib.store import export
+from dip_lib.training.run import RECIPE
 from dip_study import study
 from dip_study.profiles import load_profile
 from dip_study.provenance import code_fingerprint, provenance, stale

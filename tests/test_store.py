@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from dip_lib.files import write_atomic
-from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Store, export
+from dip_lib.training.run import RECIPE, RunSpec
 
 
 def spec(**changes: Any) -> RunSpec:

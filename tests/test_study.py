@@ -20,9 +20,9 @@ import pytest
 from safetensors.torch import load_file
 
 from dip_lib import load_backbone
-from dip_lib.features import encode_split
-from dip_lib.spec import RECIPE, RunSpec
+from dip_lib.clip.features import encode_split
 from dip_lib.store import Record, export
+from dip_lib.training.run import RECIPE, RunSpec
 from dip_study import study
 from dip_study.measure import dataset_of, groups, measure, shared_out
 from dip_study.profiles import FOLDER, Profile, load_profile, names

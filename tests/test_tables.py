@@ -27,7 +27,7 @@ from dip_book.tables import (
     trajectories,
     where,
 )
-from dip_lib.datasets import harmonic_mean
+from dip_lib.data import harmonic_mean
 from dip_lib.methods import METHODS
 from dip_lib.visual import VISUAL
 

@@ -13,9 +13,9 @@ from open_clip.model import CLIP
 from torch import Tensor
 
 from dip_lib import load_backbone
-from dip_lib.backbone import Backbone
-from dip_lib.encoder import Encoder
-from dip_lib.text import misfit
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.encoder import Encoder
+from dip_lib.clip.text import misfit
 
 NAMES = ("small alpha", "small beta", "capital alpha", "digit one", "black star", "arrow")
 PHOTOS = (

@@ -13,15 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dip_lib import LowRankPrompt, densify, load_backbone
-from dip_lib.backbone import Backbone
-from dip_lib.datasets import Dataset, load_dataset
-from dip_lib.density import information_density
-from dip_lib.features import Features, load_features
-from dip_lib.protocols import task
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.features import Features, load_features
+from dip_lib.data import Dataset, load_dataset
+from dip_lib.data.protocols import task
+from dip_lib.prompt.density import information_density
 from dip_lib.randomness import permutation
-from dip_lib.spec import RunSpec
-from dip_lib.step import learning_rate
-from dip_lib.trainer import checkpoint_epochs, train
+from dip_lib.training.run import RunSpec
+from dip_lib.training.step import learning_rate
+from dip_lib.training.trainer import checkpoint_epochs, train
 from dip_study.profiles import load_profile
 from dip_study.runs import spec
 

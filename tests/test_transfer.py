@@ -11,8 +11,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from dip_lib.methods import LEARNT, Learnt
-from dip_lib.trainer import train
-from dip_lib.transfer import learnt_of, tensors, transfer
+from dip_lib.training.trainer import train
+from dip_lib.training.transfer import learnt_of, tensors, transfer
 
 CPU = torch.device("cpu")
 

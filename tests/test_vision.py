@@ -12,8 +12,8 @@ from peer_methods import image_features, unit
 from torch import Tensor
 
 from dip_lib import load_backbone
-from dip_lib.backbone import Backbone
-from dip_lib.vision import encode_prompted, width
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.vision import encode_prompted, width
 
 WIDTH = 128
 

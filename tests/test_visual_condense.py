@@ -9,9 +9,9 @@ from torch import Tensor
 from visual_towers import TOWERS, pixels, tower
 
 from dip_lib import densify
-from dip_lib.visual.condense import condensed, importance, kept
-from dip_lib.visual.cvpt import CrossPrompts
-from dip_lib.visual.vpt import VisualPrompts, first_head, first_prompts
+from dip_lib.methods.cvpt import CrossPrompts
+from dip_lib.methods.vpt import VisualPrompts, first_head, first_prompts
+from dip_lib.training.condense import condensed, importance, kept
 
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
 

@@ -9,9 +9,9 @@ import torch
 from few_glyphs import Few
 
 from dip_lib import load_backbone
-from dip_lib.backbone import Backbone
-from dip_lib.spec import RunSpec
-from dip_lib.visual.train import Found, rate, train_visual
+from dip_lib.clip.backbone import Backbone
+from dip_lib.training.run import RunSpec
+from dip_lib.training.visual import Found, rate, train_visual
 from dip_study import study
 from dip_study.measure import groups
 from dip_study.profiles import load_profile

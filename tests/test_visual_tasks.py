@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dip_lib.spec import RunSpec
-from dip_lib.visual.tasks import Eye, listed_pictures, timm_eye, tune_and_refit
+from dip_lib.training.run import RunSpec
+from dip_lib.training.vtab import Eye, listed_pictures, timm_eye, tune_and_refit
 
 SPEC = RunSpec(
     dataset="task", method="vpt", seed=1, context="", vectors=2, depth=2, epochs=4, batch=4, views=1

@@ -10,19 +10,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from visual_towers import TOWERS, module, pixels, tower
 
 from dip_lib import load_backbone, products
-from dip_lib.products import fast_products
-from dip_lib.visual.attention import attention, effective_rank
-from dip_lib.visual.cvpt import CrossPrompts
-from dip_lib.visual.memvp import MemoryPrompt
-from dip_lib.visual.spt import prototypes
-from dip_lib.visual.tower import Tower, frozen_tower
-from dip_lib.visual.vpt import VisualPrompts, first_head, first_prompts
+from dip_lib.clip.onednn import fast_linear
+from dip_lib.clip.tower import Tower, frozen_tower
+from dip_lib.methods.cvpt import CrossPrompts
+from dip_lib.methods.memvp import MemoryPrompt
+from dip_lib.methods.spt import prototypes
+from dip_lib.methods.vpt import VisualPrompts, first_head, first_prompts
+from dip_lib.training.attention import attention, effective_rank
 
 each_tower = pytest.mark.parametrize("name", TOWERS)
 KINDS = (VisualPrompts, CrossPrompts)
 
 
-@fast_products()
+@fast_linear()
 def plain(name: str, images: Tensor) -> Tensor:
     """What the library itself makes of images: the class token or mean behind the last norm."""
     visual = module(name)
@@ -82,7 +82,7 @@ def test_deep_prompts_replace_those_of_the_block_before(name: str) -> None:
         assert torch.equal(deep[i][:, made.tokens :], prompts[i].expand(4, -1, -1))
     assert not torch.equal(shallow[1][:, made.tokens :], shallow[0][:, made.tokens :])
     # what the first block made of its prompts is gone: only the image's tokens go on
-    with fast_products():
+    with fast_linear():
         expected = made.blocks[0](deep[0])
     assert torch.equal(deep[1][:, : made.tokens], expected[:, : made.tokens])
 

@@ -13,7 +13,7 @@ from open_clip.model import CLIP
 from safetensors.torch import save_file
 from torch import nn
 
-from dip_lib.weights import _load_file, open_clip_model
+from dip_lib.clip.weights import _load_file, open_clip_model
 
 VISION = {"image_size": 32, "width": 64, "layers": 1, "patch_size": 32, "head_width": 32}
 TEXT = {"context_length": 16, "vocab_size": 100, "width": 64, "heads": 2, "layers": 1}

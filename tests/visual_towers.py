@@ -7,7 +7,7 @@ import torch
 from open_clip.transformer import VisionTransformer
 
 from dip_lib import load_backbone
-from dip_lib.visual.tower import Tower, frozen_tower
+from dip_lib.clip.tower import Tower, frozen_tower
 
 TOWERS = ("glyph-vit", "open_clip, random", "timm, random", "timm, registers and mean")
 

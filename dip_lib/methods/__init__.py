@@ -1,43 +1,46 @@
-"""Methods: one short file each. A method says what a run trains; the trainer does the rest.
+"""Methods: one file each, and the one list of them.
 
-To add one, write a file with a :class:`Method` and name it in ``LEARNT``. A run of any of them that
-has a rank trains its prompts as DIPs (:mod:`.dip`).
+To add a method, write a file with a class derived from :class:`PromptMethod` (or another), and name it
+here. It then appears wherever methods do; a run of it with a low-rank update holds its prompts as
+DIPs.
 """
 
-from dip_lib.methods.cocoop import COCOOP
-from dip_lib.methods.coop import COOP
-from dip_lib.methods.dense import DO, PP
-from dip_lib.methods.dept import DEPT
-from dip_lib.methods.kgcoop import KGCOOP
-from dip_lib.methods.maple import MAPLE
-from dip_lib.methods.method import Batch, Learnt, Method, Setting, Start, setting
-from dip_lib.methods.prograd import PROGRAD
-from dip_lib.methods.promptsrc import PROMPTSRC
+from dip_lib.methods.cocoop import CoCoOp
+from dip_lib.methods.coop import CoOp
+from dip_lib.methods.cvpt import CVPT
+from dip_lib.methods.dense import DirectOptimisation, PositionalPenalty
+from dip_lib.methods.dept import DePT
+from dip_lib.methods.kgcoop import KgCoOp
+from dip_lib.methods.maple import MaPLe
+from dip_lib.methods.method import Method, method_of
+from dip_lib.methods.probe import LinearProbe
+from dip_lib.methods.prograd import ProGrad
+from dip_lib.methods.prompt_method import PromptMethod
+from dip_lib.methods.promptsrc import PromptSRC
+from dip_lib.methods.spt import SPT
+from dip_lib.methods.vpt import VPT
+from dip_lib.methods.zero_shot import Ensemble, ZeroShot
 
-LEARNT = {
-    "coop": COOP,
-    "dip": COOP,
-    "do": DO,
-    "pp": PP,
-    "kgcoop": KGCOOP,
-    "prograd": PROGRAD,
-    "dept": DEPT,
-    "cocoop": COCOOP,
-    "maple": MAPLE,
-    "promptsrc": PROMPTSRC,
+METHODS: dict[str, type[Method]] = {
+    method.name: method
+    for method in (
+        ZeroShot,
+        Ensemble,
+        LinearProbe,
+        CoOp,
+        DirectOptimisation,
+        PositionalPenalty,
+        KgCoOp,
+        ProGrad,
+        DePT,
+        CoCoOp,
+        MaPLe,
+        PromptSRC,
+        VPT,
+        SPT,
+        CVPT,
+    )
 }
-UNTRAINED = ("zero-shot", "ensemble", "probe")
-"""Methods that learn no prompt: measured one by one."""
-METHODS = (*UNTRAINED, *LEARNT)
+"""Name -> method, in the order in which pages list them."""
 
-__all__ = [
-    "LEARNT",
-    "METHODS",
-    "UNTRAINED",
-    "Batch",
-    "Learnt",
-    "Method",
-    "Setting",
-    "Start",
-    "setting",
-]
+__all__ = ["METHODS", "CoOp", "Method", "PromptMethod", "method_of"]

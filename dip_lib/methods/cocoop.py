@@ -7,50 +7,48 @@ has to be encoded anew for every image. Source: ``trainers/cocoop.py`` of Kaiyan
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dip_lib.accuracy import Classifier
-from dip_lib.methods import coop
-from dip_lib.methods.method import Batch, Learnt, Method, Setting, Start, cross_entropy, linear
-from dip_lib.spec import RunSpec
+from dip_lib.methods.prompt_method import PromptMethod
+from dip_lib.methods.prompts import Classifier, FrozenClip, Learned, Start, linear
 
 NARROWER = 16
 """The network's hidden layer is this much narrower than an embedding."""
 AT_ONCE = 64
-"""Images whose texts are encoded in one pass when a prompt is judged."""
+"""Images whose texts are encoded in one pass when a prompt is evaluated."""
 
 
-def start(setting: Setting, spec: RunSpec) -> Start:
-    """CoOp's prompt, and the network: two linear layers with a ReLU between them."""
-    prompts = coop.start(setting, spec).prompts
-    e, d = setting.teacher.shape[1], prompts[0].shape[1]
-    layers = (*linear(spec.seed, e, e // NARROWER, 10), *linear(spec.seed, e // NARROWER, d, 11))
-    return Start(prompts, tuple(layer.to(prompts[0].device) for layer in layers))
+@dataclass(frozen=True, kw_only=True)
+class CoCoOp(PromptMethod):
+    """CoCoOp."""
 
+    name = "cocoop"
+    label = "CoCoOp"
+    side = "image"
+    text_per_image = True
 
-def classifier(learnt: Learnt, setting: Setting, names: Sequence[str]) -> Classifier:
-    """Logits of any ``names``, each image among texts of its own."""
-    w1, b1, w2, b2 = learnt.others
-    context = learnt.prompts[0]
+    def start(self, frozen: FrozenClip, seed: int) -> Start:
+        """CoOp's prompt, and the network: two linear layers with a ReLU between them."""
+        prompts = super().start(frozen, seed).prompts
+        e, d = frozen.template_text.shape[1], prompts[0].shape[1]
+        layers = (*linear(seed, e, e // NARROWER, 10), *linear(seed, e // NARROWER, d, 11))
+        return Start(prompts, tuple(layer.to(prompts[0].device) for layer in layers))
 
-    def classify(images: Tensor) -> Tensor:
-        images = images.expand(len(context), -1, -1)  # (R, M, e)
-        hidden = (images @ w1.transpose(1, 2) + b1[:, None]).relu()
-        shift = hidden @ w2.transpose(1, 2) + b2[:, None]  # (R, M, d)
-        shifted = (context[:, None] + shift[:, :, None]).flatten(0, 1)  # (R * M, n, d)
-        text = setting.clip.class_embeddings(shifted, names)  # (R * M, C, e)
-        every = text @ images.reshape(len(text), -1, 1)  # (R * M, C, 1)
-        return setting.clip.logit_scale * every.view(*images.shape[:2], -1)
+    def classifier(self, learned: Learned, frozen: FrozenClip, names: Sequence[str]) -> Classifier:
+        """Logits of any ``names``, each image among texts of its own."""
+        w1, b1, w2, b2 = learned.others
+        context = learned.prompts[0]
 
-    return lambda images: torch.cat([classify(part) for part in images.split(AT_ONCE, -2)], 1)
+        def classify(images: Tensor) -> Tensor:
+            images = images.expand(len(context), -1, -1)  # (R, M, e)
+            hidden = (images @ w1.transpose(1, 2) + b1[:, None]).relu()
+            shift = hidden @ w2.transpose(1, 2) + b2[:, None]  # (R, M, d)
+            shifted = (context[:, None] + shift[:, :, None]).flatten(0, 1)  # (R * M, n, d)
+            text = frozen.clip.class_embeddings(shifted, names)  # (R * M, C, e)
+            every = text @ images.reshape(len(text), -1, 1)  # (R * M, C, 1)
+            return frozen.clip.logit_scale * every.view(*images.shape[:2], -1)
 
-
-def loss(learnt: Learnt, setting: Setting, batch: Batch) -> Tensor:
-    """Cross-entropy, (R,)."""
-    logits = classifier(learnt, setting, setting.names)(batch.images)
-    return cross_entropy(logits, batch.labels)
-
-
-COCOOP = Method(start, loss, classifier=classifier)
+        return lambda images: torch.cat([classify(part) for part in images.split(AT_ONCE, -2)], 1)

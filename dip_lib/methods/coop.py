@@ -1,35 +1,23 @@
 """CoOp (Zhou et al., IJCV 2022): the words before the class name become trainable vectors.
 
 Text is ``[SOS] P [class name] . [EOT]``; P (n, d) minimises the cross-entropy of cosine
-similarities, and nothing else is trained.
+similarities, and nothing else is trained: what :class:`PromptMethod` does by itself. With a
+low-rank update it is DIP, first called RLP (arXiv 2312.10813): P = P0 + dropout(A B).
+Source: ``trainers/coop.py`` of KaiyangZhou/CoOp.
 """
 
 from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
 
-from dip_lib.methods.method import (
-    Batch,
-    Learnt,
-    Method,
-    Setting,
-    Start,
-    cross_entropy,
-    first_context,
-    prompted_classifier,
-)
-from dip_lib.spec import RunSpec
+from dip_lib.methods.prompt_method import PromptMethod
 
 
-def start(setting: Setting, spec: RunSpec) -> Start:
-    """One prompt, from words or at random."""
-    return Start((first_context(setting.clip, spec),))
+@dataclass(frozen=True, kw_only=True)
+class CoOp(PromptMethod):
+    """CoOp; with a low-rank update, DIP."""
 
-
-def loss(learnt: Learnt, setting: Setting, batch: Batch) -> Tensor:
-    """Cross-entropy of the trained classes, (R,)."""
-    logits = prompted_classifier(learnt, setting, setting.names)(batch.images)
-    return cross_entropy(logits, batch.labels)
-
-
-COOP = Method(start, loss)
+    name = "coop"
+    label = "CoOp"
+    low_rank_label = "DIP"
+    evaluates_shrunk = True

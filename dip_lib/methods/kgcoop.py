@@ -1,22 +1,37 @@
 """KgCoOp (Yao et al., CVPR 2023): CoOp held near what CLIP already knows.
 
 Class embeddings may not wander from those of the hand-written template: the mean of 1 - cosine
-between the two is added to the loss, times the run's weight (8 in its ``scripts/run.sh``).
+between the two is added to the loss. Source: ``trainers/kgcoop.py`` and ``scripts/run.sh`` of
+htyao89/KgCoOp.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
-from dip_lib.methods import coop
-from dip_lib.methods.method import Batch, Learnt, Method, Setting, cross_entropy, scores
+from dip_lib.methods.prompt_method import PromptMethod
+from dip_lib.methods.prompts import Batch, FrozenClip, Learned, cross_entropy, scores
 
 
-def loss(learnt: Learnt, setting: Setting, batch: Batch) -> Tensor:
-    """Cross-entropy plus weight * mean(1 - cos(text, teacher)), (R,)."""
-    text = setting.clip.class_embeddings(learnt.prompts[0], setting.names)  # (R, C, e)
-    away = 1 - (text * setting.teacher).sum(-1).mean(-1)
-    return cross_entropy(scores(setting, batch.images, text), batch.labels) + setting.weight * away
+@dataclass(frozen=True, kw_only=True)
+class KgCoOp(PromptMethod):
+    """KgCoOp.
 
+    Args:
+        weight: of the distance to the template's text (8 in ``scripts/run.sh``).
+    """
 
-KGCOOP = Method(coop.start, loss)
+    name = "kgcoop"
+    label = "KgCoOp"
+    per_run = ("weight",)
+
+    weight: float = 8.0
+
+    def loss(self, learned: Learned, frozen: FrozenClip, batch: Batch) -> Tensor:
+        """Cross-entropy plus weight * mean(1 - cos(text, template's text)), (R,)."""
+        text = frozen.clip.class_embeddings(learned.prompts[0], frozen.names)  # (R, C, e)
+        distance = 1 - (text * frozen.template_text).sum(-1).mean(-1)
+        prediction = cross_entropy(scores(frozen, batch.images, text), batch.labels)
+        return prediction + frozen.per_run["weight"] * distance

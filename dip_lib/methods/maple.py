@@ -1,69 +1,89 @@
 """MaPLe (Khattak et al., CVPR 2023): deep text prompts, projected into the image tower.
 
-Block i of either tower reads prompts of its own up to the run's depth; those of the image tower are
-linear functions of the text's. Two vectors are trained in place of "a photo"; "of a" stays before
-the class name. Source: ``trainers/maple.py`` and ``clip/model.py`` of muzairkhattak's repository.
+Block i of either tower reads prompts of its own up to a depth; those of the image tower are linear
+functions of the text's. Two vectors are trained in place of "a photo"; "of a" stays before the
+class name. Source: ``trainers/maple.py`` and ``clip/model.py`` of muzairkhattak's repository.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from dip_lib.accuracy import Classifier
-from dip_lib.methods import coop
-from dip_lib.methods.method import (
+from dip_lib.clip.prompted_vision import encode_prompted, image_width
+from dip_lib.methods.prompt_method import PromptMethod
+from dip_lib.methods.prompts import (
     Batch,
-    Learnt,
-    Method,
-    Setting,
+    Classifier,
+    FrozenClip,
+    Learned,
     Start,
+    check_depth,
     cross_entropy,
     deep_vectors,
     linear,
     scores,
 )
-from dip_lib.spec import RunSpec
-from dip_lib.vision import encode_prompted, width
 
 REST = "of a"
 """What stays between the trained vectors and the class name."""
 
 
-def start(setting: Setting, spec: RunSpec) -> Start:
-    """A prompt for each of ``depth`` text blocks, and a layer from each to the image tower."""
-    (context,) = coop.start(setting, spec).prompts
-    n, d = context.shape
-    deep = deep_vectors(spec, (n, d))
-    first, rest = (linear(spec.seed, d, width(setting.clip), stream) for stream in (10, 11))
-    layers = (*first, *rest * (spec.depth - 1))  # the deep ones start alike
-    device = context.device
-    return Start(
-        (context, *(each.to(device) for each in deep)), tuple(each.to(device) for each in layers)
-    )
+@dataclass(frozen=True, kw_only=True)
+class MaPLe(PromptMethod):
+    """MaPLe.
 
+    Args:
+        context, vectors: as CoOp's.
+        depth: blocks of each tower that read prompts of their own, the first included.
 
-def encode(learnt: Learnt, setting: Setting, pixels: Tensor) -> Tensor:
-    """Features (R, M, e) under the projected prompts."""
-    layers = zip(learnt.prompts, learnt.others[::2], learnt.others[1::2], strict=True)
-    visual = [prompt @ w.transpose(1, 2) + b[:, None] for prompt, w, b in layers]  # (R, n, w)
-    return encode_prompted(setting.clip, pixels, visual)
+    Raises:
+        ValueError: what CoOp's does, or a depth below 1.
+    """
 
+    name = "maple"
+    label = "MaPLe"
+    side = "image"
+    cuda_graph = False
+    encodes_images = True
 
-def classifier(learnt: Learnt, setting: Setting, names: Sequence[str]) -> Classifier:
-    """Logits of any names, for features of the prompted image tower."""
-    context, *deep = learnt.prompts
-    phrases = [type(name)(f"{REST} {name}") for name in names]  # a Twin stays one
-    text = setting.clip.class_embeddings(context, phrases, deep)  # (R, C, e)
-    return lambda images: scores(setting, images, text)
+    context: str = "a photo"
+    depth: int = 9
 
+    def check(self) -> None:
+        super().check()
+        check_depth(self.depth)
 
-def loss(learnt: Learnt, setting: Setting, batch: Batch) -> Tensor:
-    """Cross-entropy, (R,)."""
-    assert batch.pixels is not None
-    images = encode(learnt, setting, batch.pixels)
-    return cross_entropy(classifier(learnt, setting, setting.names)(images), batch.labels)
+    def start(self, frozen: FrozenClip, seed: int) -> Start:
+        """A prompt for each of ``depth`` text blocks, and a layer from each to the image tower."""
+        (context,) = super().start(frozen, seed).prompts
+        n, d = context.shape
+        deep = deep_vectors(seed, (n, d), self.depth)
+        first, rest = (linear(seed, d, image_width(frozen.clip), stream) for stream in (10, 11))
+        layers = (*first, *rest * (self.depth - 1))  # the deep ones start alike
+        device = context.device
+        return Start(
+            (context, *(each.to(device) for each in deep)),
+            tuple(each.to(device) for each in layers),
+        )
 
+    def encode(self, learned: Learned, frozen: FrozenClip, pixels: Tensor) -> Tensor:
+        """Features (R, M, e) under the projected prompts."""
+        layers = zip(learned.prompts, learned.others[::2], learned.others[1::2], strict=True)
+        visual = [prompt @ w.transpose(1, 2) + b[:, None] for prompt, w, b in layers]  # (R, n, w)
+        return encode_prompted(frozen.clip, pixels, visual)
 
-MAPLE = Method(start, loss, classifier=classifier, encode=encode, replays=False)
+    def classifier(self, learned: Learned, frozen: FrozenClip, names: Sequence[str]) -> Classifier:
+        """Logits of any names, for features of the prompted image tower."""
+        context, *deep = learned.prompts
+        phrases = [type(name)(f"{REST} {name}") for name in names]  # a Twin stays one
+        text = frozen.clip.class_embeddings(context, phrases, deep)  # (R, C, e)
+        return lambda images: scores(frozen, images, text)
+
+    def loss(self, learned: Learned, frozen: FrozenClip, batch: Batch) -> Tensor:
+        """Cross-entropy, (R,)."""
+        assert batch.pixels is not None
+        images = self.encode(learned, frozen, batch.pixels)
+        return cross_entropy(self.classifier(learned, frozen, frozen.names)(images), batch.labels)

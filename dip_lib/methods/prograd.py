@@ -8,21 +8,13 @@ the two gradients disagree, the part of the first that opposes the second is tak
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dip_lib.methods import coop
-from dip_lib.methods.method import (
-    Batch,
-    Learnt,
-    Loss,
-    Method,
-    Setting,
-    cross_entropy,
-    prompted_classifier,
-    scores,
-)
+from dip_lib.methods.prompt_method import PromptMethod
+from dip_lib.methods.prompts import Batch, FrozenClip, Learned, cross_entropy, scores
 
 
 def without_conflict(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
@@ -38,18 +30,30 @@ def without_conflict(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     return a - (weight[:, None] * along * unit).view_as(a)
 
 
-def gradient(
-    loss: Loss, learnt: Learnt, setting: Setting, batch: Batch, trained: Sequence[Tensor]
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Cross-entropy (R,), and its gradient in each tensor without what opposes the teacher's."""
-    logits = prompted_classifier(learnt, setting, setting.names)(batch.images)  # (R, B, C)
-    value, ones = cross_entropy(logits, batch.labels), torch.ones_like(setting.weight)
-    taught = scores(setting, batch.images, setting.teacher[None]).softmax(-1)
-    apart = -(taught * logits.log_softmax(-1)).sum(-1).mean(1)  # temperature 1
-    own = torch.autograd.grad(value, trained, ones, retain_graph=True)
-    known = torch.autograd.grad(apart, trained, ones)
-    pairs = zip(own, known, strict=True)
-    return value, tuple(without_conflict(a, b, setting.weight) for a, b in pairs)
+@dataclass(frozen=True, kw_only=True)
+class ProGrad(PromptMethod):
+    """ProGrad.
 
+    Args:
+        weight: share of the opposing part that is taken out (``LOSS.LAMBDA`` in its ``train.py``).
+    """
 
-PROGRAD = Method(coop.start, coop.loss, gradient)
+    name = "prograd"
+    label = "ProGrad"
+    per_run = ("weight",)
+
+    weight: float = 1.0
+
+    def gradient(
+        self, learned: Learned, frozen: FrozenClip, batch: Batch, trained: Sequence[Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Cross-entropy (R,), and its gradient in each tensor without what opposes zero-shot's."""
+        weight = frozen.per_run["weight"]
+        logits = self.classifier(learned, frozen, frozen.names)(batch.images)  # (R, B, C)
+        loss, ones = cross_entropy(logits, batch.labels), torch.ones_like(weight)
+        zero_shot = scores(frozen, batch.images, frozen.template_text[None]).softmax(-1)
+        distance = -(zero_shot * logits.log_softmax(-1)).sum(-1).mean(1)  # temperature 1
+        own = torch.autograd.grad(loss, trained, ones, retain_graph=True)
+        known = torch.autograd.grad(distance, trained, ones)
+        pairs = zip(own, known, strict=True)
+        return loss, tuple(without_conflict(a, b, weight) for a, b in pairs)

@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from dip_lib.accuracy import Classifier
-from dip_lib.methods import coop
-from dip_lib.methods.method import (
+from dip_lib.clip.prompted_vision import encode_prompted, image_width
+from dip_lib.methods.prompt_method import PromptMethod
+from dip_lib.methods.prompts import (
     Batch,
-    Learnt,
-    Method,
-    Setting,
+    Classifier,
+    FrozenClip,
+    Learned,
     Start,
+    check_depth,
     cross_entropy,
     deep_vectors,
     random_vectors,
     scores,
 )
-from dip_lib.spec import RunSpec
-from dip_lib.vision import encode_prompted, width
 
 TEXT, IMAGE = 25.0, 10.0
 """Weights of the distances of text and of image features."""
@@ -35,57 +35,71 @@ PEAK, SPREAD = 15 / 20, 1 / 20
 """Mean and deviation of the epochs' weights, as parts of all epochs (its 15 and 1 of 20)."""
 
 
-def start(setting: Setting, spec: RunSpec) -> Start:
-    """A prompt for each of ``depth`` blocks of the text tower, then of the image tower."""
-    (context,) = coop.start(setting, spec).prompts
-    n, d = context.shape
-    deep = deep_vectors(spec, (n, d))
-    wide = width(setting.clip)
-    seen = [random_vectors(spec.seed, (n, wide), 40 + i) for i in range(spec.depth)]
-    return Start((context, *(each.to(context.device) for each in (*deep, *seen))))
+@dataclass(frozen=True, kw_only=True)
+class PromptSRC(PromptMethod):
+    """PromptSRC.
 
+    Args:
+        context, vectors: as CoOp's.
+        depth: blocks of each tower that read prompts of their own, the first included.
 
-def encode(learnt: Learnt, setting: Setting, pixels: Tensor) -> Tensor:
-    """Features (R, M, e) under the image tower's prompts."""
-    depth = len(learnt.prompts) // 2
-    return encode_prompted(setting.clip, pixels, learnt.prompts[depth:])
+    Raises:
+        ValueError: what CoOp's does, or a depth below 1.
+    """
 
+    name = "promptsrc"
+    label = "PromptSRC"
+    side = "image"
+    cuda_graph = False
+    encodes_images = True
 
-def _text(learnt: Learnt, setting: Setting, names: Sequence[str]) -> Tensor:
-    context, *deep = learnt.prompts[: len(learnt.prompts) // 2]
-    return setting.clip.class_embeddings(context, names, deep)  # (R, C, e)
+    depth: int = 9
 
+    def check(self) -> None:
+        super().check()
+        check_depth(self.depth)
 
-def classifier(learnt: Learnt, setting: Setting, names: Sequence[str]) -> Classifier:
-    """Logits of any names, for features of the prompted image tower."""
-    text = _text(learnt, setting, names)
-    return lambda images: scores(setting, images, text)
+    def start(self, frozen: FrozenClip, seed: int) -> Start:
+        """A prompt for each of ``depth`` blocks of the text tower, then of the image tower."""
+        (context,) = super().start(frozen, seed).prompts
+        n, d = context.shape
+        shape = n, image_width(frozen.clip)
+        text = deep_vectors(seed, (n, d), self.depth)
+        image = [random_vectors(seed, shape, 40 + i) for i in range(self.depth)]
+        return Start((context, *(each.to(context.device) for each in (*text, *image))))
 
+    def encode(self, learned: Learned, frozen: FrozenClip, pixels: Tensor) -> Tensor:
+        """Features (R, M, e) under the image tower's prompts."""
+        return encode_prompted(frozen.clip, pixels, learned.prompts[self.depth :])
 
-def loss(learnt: Learnt, setting: Setting, batch: Batch) -> Tensor:
-    """Cross-entropy and the distances to frozen text, images and predictions, (R,)."""
-    assert batch.pixels is not None
-    images, text = encode(learnt, setting, batch.pixels), _text(learnt, setting, setting.names)
-    logits = scores(setting, images, text)  # (R, B, C)
-    frozen = scores(setting, batch.images, setting.ensemble[None]).log_softmax(-1)
-    apart = F.kl_div(logits.log_softmax(-1), frozen, reduction="none", log_target=True)
-    return (
-        cross_entropy(logits, batch.labels)
-        + TEXT * (text - setting.ensemble).abs().mean((1, 2))
-        + IMAGE * (images - batch.images).abs().mean((1, 2))
-        + apart.mean((1, 2))
-    )
+    def _text(self, learned: Learned, frozen: FrozenClip, names: Sequence[str]) -> Tensor:
+        context, *deep = learned.prompts[: self.depth]
+        return frozen.clip.class_embeddings(context, names, deep)  # (R, C, e)
 
+    def classifier(self, learned: Learned, frozen: FrozenClip, names: Sequence[str]) -> Classifier:
+        """Logits of any names, for features of the prompted image tower."""
+        text = self._text(learned, frozen, names)
+        return lambda images: scores(frozen, images, text)
 
-def average(epoch: int, epochs: int) -> float:
-    """Weight of the end of an epoch (from 0 on): a normal density, summing to 1."""
+    def loss(self, learned: Learned, frozen: FrozenClip, batch: Batch) -> Tensor:
+        """Cross-entropy and the distances to frozen text, images and predictions, (R,)."""
+        assert batch.pixels is not None
+        images = self.encode(learned, frozen, batch.pixels)
+        text, teacher = self._text(learned, frozen, frozen.names), frozen.ensemble_text
+        logits = scores(frozen, images, text)  # (R, B, C)
+        untuned = scores(frozen, batch.images, teacher[None]).log_softmax(-1)
+        divergence = F.kl_div(logits.log_softmax(-1), untuned, reduction="none", log_target=True)
+        return (
+            cross_entropy(logits, batch.labels)
+            + TEXT * (text - teacher).abs().mean((1, 2))
+            + IMAGE * (images - batch.images).abs().mean((1, 2))
+            + divergence.mean((1, 2))
+        )
 
-    def density(k: int) -> float:
-        return math.exp(-(((k - PEAK * epochs) / (SPREAD * epochs)) ** 2) / 2)
+    def average_weight(self, epoch: int, epochs: int) -> float:
+        """Weight of the end of an epoch (from 0 on): a normal density, summing to 1."""
 
-    return density(epoch + 1) / sum(density(k) for k in range(1, epochs + 1))
+        def density(k: int) -> float:
+            return math.exp(-(((k - PEAK * epochs) / (SPREAD * epochs)) ** 2) / 2)
 
-
-PROMPTSRC = Method(
-    start, loss, classifier=classifier, encode=encode, average=average, replays=False
-)
+        return density(epoch + 1) / sum(density(k) for k in range(1, epochs + 1))

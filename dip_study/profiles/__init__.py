@@ -12,15 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from dip_lib.errors import one_of
+from dip_lib.methods import Method
+from dip_lib.training.run import Data, Tower, schedule_type
 
 FOLDER = Path(__file__).parent
-SAME = {"dip": "coop", "spt": "vpt", "cvpt": "vpt"}
-"""Method -> the one whose settings it keeps, so that the two differ in nothing else."""
+TRAINING = (
+    *("context", "shots", "epochs", "batch", "lr", "momentum", "weight_decay", "warmup"),
+    *("views", "checkpoints", "precision"),
+)
+"""Fields of a profile that are settings of every run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What a study runs on. The training fields have the meaning of :class:`dip_lib.spec.RunSpec`.
+    """What a study runs on. The training fields have the meaning that the parts of
+    :class:`dip_lib.training.run.Run` give them.
 
     Attributes:
         name: the file's name.
@@ -36,6 +42,7 @@ class Profile:
             is condensed to ``keep`` per cent; learning ``rates`` among which VPT's was selected on
             its validation accuracy.
         settings: method -> what differs from the above in its runs, and dataset -> the same again.
+            Studies of every method take those that have an entry here, be it an empty one.
         rates: learning rates of CoOp's frontier; ``lr`` was selected among them, once, on CoOp's
             validation accuracy on base classes, and every text-side method uses it.
     """
@@ -68,12 +75,27 @@ class Profile:
     def backbone(self) -> str:
         return self.towers[0]
 
-    def changed(self, method: str, dataset: str) -> dict[str, Any]:
-        """What differs in the runs of a method on a dataset."""
-        found = dict(self.settings.get(SAME.get(method, method), {}))
-        return {k: v for k, v in found.items() if not isinstance(v, Mapping)} | found.get(
-            dataset, {}
-        )
+    def has(self, method: str) -> bool:
+        """Whether studies of every method measure this one."""
+        return method in self.settings
+
+    def values(self, method: type[Method], dataset: str) -> dict[str, Any]:
+        """Settings of a method's runs on a dataset, by name.
+
+        Raises:
+            ValueError: the profile gives the method a setting that its runs do not have.
+        """
+        own = self.settings.get(method.settings_of or method.name, {})
+        plain = {name: value for name, value in own.items() if not isinstance(value, Mapping)}
+        changed = plain | dict(own.get(dataset, {}))
+        if unknown := changed.keys() - setting_names(method):
+            raise ValueError(
+                f"profile {self.name} gives {method.label} {', '.join(map(repr, sorted(unknown)))}, "
+                f"which its runs do not have; the method's own settings: "
+                f"{', '.join(method.settings()) or 'none'}"
+            )
+        shared = {name: getattr(self, name) for name in TRAINING} | {"backbone": self.backbone}
+        return shared | changed
 
     def with_epochs(self, epochs: int) -> Profile:
         """The profile with every method and dataset trained this long."""
@@ -83,6 +105,13 @@ class Profile:
             return {k: v for k, v in inner.items() if k != "epochs"}
 
         return replace(self, epochs=epochs, settings=rest(self.settings))
+
+
+def setting_names(method: type[Method]) -> set[str]:
+    """Names of all settings of a method's runs: of their data, tower, schedule and the method."""
+    parts: list[Any] = [Data, Tower, schedule_type(method)]
+    shared = (part.__dataclass_fields__ for part in parts if part)
+    return set(method.settings()).union(*shared)
 
 
 def names() -> list[str]:

@@ -15,7 +15,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from dip_book.tables import final
-from dip_lib.datasets import harmonic_mean
+from dip_lib.data import harmonic_mean
 from dip_lib.paths import results_dir
 from dip_lib.store import Store
 from dip_study import study

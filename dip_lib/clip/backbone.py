@@ -1,0 +1,212 @@
+"""A frozen CLIP behind one face, whichever it is: :mod:`dip_lib.clip.loading` makes them.
+
+Symbols: n context vectors, d text width, e embedding size, C classes, R contexts at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP
+from torch import Tensor, nn
+
+from dip_lib.clip.encoder import Encoder
+from dip_lib.clip.onednn import fast_linear
+from dip_lib.clip.tower import Tower, frozen_tower
+from dip_lib.data.splits import check_class_names
+
+
+@dataclass(eq=False)
+class Backbone:
+    """A frozen CLIP: :func:`dip_lib.load_backbone` makes them.
+
+    Attributes:
+        name: as given to :func:`dip_lib.load_backbone`.
+        model: the open_clip module, in eval mode, without gradients.
+        tokenizer: text -> token ids (T, context length).
+        preprocess: PIL image -> model input (3, S, S).
+        mean, std: normalisation of images in 0..1.
+        known_tokens: token ids the text tower was trained on; None = all of them.
+        fingerprint: changes when the weights change; part of every run's key.
+        templates: hand-written templates in words that the text tower knows, for ensembles; () = it
+            knows any, and methods take their papers'.
+        lr: learning rate at which prompts train well on it, where a caller names none (CoOp's).
+        memory: bytes that the activations of one pass through the text tower may take; more
+            classes go through in parts.
+    """
+
+    name: str
+    model: CLIP
+    tokenizer: Any
+    preprocess: Callable[..., Tensor]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    known_tokens: frozenset[int] | None
+    fingerprint: str
+    templates: tuple[str, ...] = ()
+    lr: float = 0.002
+    memory: int = 3 * 2**29
+    _encoders: dict[tuple[tuple[str, ...], int, bool], Encoder] = field(
+        default_factory=dict, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        # towers of many convolutions are 5-30% faster this way; a ViT, with one, gains nothing
+        if sum(isinstance(module, nn.Conv2d) for module in self.model.visual.modules()) > 1:
+            self.model.visual.to(memory_format=torch.channels_last)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.logit_scale.device
+
+    @property
+    def image_size(self) -> int:
+        """S: the tower reads images (3, S, S)."""
+        size = self.model.visual.image_size
+        return size if isinstance(size, int) else size[0]
+
+    @cached_property
+    def image_tower(self) -> Tower:
+        """The image tower block by block. Raises ValueError: one without blocks, as a ResNet."""
+        return frozen_tower(self.model, self.name)
+
+    @cached_property
+    def logit_scale(self) -> float:
+        """The trained inverse temperature, exp of the stored logarithm."""
+        return float(self.model.logit_scale.exp())
+
+    def tokens(self, words: str) -> list[int]:
+        """Token ids of ``words``, without start and end.
+
+        Raises:
+            ValueError: a word that the text tower was never trained on, by name.
+        """
+        ids: list[int] = self.tokenizer.encode(words)
+        known = self.known_tokens
+        if known is not None and not known.issuperset(ids):
+            each = [word.strip(".,") for word in words.split()]
+            unknown = [w for w in each if not known.issuperset(self.tokenizer.encode(w))]
+            raise ValueError(
+                f"{self.name} has never seen {', '.join(map(repr, unknown or [words]))} (in "
+                f"{words!r}): its text tower was trained on {len(known)} of the tokenizer's tokens. "
+                "Use words of its training captions, or a backbone with a full vocabulary."
+            )
+        return ids
+
+    def context(self, words: str) -> Tensor:
+        """Frozen embeddings of ``words``: (n, d), float32. The start of a prompt, P0."""
+        ids = torch.tensor(self.tokens(words), device=self.device)
+        return self.model.token_embedding.weight[ids].detach().float().clone()
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images (..., 3, S, S) in 0..1 to the model's input."""
+        mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)
+        return (images - mean) / torch.tensor(self.std, device=images.device).view(3, 1, 1)
+
+    @torch.no_grad()
+    @fast_linear()
+    def encode_image(self, batch: Tensor) -> Tensor:
+        """Unit image embeddings of a preprocessed batch: (B, 3, S, S) -> (B, e), float32."""
+        weight = next(self.model.visual.parameters())
+        return F.normalize(self.model.encode_image(batch.to(weight)).float(), dim=-1)
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit text embeddings by open_clip's own full-length forward: (T, e), float32.
+
+        Raises:
+            ValueError: a text longer than the tower's positions (open_clip would cut it), or a
+                word that the tower has never seen.
+        """
+        positions = len(self.model.positional_embedding)
+        for line in texts:
+            if (needed := len(self.tokens(line)) + 2) > positions:
+                raise ValueError(
+                    f"{line!r} needs {needed} of the {positions} text positions of {self.name}. "
+                    "Shorten it."
+                )
+        ids = self.tokenizer(list(texts)).to(self.device)
+        return F.normalize(self.model.encode_text(ids).float(), dim=-1)
+
+    def encoder(self, class_names: Sequence[str], n: int, per_class: bool = False) -> Encoder:
+        """The encoder of ``class_names`` behind ``n`` context vectors; kept by names.
+
+        Raises:
+            ValueError: repeated names, a word that the tower has never seen, names that do not
+                fit behind the context.
+        """
+        names = tuple(class_names)
+        if (kept := self._encoders.get((names, n, per_class))) is not None:
+            return kept
+        check_class_names(names)
+        end = self.tokenizer.eot_token_id
+        # as the peers: underscores are spaces, a full stop closes the name
+        suffixes = [[*self.tokens(f"{name.replace('_', ' ')}."), end] for name in names]
+        positions = len(self.model.positional_embedding)
+        if too_long := [
+            f"{name!r} ({len(suffix)})"
+            for name, suffix in zip(names, suffixes, strict=True)
+            if 1 + n + len(suffix) > positions
+        ]:
+            raise ValueError(
+                f"{self.name} has {positions} text positions; the start token and {n} context "
+                f"vectors leave {max(0, positions - 1 - n)}, and these names need more tokens: "
+                f"{', '.join(too_long[:5])}{' …' * (len(too_long) > 5)}. "
+                "Shorten the context or the names."
+            )
+        start = self.tokenizer.sot_token_id
+        encoder = Encoder(self.model, suffixes, n, start, per_class, self.memory)
+        self._encoders[names, n, per_class] = encoder
+        return encoder
+
+    def class_embeddings(
+        self,
+        context: Tensor,
+        class_names: Sequence[str],
+        deep: Sequence[Tensor] = (),
+        per_class: bool = False,
+    ) -> Tensor:
+        """Class embeddings for a learnable context, exact and differentiable in it.
+
+        Args:
+            context: (n, d), or (R, n, d) for R prompts at once; with ``per_class`` (C, n, d) or
+                (R, C, n, d), a context for each class.
+            class_names: C different names.
+            deep: prompts of deeper blocks, each shaped as ``context``: ``deep[i]`` replaces the
+                context's states before block i + 1 (MaPLe, PromptSRC).
+            per_class: whether every class has a context of its own (CoOp's "class-specific").
+
+        Returns:
+            (C, e) or (R, C, e), fp32, unit length.
+
+        Raises:
+            ValueError: repeated names, a context or deep prompt of another shape, more deep
+                prompts than blocks, too many positions, a word that the tower has never seen.
+        """
+        width = self.model.positional_embedding.shape[1]
+        single, classes = 2 + per_class, len(class_names)
+        fits = context.dim() in (single, single + 1) and context.shape[-1] == width
+        if not fits or (per_class and context.shape[-3] != classes):
+            shape = f"({classes}, n, {width})" if per_class else f"(n, {width})"
+            raise ValueError(
+                f"{self.name} needs a context {shape} or (R, {shape[1:]}, got "
+                f"{tuple(context.shape)}"
+            )
+        if len(deep) >= (blocks := len(self.model.transformer.resblocks)):
+            raise ValueError(
+                f"{len(deep)} deep prompts for the {blocks} blocks of {self.name}: the first block "
+                f"reads the context itself, so at most {blocks - 1} fit"
+            )
+        if other := [tuple(p.shape) for p in deep if p.shape != context.shape]:
+            raise ValueError(
+                f"deep prompts need the context's shape {tuple(context.shape)}, got {other[0]}"
+            )
+        encoder = self.encoder(class_names, context.shape[-2], per_class)
+        if context.dim() > single:
+            return encoder(context, deep)
+        return encoder(context[None], [p[None] for p in deep])[0]

@@ -1,0 +1,243 @@
+"""Image features, encoded once and kept on disk: prompts on the text side never change them.
+
+A picture is drawn or decoded once for all the views that are missing. Symbols: V views, N images
+of a split, e embedding size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import parent_process
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+from tqdm import tqdm
+
+from dip_lib.clip.backbone import Backbone
+from dip_lib.data.dataset import Dataset
+from dip_lib.data.protocols import Draw
+from dip_lib.errors import out_of_memory
+from dip_lib.files import sweep, write_atomic
+from dip_lib.paths import home
+
+PIXELS = {"cpu": 2**19, "cuda": 2**24}
+"""Pixels that a tower encodes at once; on a CPU more would spill its caches."""
+PART_SECONDS = 30.0
+"""An interrupted encoding loses at most about this much work."""
+
+View = int | None
+Rows = Sequence[int] | None
+
+
+@dataclass(frozen=True)
+class Features:
+    """What text-side training needs of a dataset: unit image features and labels, on one device.
+
+    Attributes:
+        train: (V, N, e), V augmented views of the training images.
+        val, test: (M, e).
+        labels: split -> (N,) class index of every image of the dataset.
+        drawn: (split, rows) -> the features of these images, where only draws were encoded; then
+            ``train`` and ``val`` are empty.
+    """
+
+    train: Tensor
+    val: Tensor
+    test: Tensor
+    labels: dict[str, Tensor]
+    drawn: Mapping[tuple[str, tuple[int, ...]], Tensor] = field(default_factory=dict)
+
+    def pick(self, split: str, rows: Sequence[int]) -> Tensor:
+        """Features of some images of the dataset: "train" (V, M, e), "val" and "test" (M, e)."""
+        found = self.drawn.get((split, tuple(rows)))
+        return getattr(self, split)[..., list(rows), :] if found is None else found
+
+
+def _read(path: Path, device: torch.device) -> Tensor | None:
+    """The features in a file; None if there is no file, or (with a warning) a damaged one."""
+    if not path.is_file():
+        return None
+    try:
+        return load_file(path, device=str(device))["features"]
+    except (SafetensorError, KeyError) as error:
+        warnings.warn(f"{path} is damaged ({error}): encoding it again", stacklevel=4)
+        return None
+
+
+def _write(path: Path, features: Tensor) -> None:
+    write_atomic(path, save({"features": features.cpu().contiguous()}))
+
+
+def _part(path: Path, start: int) -> Path:
+    """Where the features of ``path`` from image ``start`` on wait until all are there."""
+    return path.with_suffix(f".{start:09d}.part")
+
+
+def _begun(path: Path, device: torch.device) -> list[Tensor]:
+    """What an interrupted encoding of ``path`` has left: parts (M, e), from the first image on."""
+    parts: list[Tensor] = []
+    while (part := _read(_part(path, sum(map(len, parts))), device)) is not None:
+        parts.append(part)
+    return parts
+
+
+def batch_size(backbone: Backbone) -> int:
+    """Images that a tower encodes at once, while memory allows."""
+    return max(1, PIXELS[backbone.device.type] // backbone.image_size**2)
+
+
+def _encode(backbone: Backbone, images: Tensor, most: int) -> tuple[Tensor, int]:
+    """Features (M, e) of images (M, 3, S, S) in 0..1, at most ``most`` at once.
+
+    Out of memory halves ``most`` until it fits; what fitted is returned beside the features.
+    """
+    parts: list[Tensor] = []
+    start = 0
+    while start < len(images):
+        try:
+            batch = backbone.normalise(images[start : start + most])
+            parts.append(backbone.encode_image(batch))
+            start += most
+        except RuntimeError as error:
+            if not out_of_memory(error) or most == 1:
+                raise
+            if most == batch_size(backbone):
+                warnings.warn(
+                    f"out of memory with {most} images at once: going on with fewer", stacklevel=5
+                )
+            most //= 2
+    return torch.cat(parts), most
+
+
+def _encode_rest(
+    backbone: Backbone,
+    dataset: Dataset,
+    split: str,
+    files: dict[View, Path],
+    rows: Sequence[int],
+    start: int,
+    bar: tqdm,
+) -> Tensor:
+    """Features of ``rows[start:]`` in the views of ``files``: (V, M, e); keeps parts on disk."""
+    parts: list[Tensor] = []
+    at, kept, since, most = start, 0, time.monotonic(), batch_size(backbone)
+    size, device = backbone.image_size, backbone.device
+    for images in dataset.batches(split, tuple(files), rows[start:], size, device):
+        features, most = _encode(backbone, images.to(device).flatten(0, 1), most)
+        parts.append(features.unflatten(0, images.shape[:2]))
+        bar.update(len(features))
+        if time.monotonic() - since > PART_SECONDS:
+            new = torch.cat(parts[kept:], 1)
+            for path, each in zip(files.values(), new, strict=True):
+                _write(_part(path, at), each)
+            at, kept, since = at + new.shape[1], len(parts), time.monotonic()
+    if not parts:  # an empty split has features of the right width
+        nothing = torch.zeros(len(files), 3, size, size, device=device)
+        return backbone.encode_image(nothing)[:, None][:, :0]
+    return torch.cat(parts, 1)
+
+
+def _encode_missing(
+    backbone: Backbone, dataset: Dataset, split: str, files: dict[View, Path], rows: Sequence[int]
+) -> dict[View, Tensor]:
+    """Encode ``rows`` in the views of ``files`` and write these; goes on where it was interrupted.
+
+    Views that were begun together go on together: each of their images is decoded once.
+    """
+    begun = {view: _begun(path, backbone.device) for view, path in files.items()}
+    done = {view: sum(map(len, parts)) for view, parts in begun.items()}
+    found: dict[View, Tensor] = {}
+    label, total = f"encoding {split} of {dataset.name}", len(files) * len(rows)
+    # what takes less than two seconds shows no bar, nor does one of many processes
+    shown = {"unit": "image", "delay": 2, "leave": False, "disable": parent_process() is not None}
+    with tqdm(desc=label, total=total, initial=sum(done.values()), **shown) as bar:
+        for start in sorted(set(done.values())):
+            group = {view: path for view, path in files.items() if done[view] == start}
+            rest = _encode_rest(backbone, dataset, split, group, rows, start, bar)
+            for view, features in zip(group, rest, strict=True):
+                found[view] = torch.cat([*begun[view], features])
+                _write(files[view], found[view])
+    return found
+
+
+def encode_views(
+    backbone: Backbone, dataset: Dataset, split: str, views: Sequence[View], rows: Rows = None
+) -> Tensor:
+    """Unit features (V, N, e) of one split, from the cache, or encoded now in one pass.
+
+    A file is named by the contents (weights, dataset, split, view, rows), so it is never stale; a
+    damaged one is named, replaced and encoded again. A long encoding shows its progress, and goes
+    on where it was interrupted.
+
+    Args:
+        views: None for the images themselves, a number for an augmented view.
+        rows: indices of the images wanted, in any order; default all.
+
+    Raises:
+        ValueError: a row that the split does not have.
+    """
+    count = len(dataset.labels(split))
+    if rows and not 0 <= min(rows) <= max(rows) < count:
+        raise ValueError(
+            f"rows {min(rows)} to {max(rows)} asked for, but {split!r} of {dataset.name} has "
+            f"{count} images, counted from 0"
+        )
+    wanted = range(count) if rows is None else sorted(set(rows))
+    subset = "" if rows is None else f"|{wanted}"
+    folder, files = home() / "features", dict[View, Path]()
+    for view in views:
+        what = f"{backbone.fingerprint}|{dataset.fingerprint}|{split}|{view}{subset}"
+        files[view] = folder / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.safetensors"
+    read = {view: _read(path, backbone.device) for view, path in files.items()}
+    found = {view: features for view, features in read.items() if features is not None}
+    if missing := {view: path for view, path in files.items() if view not in found}:
+        sweep(folder)
+        found |= _encode_missing(backbone, dataset, split, missing, wanted)
+    for path in files.values():
+        for part in folder.glob(f"{path.stem}.*.part"):
+            part.unlink(missing_ok=True)
+    every = torch.stack([found[view] for view in views])
+    if rows is None:
+        return every
+    place = {row: i for i, row in enumerate(wanted)}
+    return every[:, [place[row] for row in rows]]
+
+
+def encode_split(
+    backbone: Backbone, dataset: Dataset, split: str, view: View = None, rows: Rows = None
+) -> Tensor:
+    """Unit features (N, e) of one split in one view: see :func:`encode_views`."""
+    return encode_views(backbone, dataset, split, [view], rows)[0]
+
+
+def load_features(
+    backbone: Backbone,
+    dataset: Dataset,
+    views: int,
+    draws: Collection[Draw] = (),
+) -> Features:
+    """All features that base-to-new or few-shot runs of ``dataset`` need.
+
+    Args:
+        views: augmented views of each training image.
+        draws: rows of "train" and of "val"; nothing else of these splits is encoded, and each draw
+            has files of its own, so that a further one encodes itself alone. Default: all rows.
+    """
+    labels = {s: dataset.labels(s).to(backbone.device) for s in ("train", "val", "test")}
+    if not draws:
+        whole = encode_views(backbone, dataset, "train", range(views))
+        held, test = (encode_split(backbone, dataset, split) for split in ("val", "test"))
+        return Features(whole, held, test, labels)
+    drawn, test = {}, encode_split(backbone, dataset, "test")
+    for train, val in draws:
+        found = encode_views(backbone, dataset, "train", range(views), train)
+        drawn["train", tuple(train)] = found
+        drawn["val", tuple(val)] = encode_split(backbone, dataset, "val", rows=val)
+    return Features(test.new_empty(views, 0, test.shape[1]), test[:0], test, labels, drawn)

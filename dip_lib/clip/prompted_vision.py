@@ -1,0 +1,42 @@
+"""A CLIP's image embeddings with prompts in its vision transformer (MaPLe, PromptSRC).
+
+Symbols: R runs, B images, S side, w width of the tower, n prompts, e embedding size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from dip_lib.clip.backbone import Backbone
+
+
+def image_width(clip: Backbone) -> int:
+    """w, the width of the image tower. Raises ValueError where it has no blocks, as in a ResNet."""
+    return clip.image_tower.width
+
+
+def encode_prompted(clip: Backbone, pixels: Tensor, prompts: Sequence[Tensor]) -> Tensor:
+    """Unit image embeddings with prompts behind the patches.
+
+    Block i reads ``prompts[i]`` in place of what block i - 1 made of its own; blocks without any
+    go on with the states of the last. Prompts have no position; the first pass the LayerNorm that
+    precedes the blocks (as MaPLe, ``clip/model.py::VisionTransformer_MaPLe``).
+
+    Args:
+        pixels: the tower's input, (R, B, 3, S, S) or (1, B, 3, S, S) for all runs.
+        prompts: (R, n, w) each; n may differ from block to block.
+
+    Returns:
+        (R, B, e), fp32, differentiable in the prompts.
+
+    Raises:
+        ValueError: a tower without blocks, no prompts, or more than it has blocks.
+    """
+    visual, tower = clip.model.visual, clip.image_tower
+    first = [visual.ln_pre(prompt.to(visual.conv1.weight)) for prompt in prompts[:1]]
+    tokens = tower.prompted(pixels, [*first, *prompts[1:]])
+    features = F.normalize((tower.finish(tokens) @ visual.proj).float(), dim=-1)
+    return features.unflatten(0, (len(prompts[0]), pixels.shape[1]))

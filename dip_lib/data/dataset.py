@@ -1,0 +1,112 @@
+"""A dataset: images, labels and class names behind one face, found by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dip_lib.data.photos import PHOTOS, load_photos
+from dip_lib.errors import one_of
+from dip_lib.plugins import plugins
+
+
+class Dataset(Protocol):
+    """What the rest of the library asks of a dataset."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def template(self) -> str:
+        """The hand-written zero-shot template, with {} for the class name."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever any image of any split may change."""
+        ...
+
+    def __hash__(self) -> int: ...
+    def labels(self, split: str) -> Tensor:
+        """(N,) class index of every image of "train", "val" or "test"."""
+        ...
+
+    def groups(self, split: str) -> list[str]:
+        """(N) name of the sub-population of each image; all alike where there is only one."""
+        ...
+
+    def batches(
+        self,
+        split: str,
+        views: Sequence[int | None] = (None,),
+        rows: Sequence[int] | None = None,
+        size: int | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Iterator[Tensor]:
+        """The split's images in order, all views of an image together: (V, B, 3, S, S) in 0..1.
+
+        Args:
+            split: "train", "val" or "test".
+            views: None for the image itself, a number for an augmented view of it.
+            rows: ascending indices of the images wanted; default all.
+            size: S, the side of the images; default the dataset's own.
+            device: where the images are augmented and handed over.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """Datasets that a package brings: the object of an entry point "dip_lib.datasets".
+
+    Attributes:
+        world: what the pages call the world they belong to ("Glyph World").
+        names: of the datasets.
+        load: (name, style) -> the dataset; style "default" is its own.
+        styles: dataset -> the style that is its own, where datasets can be drawn in others.
+    """
+
+    world: str
+    names: tuple[str, ...]
+    load: Callable[[str, str], Dataset]
+    styles: Mapping[str, str] = field(default_factory=dict)
+
+
+def dataset_source(name: str) -> DatasetSource | None:
+    """The package's source that brings the dataset; None for photo datasets and unknown names."""
+    return next((each for each in plugins("dip_lib.datasets") if name in each.names), None)
+
+
+def is_photos(name: str) -> bool:
+    """Whether the dataset is files on this disk (one of :data:`dip_lib.data.photos.PHOTOS`)."""
+    return name in PHOTOS
+
+
+def load_dataset(
+    name: str, style: str = "default", data: str | os.PathLike[str] | None = None
+) -> Dataset:
+    """A dataset by name.
+
+    Args:
+        name: one of the field's fifteen photo datasets, or a dataset that an installed package
+            brings, such as a family of Glyph World.
+        style: the style it is drawn in; "default" is its own. Photos have no other.
+        data: the folder that holds the photo datasets; default the variable ``DATA``.
+
+    Raises:
+        ValueError: an unknown name or style, with the nearest names; for photos also what
+            :func:`dip_lib.data.photos.load_photos` says.
+    """
+    if source := dataset_source(name):
+        return source.load(name, style)
+    brought = (each for source in plugins("dip_lib.datasets") for each in source.names)
+    one_of("dataset", name, (*brought, *PHOTOS))
+    if style != "default":
+        raise ValueError(f"{name} is photos, which have no style {style!r}; leave the style out")
+    return load_photos(name, data)

@@ -1,0 +1,192 @@
+"""The field's fifteen photo datasets, in the folders and with the split files everybody has.
+
+``photos.toml`` declares them. The class names in ``split_zhou_*.json`` are the final ones
+(EuroSAT's long names, years in front of cars, ...): CoOp renames when it makes such a file, and
+changes nothing when it reads it. Nor does this reader, except that underscores become spaces, as
+they do in every prompt of the peers.
+
+Source: CoOp's ``datasets/*.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+import warnings
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from dip_lib.data.folders import SPLITS, TEMPLATE, class_folders, listing, some
+from dip_lib.data.pictures import Pictures
+from dip_lib.data.splits import Files, Twin, check_class_names
+from dip_lib.errors import one_of
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Where a dataset lies and what it holds; ``photos.toml`` says what each field is."""
+
+    name: str
+    folder: str
+    images: str
+    listed: str
+    classes: int
+    counts: list[int]
+    template: str = TEMPLATE
+    layout: str = "split_zhou"
+
+    @property
+    def get(self) -> str:
+        return f"`dip data get {self.name}` fetches it"
+
+
+DECLARED = tomllib.loads(Path(__file__).with_name("photos.toml").read_text("utf-8"))
+PHOTOS = {name: Photos(name, **values) for name, values in DECLARED.items()}
+"""The fifteen by the names that profiles use."""
+
+
+# ---- readers: (folder of the dataset, its declaration) -> class names and files -----------------
+
+Found = tuple[list[str], Files]
+
+
+def _text(path: Path, photos: Photos) -> str:
+    """Text of a file that came with the dataset."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is missing or damaged ({error}); {photos.get}") from error
+    if text.lstrip().startswith("<"):
+        said = "is a web page: a download saved the host's notice in place of the file. Delete it"
+        raise ValueError(f"{path} {said}; {photos.get}")
+    return text
+
+
+def _lines(path: Path, photos: Photos) -> list[tuple[str, str]]:
+    """(first word, rest) of every line."""
+    lines = [line.strip().partition(" ") for line in _text(path, photos).splitlines()]
+    return [(first, rest) for first, _, rest in lines if first]
+
+
+def split_zhou(folder: Path, photos: Photos) -> Found:
+    """``{"train": [[path, label, class name], ...], "val": ..., "test": ...}``, in its order."""
+    path = folder / photos.listed
+    text = _text(path, photos)
+    try:
+        split = json.loads(text)
+        entries = {s: [(str(p), int(label), str(c)) for p, label, c in split[s]] for s in SPLITS}
+    except (ValueError, KeyError, TypeError) as error:
+        expected = f"{', '.join(SPLITS)} with lists of [path, label, class name]"
+        raise ValueError(f"{path} does not hold {expected}: {error!r}. {photos.get}") from error
+    named: dict[int, set[str]] = defaultdict(set)
+    for _, label, name in chain(*entries.values()):
+        named[label].add(name.replace("_", " "))
+    if torn := [f"{label} = {sorted(names)}" for label, names in named.items() if len(names) > 1]:
+        raise ValueError(f"{path} gives labels several names, {some(torn)}")
+    if odd := [str(label) for label in sorted(named.keys() ^ set(range(len(named))))]:
+        raise ValueError(f"{path}: labels must count from 0 without gaps; odd are {some(odd)}")
+    names = [named[label].pop() for label in sorted(named)]
+    return names, {s: [(p, label) for p, label, _ in entries[s]] for s in SPLITS}
+
+
+def aircraft(folder: Path, photos: Photos) -> Found:
+    """The official lists: ``variants.txt`` orders the names; a line is "number name"."""
+    names = [" ".join(words).strip() for words in _lines(folder / photos.listed, photos)]
+    place, files = {name: i for i, name in enumerate(names)}, dict[str, list[tuple[str, int]]]()
+    for split in SPLITS:
+        lines = _lines(folder / f"images_variant_{split}.txt", photos)
+        if unknown := [f"{number} {name}" for number, name in lines if name not in place]:
+            said = f"images_variant_{split}.txt in {folder} names unknown variants"
+            raise ValueError(f"{said}, {some(unknown)}. {photos.get}")
+        files[split] = [(f"{number}.jpg", place[name]) for number, name in lines]
+    return names, files
+
+
+def imagenet(folder: Path, photos: Photos) -> Found:
+    """Class folders, sorted, with names from ``classnames.txt``; labels follow the folders found.
+
+    ImageNet has train/ and val/, and val/ is both val and test, as in CoOp. CoOp takes a folder's
+    files in the order of ``os.listdir``, so that its 16 shots depend on the file system; here they
+    are sorted: one draw for everybody. The shifts are test sets; V2's folders are places in
+    ``classnames.txt``. Where a shift lacks its copy of that file, ImageNet's own is read.
+    """
+    own, shared = folder / photos.listed, folder.parent / "imagenet" / photos.listed
+    lines = _lines(shared if shared.is_file() and not own.is_file() else own, photos)
+    known = dict(sorted(lines))
+    if photos.layout == "numbered test folders":
+        known = {str(i): name for i, (_, name) in enumerate(lines)}
+    whole = photos.layout == "train and val folders"
+    parts = {"train": "train/", "val": "val/", "test": "val/"} if whole else {"test": ""}
+    images = folder / photos.images
+    found = {part: class_folders(images / part) for part in set(parts.values())}
+    present = set().union(*found.values())
+    if odd := sorted(
+        c for c in present if not known.get(c) or any(c not in f for f in found.values())
+    ):
+        lacks = f"{photos.listed} does not name, or one of train/ and val/ lacks"
+        raise ValueError(f"class folders of {images} that {lacks}, {some(odd)}")
+    classes = [c for c in known if c in present]
+    files: dict[str, list[tuple[str, int]]] = {split: [] for split in SPLITS}
+    for split, part in parts.items():
+        each = ((c, label, file) for label, c in enumerate(classes) for file in found[part][c])
+        files[split] = [(f"{part}{c}/{file}", label) for c, label, file in each]
+    names = [known[c].replace("_", " ") for c in classes]
+    return [Twin(name) if name in names[:i] else name for i, name in enumerate(names)], files
+
+
+# ---- the datasets -------------------------------------------------------------------------------
+
+
+def data_root(data: str | os.PathLike[str] | None = None) -> Path:
+    """The folder that holds all photo datasets: ``data``, else the variable ``DATA``.
+
+    Raises:
+        ValueError: neither is set.
+    """
+    if chosen := data or os.environ.get("DATA"):
+        return Path(chosen).expanduser().resolve()
+    raise ValueError(
+        "where do the photo datasets lie? Set the variable DATA to the folder that holds "
+        "caltech-101/, eurosat/, ..., or pass data=. `dip data status` says what belongs there."
+    )
+
+
+def load_photos(name: str, data: str | os.PathLike[str] | None = None) -> Pictures:
+    """One of the fifteen datasets; warns where its counts are not the published ones.
+
+    Args:
+        name: a key of ``PHOTOS``.
+        data: see :func:`data_root`.
+
+    Raises:
+        ValueError: a folder, list or picture that is missing or damaged (with the place and the
+            command that fetches it), labels and names that do not match, duplicate names.
+    """
+    photos = PHOTOS[one_of("photo dataset", name, PHOTOS)]
+    folder = data_root(data) / photos.folder
+    if not folder.is_dir():
+        remedy = f"{photos.get}; `dip data status` says what is where"
+        raise ValueError(f"{name} is expected in {folder}, which does not exist. {remedy}")
+    read = {"split_zhou": split_zhou, "aircraft lists": aircraft}.get(photos.layout)
+    names, files = (read or imagenet)(folder, photos)
+    check_class_names(names)
+    images = (folder / photos.images).resolve()
+    if read:  # from a list of names: they may lack their pictures
+        listed = sorted({path for path, _ in chain(*files.values())})
+        if absent := [path for path in listed if not os.path.isfile(images / path)]:
+            for at in (images, (images / absent[0]).parent):
+                _ = os.path.isdir(at) and listing(at)  # there, but not to be read: says so
+            told = f"{images} lacks {len(absent)} of the {len(listed)} listed pictures"
+            raise ValueError(f"{told}, {some(absent)}. {photos.get}")
+    found = len(names), [len(files[split]) for split in SPLITS]
+    if found != (photos.classes, photos.counts):
+        warnings.warn(
+            f"{name} in {folder} has {found[0]} classes and {found[1]} training, validation and "
+            f"test pictures; published: {photos.classes} and {photos.counts}. Do not compare its "
+            "results with published ones.",
+            stacklevel=2,
+        )
+    return Pictures(name, tuple(names), images, files, photos.template)

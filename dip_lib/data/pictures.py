@@ -1,0 +1,201 @@
+"""Datasets of picture files: each picture is decoded once and shown in all its views.
+
+Decoding runs in loader processes; crops and resizes run on the device of the tower. Symbols:
+N pictures of a split, B of a batch, V views, S the side that the tower reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dip_lib.data.views import AREA, RATIO, TRIES, plain_view, random_view, rgb
+from dip_lib.errors import one_of
+from dip_lib.randomness import uniform
+
+CHUNK = 256
+"""Images of one batch, all views together."""
+MESSAGE = 8
+"""Pictures that a loader process hands over at once: few, since a photograph can be large."""
+SAMPLE = 256
+"""Files of a split that the fingerprint reads whole."""
+
+BROKEN = (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError)
+"""What PIL's readers raise over a damaged file, each in its own way."""
+
+Decoded = tuple[Tensor, list[tuple[int, int]], Tensor]
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return (
+        f"cannot read the picture {path}: {error}. Copy or download the file again, "
+        "or take it off the list of pictures."
+    )
+
+
+def _decode(paths: list[Path], size: int, whole: bool, plain: bool) -> Decoded | str:
+    """What one loader message holds, or what is wrong with a picture.
+
+    Returns:
+        All pixels of the pictures one after another, uint8, if ``whole``; their (H, W); their
+        plain views (B, 3, S, S), uint8, if ``plain``.
+    """
+    pixels, shapes, views = [torch.empty(0, dtype=torch.uint8)], [], []
+    for path in paths:
+        try:
+            with Image.open(path) as file:
+                picture = rgb(file)
+        except BROKEN as error:
+            return _unreadable(path, error)
+        shapes.append((picture.height, picture.width))
+        if whole:
+            pixels.append(torch.from_numpy(np.array(picture)).flatten())
+        if plain:
+            views.append(plain_view(picture, size))
+    return torch.cat(pixels), shapes, torch.stack(views) if plain else torch.empty(0)
+
+
+def _show(
+    decoded: Decoded, views: Sequence[int | None], seeds: Tensor, size: int, device: torch.device
+) -> Tensor:
+    """All views of one message: (V, B, 3, S, S), uint8, on the device."""
+    pixels, shapes, plain = decoded
+    pictures: list[Tensor] = []
+    if len(pixels):
+        parts = pixels.to(device, non_blocking=True).split([3 * h * w for h, w in shapes])
+        sized = zip(parts, shapes, strict=True)
+        pictures = [part.view(h, w, 3).permute(2, 0, 1) for part, (h, w) in sized]
+    shown = []
+    for view in views:
+        if view is None:
+            shown.append(plain.to(device, non_blocking=True))
+        else:
+            draws = uniform(seeds, view, (1 + 4 * TRIES,), stream=3).tolist()
+            each = zip(pictures, draws, strict=True)
+            shown.append(torch.stack([random_view(p, numbers, size) for p, numbers in each]))
+    return torch.stack(shown)
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """A dataset of picture files.
+
+    Attributes:
+        name: of the dataset.
+        class_names: C names; a label is an index of this list.
+        root: the folder that holds the files.
+        files: split -> (path below ``root``, label) of every picture, in order.
+        template: the hand-written zero-shot template.
+        workers: loader processes; None = one a core, at most 8, and none for a few pictures or
+            inside a worker process.
+
+    Raises:
+        ValueError: a label without a class name.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    root: Path
+    files: Mapping[str, Sequence[tuple[str, int]]]
+    template: str = "a photo of a {}."
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        for path, label in (entry for entries in self.files.values() for entry in entries):
+            if not 0 <= label < len(self.class_names):
+                raise ValueError(
+                    f"{path} of {self.name} has label {label}, but there are "
+                    f"{len(self.class_names)} class names; labels count from 0"
+                )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """12 digits of the class names, of every file's path, size and label, and of the bytes of
+        256 files a split, evenly spread.
+
+        It is the same on every machine. It misses a picture outside these 256 that was changed
+        and kept its exact size in bytes.
+        """
+        found = hashlib.sha256(repr((AREA, RATIO, TRIES, self.class_names)).encode())
+        for split in sorted(self.files):
+            entries = self.files[split]
+            read = set(np.linspace(0, len(entries) - 1, min(SAMPLE, len(entries))).astype(int))
+            for i, (path, label) in enumerate(entries):
+                file = self.root / path
+                try:
+                    about = (split, Path(path).as_posix(), file.stat().st_size, int(label))
+                    found.update(repr(about).encode() + (file.read_bytes() if i in read else b""))
+                except OSError as error:
+                    raise ValueError(_unreadable(file, error)) from error
+        return found.hexdigest()[:12]
+
+    def _entries(self, split: str) -> Sequence[tuple[str, int]]:
+        return self.files[one_of(f"split of {self.name}", split, self.files)]
+
+    def labels(self, split: str) -> Tensor:
+        """(N,) class index of every picture of the split."""
+        return torch.tensor([label for _, label in self._entries(split)], dtype=torch.int64)
+
+    def groups(self, split: str) -> list[str]:
+        """All alike: a list of files knows no sub-populations."""
+        return ["all"] * len(self._entries(split))
+
+    def batches(
+        self,
+        split: str,
+        views: Sequence[int | None] = (None,),
+        rows: Sequence[int] | None = None,
+        size: int | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Iterator[Tensor]:
+        """The pictures in order, each decoded once: (V, B, 3, S, S) in 0..1, on ``device``.
+
+        Args:
+            split: a key of ``files``.
+            views: None is CLIP's test transform; a number is a random resized crop and flip, a
+                pure function of (fingerprint, split, row, number).
+            rows: the pictures wanted, in this order; default all.
+            size: S, default 224.
+
+        Raises:
+            ValueError: a picture that cannot be read, by name.
+        """
+        entries, side, where = self._entries(split), size or 224, torch.device(device)
+        order = list(range(len(entries)) if rows is None else rows)
+        digest = hashlib.sha256(f"{self.fingerprint}|{split}".encode()).digest()
+        seeds = (int.from_bytes(digest[:8], "big") >> 2) + torch.tensor(order, dtype=torch.int64)
+        numbered = any(view is not None for view in views)
+        workers = self.workers
+        if workers is None:
+            most = min(8, os.cpu_count() or 1, len(order) // (8 * MESSAGE))
+            workers = 0 if parent_process() else most
+        loader: DataLoader[Any] = DataLoader(
+            cast(Any, [self.root / entries[row][0] for row in order]),
+            batch_size=MESSAGE,
+            num_workers=workers,  # each has one torch thread, as torch's own loader sets it
+            collate_fn=partial(_decode, size=side, whole=numbered, plain=None in views),
+            pin_memory=where.type == "cuda",
+            generator=torch.Generator(),  # the caller's random numbers stay where they are
+        )
+        pending: list[Tensor] = []
+        for decoded, seed in zip(loader, seeds.split(MESSAGE), strict=False):
+            if isinstance(decoded, str):
+                raise ValueError(decoded)
+            pending.append(_show(decoded, views, seed, side, where))
+            if len(views) * sum(part.shape[1] for part in pending) >= CHUNK:
+                yield torch.cat(pending, 1).float() / 255
+                pending = []
+        if pending:
+            yield torch.cat(pending, 1).float() / 255

@@ -1,0 +1,155 @@
+"""What methods that learn prompts have in common: the tensors of R runs, and their building blocks.
+
+A method computes R runs at once: whatever is learned has a leading R. It reads prompts as they are
+used in a step and never knows whether they are trained themselves or are held as P0 + A B.
+
+Symbols: R runs, B images of a batch, M images, C classes, n vectors of a prompt, d their width,
+e embedding size, S side of an image.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dip_lib.clip.backbone import Backbone
+from dip_lib.randomness import normal, uniform
+
+TEMPLATES: dict[str, list[str]] = tomllib.loads(
+    Path(__file__).with_name("templates.toml").read_text("utf-8")
+)
+"""Ensembles of hand-written templates; the file names their sources."""
+Classifier = Callable[[Tensor], Tensor]
+"""Features of images, (M, e) or (R, M, e) -> logits (R, M, C)."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What one run trains, before the first step.
+
+    Attributes:
+        prompts: (n, d) each; each may be held as P0 + A B.
+        others: trained beside them, such as a projection or a head.
+        rates: learning rate of each of ``others`` as a multiple of the run's.
+    """
+
+    prompts: tuple[Tensor, ...]
+    others: tuple[Tensor, ...] = ()
+    rates: tuple[float, ...] = ()
+
+    def trainable(self, rank: int) -> int:
+        """Trainable parameters; a prompt as P0 + A B has ``rank`` (n + d), 0: all n d."""
+        sizes = [rank * sum(prompt.shape) if rank else prompt.numel() for prompt in self.prompts]
+        return sum(sizes) + sum(other.numel() for other in self.others)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What R runs have learned, as a step or an evaluation uses it."""
+
+    prompts: tuple[Tensor, ...]  # (R, n, d) each
+    others: tuple[Tensor, ...] = ()  # (R, ...) each
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The images of one step.
+
+    Attributes:
+        images: (R, B, e) features of the frozen tower.
+        labels: (R, B).
+        pixels: (R, B, 3, S, S), the tower's input; only for methods that prompt it.
+    """
+
+    images: Tensor
+    labels: Tensor
+    pixels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class FrozenClip:
+    """What stays fixed while R runs train: the towers, the trained class names, and texts of them.
+
+    Attributes:
+        clip: the frozen towers.
+        names: the C classes that are trained.
+        template: the dataset's hand-written one, with {} for the class name.
+        per_run: setting in which the runs may differ -> its value in each, (R,).
+    """
+
+    clip: Backbone
+    names: tuple[str, ...]
+    template: str
+    per_run: Mapping[str, Tensor]
+
+    @cached_property
+    def template_text(self) -> Tensor:
+        """(C, e) class embeddings of the hand-written template: the teacher of KgCoOp, ProGrad."""
+        return text_of_templates(self.clip, (self.template,), self.names)
+
+    @cached_property
+    def ensemble_text(self) -> Tensor:
+        """(C, e) class embeddings of PromptSRC's templates, or of the backbone's own, averaged."""
+        templates = self.clip.templates or TEMPLATES["promptsrc"]
+        return text_of_templates(self.clip, templates, self.names)
+
+
+def text_of_templates(clip: Backbone, templates: Sequence[str], names: Sequence[str]) -> Tensor:
+    """Unit text embeddings of class names in templates, averaged over these: (C, e)."""
+    plain = [name.replace("_", " ") for name in names]
+    each = [clip.encode_text([template.format(name) for name in plain]) for template in templates]
+    return F.normalize(torch.stack(each).mean(0), dim=-1)
+
+
+def random_vectors(seed: int, shape: Sequence[int], stream: int) -> Tensor:
+    """N(0, 0.02^2), as the peers start what has no words. ``stream`` sets draws of a run apart."""
+    return 0.02 * normal(seed, shape, stream)
+
+
+def first_context(clip: Backbone, context: str, vectors: int, seed: int) -> Tensor:
+    """What a prompt starts from: embeddings of words, or N(0, 0.02^2): (n, d).
+
+    Args:
+        context: the words; "": ``vectors`` random vectors.
+
+    Source: CoOp's ``PromptLearner``.
+    """
+    if context:
+        return clip.context(context)
+    width = clip.model.positional_embedding.shape[1]
+    return random_vectors(seed, (vectors, width), 4).to(clip.device)
+
+
+def check_depth(depth: int) -> None:
+    """Raise ValueError for a number of prompted blocks below 1."""
+    if depth < 1:
+        raise ValueError(f"depth = {depth} must be at least 1, the block that reads the words")
+
+
+def deep_vectors(seed: int, shape: Sequence[int], depth: int) -> list[Tensor]:
+    """The prompts of the text tower's blocks after the first, up to ``depth``."""
+    return [random_vectors(seed, shape, 20 + i) for i in range(1, depth)]
+
+
+def linear(seed: int, inputs: int, outputs: int, stream: int) -> tuple[Tensor, Tensor]:
+    """Weight (outputs, inputs) and bias of a linear layer as torch starts one: uniform."""
+    bound = inputs**-0.5
+    numbers = uniform(seed, 0, (outputs, inputs + 1), stream) * 2 * bound - bound
+    return numbers[:, :-1].contiguous(), numbers[:, -1].contiguous()
+
+
+def scores(frozen: FrozenClip, images: Tensor, text: Tensor) -> Tensor:
+    """Logits (R, M, C) of images (M, e) or (R, M, e) and class embeddings (R, C, e)."""
+    return frozen.clip.logit_scale * images @ text.transpose(1, 2)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over a batch, (R, B, C) and (R, B) -> (R,)."""
+    return F.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(1)

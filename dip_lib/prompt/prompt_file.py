@@ -1,0 +1,56 @@
+"""The prompt file: 2 kB for a DIP of CLIP's size, as safetensors."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dip_lib.files import write_atomic
+from dip_lib.prompt.low_rank import low_rank_prompt
+
+
+def _fingerprint(p0: Tensor | None) -> str:
+    data = torch.empty(0) if p0 is None else p0.detach().float().cpu().contiguous()
+    return sha256(data.numpy().tobytes()).hexdigest()
+
+
+def save_prompt(path: Path, a: Tensor, b: Tensor, words: str, p0: Tensor | None) -> None:
+    """Save a DIP as its factors, the words of P0 and P0's hash: 2 kB at n = 4, d = 512, r = 1.
+
+    Args:
+        a, b: factors (..., n, r) and (..., r, d), kept in float32.
+        words: the words whose embeddings are P0, such as "a photo of a".
+        p0: P0 (..., n, d), or None for a bare product.
+    """
+    factors = {"A": a.detach().float().cpu(), "B": b.detach().float().cpu()}
+    data = save(
+        {name: each.contiguous() for name, each in factors.items()},
+        metadata={"words": words, "p0_sha256": _fingerprint(p0)},
+    )
+    write_atomic(path, data)
+
+
+def load_prompt(path: Path, p0: Tensor | None) -> Tensor:
+    """The merged prompt P0 + A B (..., n, d) of a file written by :func:`save_prompt`.
+
+    Raises:
+        ValueError: a damaged file, or a ``p0`` other than the one the prompt was trained from.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            a, b, about = file.get_tensor("A"), file.get_tensor("B"), file.metadata()
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged or not a prompt file: {error}") from error
+    if about["p0_sha256"] != _fingerprint(p0):
+        raise ValueError(
+            f"{path} was trained from the embeddings of {about['words']!r} of another backbone or "
+            "from other words; load it with the backbone and words it was trained with"
+        )
+    if p0 is None:
+        return a @ b
+    return low_rank_prompt(p0, a.to(p0.device), b.to(p0.device))

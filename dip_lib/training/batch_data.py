@@ -1,0 +1,105 @@
+"""What R runs train on, and, apart from it, what evaluates them.
+
+Symbols: R runs, V views, N training images, M images, C trained classes, e embedding size, S side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.features import Features
+from dip_lib.data import Dataset
+from dip_lib.data.protocols import Draw, Split, draw, tested_halves
+from dip_lib.training.run import Run
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What R runs train on.
+
+    Attributes:
+        names: the C trained classes.
+        template: the dataset's hand-written one, with {} for the class name.
+        images: (R, V, N, e) features of the training views.
+        labels: (R, N).
+        pixels: (R, V, N, 3, S, S), the images as the tower reads them, in half precision and in
+            main memory; only for methods that prompt the image tower.
+    """
+
+    names: tuple[str, ...]
+    template: str
+    images: Tensor
+    labels: Tensor
+    pixels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """What evaluates R runs; nothing of it is trained on.
+
+    Attributes:
+        base: test images of the trained classes.
+        new: test images of the others; without classes in the protocol "all-classes".
+        val: validation images of the trained classes, (R, M, e).
+    """
+
+    base: Split
+    new: Split
+    val: Split
+
+
+def draws(runs: Sequence[Run], dataset: Dataset) -> list[Draw]:
+    """The rows of the training and of the validation images of each run."""
+    settings = [(run.data.shots, run.seed, run.data.protocol) for run in runs]
+    distinct = {each: draw(dataset.labels, *each) for each in dict.fromkeys(settings)}
+    return [distinct[each] for each in settings]
+
+
+def training_data(
+    runs: Sequence[Run],
+    dataset: Dataset,
+    features: Features,
+    rows: Sequence[Draw],
+    clip: Backbone | None = None,
+) -> TrainingData:
+    """The training data of R runs that share dataset, protocol, shots and views.
+
+    Args:
+        rows: of each run (:func:`draws`).
+        clip: given for methods that prompt the image tower, which read pixels, too.
+    """
+    train = [each for each, _ in rows]
+    base, _ = tested_halves(dataset, features.test, runs[0].data.protocol)
+    return TrainingData(
+        base.names,
+        dataset.template,
+        torch.stack([features.pick("train", each) for each in train]),
+        torch.stack([features.labels["train"][each] for each in train]),
+        _pixels(train, dataset, clip, runs[0].data.views) if clip else None,
+    )
+
+
+def evaluation_data(
+    runs: Sequence[Run], dataset: Dataset, features: Features, rows: Sequence[Draw]
+) -> EvaluationData:
+    """The evaluation data of R runs that share dataset, protocol and shots."""
+    base, new = tested_halves(dataset, features.test, runs[0].data.protocol)
+    val = Split(
+        base.names,
+        torch.stack([features.pick("val", each) for _, each in rows]),
+        torch.stack([features.labels["val"][each] for _, each in rows]),
+    )
+    return EvaluationData(base, new, val)
+
+
+def _pixels(rows: Sequence[list[int]], dataset: Dataset, clip: Backbone, views: int) -> Tensor:
+    every = sorted({row for each in rows for row in each})
+    parts = dataset.batches("train", tuple(range(views)), every, clip.image_size, clip.device)
+    loaded = torch.cat([clip.normalise(part).half().cpu() for part in parts], 1)
+    place = {row: i for i, row in enumerate(every)}
+    return torch.stack([loaded[:, [place[row] for row in each]] for each in rows])

@@ -1,0 +1,111 @@
+"""Evaluating R prompts: accuracies, calibration, and the spectrum of their matrices.
+
+Symbols: R runs, M images, C classes, n context vectors, d width, e embedding size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from dip_lib.data import Dataset
+from dip_lib.data.protocols import Split, tested_halves
+from dip_lib.methods.prompt_method import PromptMethod
+from dip_lib.methods.prompts import FrozenClip, Learned
+from dip_lib.prompt.density import information_density, singular_values
+from dip_lib.prompt.low_rank import low_rank_prompt
+from dip_lib.training.accuracy import Row, accuracies, percent, predictions
+from dip_lib.training.batch_data import EvaluationData
+
+SHRUNK = (0.25, 0.5, 0.75)
+"""Parts of a full-rank update at which the prompt is evaluated too."""
+
+
+def spectrum(prompt: Tensor, start: Tensor) -> Row:
+    """Information Density and singular values of a prompt (n, d), and of its change.
+
+    On the CPU in float64, where a matrix this small is exact. {} if an entry is not finite.
+    """
+    exact, update = prompt.double().cpu(), (prompt - start).double().cpu()
+    if not torch.isfinite(exact).all():
+        return {}
+    values = singular_values(exact)
+    return {
+        "id": [float(information_density(exact, k)) for k in range(1, len(values) + 1)],
+        "singular": values.tolist(),
+        "update_singular": singular_values(update).tolist(),
+        "update_norm": float(update.norm()),
+    }
+
+
+@torch.no_grad()
+def evaluate(
+    method: PromptMethod, learned: Learned, start: Tensor, frozen: FrozenClip, data: EvaluationData
+) -> list[Row]:
+    """One checkpoint of R runs: accuracies, Information Density, spectra, update norm.
+
+    Args:
+        learned: what the runs have learned so far.
+        start: (R, n, d) the first prompt before training.
+    """
+    prompt, runs = learned.prompts[0], len(start)
+    names = (*data.base.names, *data.new.names)
+    classify = method.classifier(learned, frozen, names)
+    rows = accuracies(classify, data.base, data.new, runs)
+    if trained := method.trained_classifier(learned, frozen):
+        right, _, _ = predictions(trained, data.base, 0, runs, len(frozen.names))
+        for row, share in zip(rows, percent(right), strict=True):
+            row["base"] = share
+    if data.val.names:
+        right, _, _ = predictions(trained or classify, data.val, 0, runs, len(names))
+        for row, share in zip(rows, percent(right), strict=True):
+            row["val"] = share
+    return [row | spectrum(prompt[r], start[r]) for r, row in enumerate(rows)]
+
+
+@torch.no_grad()
+def shrunk(
+    method: PromptMethod, prompt: Tensor, start: Tensor, frozen: FrozenClip, data: EvaluationData
+) -> list[Row]:
+    """Full-rank prompts (R, n, d) made smaller after training: is DIP more than that?
+
+    Returns:
+        For each run "rank 1" (the update's first singular direction alone) and "x 0.25", ... (that
+        part of the update), each with the base and new accuracy it has.
+    """
+    update = prompt - start
+    u, s, v = torch.linalg.svd(update, full_matrices=False)
+    ways = {"rank 1": low_rank_prompt(start, u[..., :1] * s[:, None, :1], v[:, :1])}
+    ways |= {f"x {part}": start + part * update for part in SHRUNK}
+    names = (*data.base.names, *data.new.names)
+    rows: list[Row] = [{} for _ in prompt]
+    for way, smaller in ways.items():
+        classify = method.classifier(Learned((smaller,)), frozen, names)
+        accuracy = accuracies(classify, data.base, data.new, len(prompt))
+        for row, each in zip(rows, accuracy, strict=True):
+            row[way] = {half: each[half] for half in ("base", "new")}
+    return rows
+
+
+@torch.no_grad()
+def with_prompted_tower(
+    data: EvaluationData,
+    method: PromptMethod,
+    learned: Learned,
+    frozen: FrozenClip,
+    dataset: Dataset,
+    protocol: str,
+) -> EvaluationData:
+    """The data with test images encoded under the learned image prompts, if there are any."""
+    if not method.encodes_images:
+        return data
+    clip = frozen.clip
+    parts = [
+        method.encode(learned, frozen, clip.normalise(part))
+        for part in dataset.batches("test", (None,), None, clip.image_size, clip.device)
+    ]
+    base, new = tested_halves(dataset, torch.cat(parts, 1), protocol)
+    no_val = Split((), data.val.images, data.val.labels)  # nothing is selected by these
+    return replace(data, base=base, new=new, val=no_val)

@@ -1,0 +1,98 @@
+"""One group of runs, measured by whatever program its kind of method has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.features import Features, load_features
+from dip_lib.data import Dataset
+from dip_lib.data.dataset import is_photos
+from dip_lib.methods import Method
+from dip_lib.methods.probe import LinearProbe
+from dip_lib.methods.prompt_method import PromptMethod
+from dip_lib.methods.vpt import VPT
+from dip_lib.methods.zero_shot import ZeroShot
+from dip_lib.training.batch_data import draws
+from dip_lib.training.record import Result
+from dip_lib.training.run import Run
+from dip_lib.training.trainer import train
+from dip_lib.training.transfer import transfer
+from dip_lib.training.untrained import probe, zero_shot
+from dip_lib.training.visual import train_visual
+
+Learned = dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs that are measured together, with what they are measured on.
+
+    Attributes:
+        runs: runs of one kind on one dataset and backbone.
+        learned: what the source of each has learned; None for runs that train themselves.
+        target: the dataset on which learned prompts are evaluated; None without one.
+    """
+
+    runs: Sequence[Run]
+    backbone: Backbone
+    dataset: Dataset
+    learned: Sequence[Learned] | None = None
+    target: Dataset | None = None
+
+
+def _features(group: Group) -> Features:
+    """The stored image features of a group; of photos and other styles only the draws'."""
+    data = group.runs[0].data
+    # a dataset in its own style serves so many studies that its whole splits are encoded once
+    only_draws = is_photos(data.dataset) or data.style != "default"
+    rows = draws(group.runs, group.dataset) if only_draws else ()
+    return load_features(group.backbone, group.dataset, data.views, rows)
+
+
+def _prompts(group: Group) -> list[Result]:
+    if group.target and group.learned:
+        return transfer(group.runs, group.learned, group.backbone, group.target)
+    return train(group.runs, group.backbone, group.dataset, _features(group))
+
+
+def _visual(group: Group) -> list[Result]:
+    learned = group.learned[0] if group.learned else None
+    return train_visual(group.runs, group.backbone, group.dataset, learned)
+
+
+def _zero_shot(group: Group) -> list[Result]:
+    return [zero_shot(run, group.backbone, group.dataset) for run in group.runs]
+
+
+def _probe(group: Group) -> list[Result]:
+    features = _features(group)
+    return [probe(run, group.dataset, features) for run in group.runs]
+
+
+PROGRAMS: dict[type[Method], Callable[[Group], list[Result]]] = {
+    PromptMethod: _prompts,
+    VPT: _visual,
+    ZeroShot: _zero_shot,
+    LinearProbe: _probe,
+}
+"""Kind of method -> the program that measures a group of its runs."""
+
+
+def measure_group(group: Group) -> list[Result]:
+    """A result for each run of a group, in their order.
+
+    Raises:
+        TypeError: a method of a kind that no program measures.
+    """
+    method = type(group.runs[0].method)
+    for base in method.__mro__:
+        if base in PROGRAMS:
+            return PROGRAMS[base](group)
+    raise TypeError(
+        f"{method.__name__} is of a kind that nothing measures: derive it from "
+        f"{', '.join(kind.__name__ for kind in PROGRAMS)}"
+    )

@@ -1,0 +1,326 @@
+"""What one run is, in parts that validate themselves, and the key that names it.
+
+A run is data x backbone x method x low-rank update x schedule, and a seed. Its key covers every
+setting and the code that makes its result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from functools import cached_property
+from typing import Any, Self
+
+from dip_lib.data.protocols import PROTOCOLS
+from dip_lib.errors import one_of
+from dip_lib.methods import METHODS, Method, method_of
+from dip_lib.methods.prompt_method import PromptMethod
+from dip_lib.methods.vpt import VPT
+from dip_lib.prompt.low_rank import SITES
+
+RECIPE = 1
+"""Version of what all methods share: trainer, towers, data. Golden runs (``tests/golden``) guard
+it: it rises when their results change beyond tolerance, and only then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of a run: settings with defaults, in plain values."""
+
+    def __post_init__(self) -> None:
+        # 0 and 0.0 are the same setting, so they must give the same key
+        for field in fields(self):
+            if field.type == "float":
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))
+        self.check()
+
+    def check(self) -> None:
+        """Raise ValueError for settings that do not go together."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """The part with these values.
+
+        Raises:
+            ValueError: values that it does not have, or ones missing that have no default.
+        """
+        known = {field.name for field in fields(cls)}
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if values.keys() - known or needed - values.keys():
+            raise ValueError(
+                f"not the {cls.__name__} of a run: missing {sorted(needed - values.keys())}, "
+                f"unknown {sorted(values.keys() - known)}"
+            )
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(Part):
+    """The images and class names of a run.
+
+    Args:
+        dataset: its name ("greek", "eurosat", ...).
+        style: the style it is drawn in, where datasets have styles; "default" is its own.
+        protocol: "base-to-new" (train on the first half of the classes, evaluate both halves) or
+            "all-classes" (few-shot, and the source of transfer).
+        shots: training images a class; 0: none are read.
+        views: augmented views of each training image, cycled over the epochs.
+        fingerprint: of the dataset.
+        target: another dataset, on all of whose classes the trained prompts are evaluated; such a
+            run re-uses what the run without a target (:meth:`Run.source`) has learned.
+        target_fingerprint: of the target.
+    """
+
+    dataset: str
+    style: str = "default"
+    protocol: str = "base-to-new"
+    shots: int = 16
+    views: int = 4
+    fingerprint: str = ""
+    target: str = ""
+    target_fingerprint: str = ""
+
+    def check(self) -> None:
+        one_of("protocol", self.protocol, PROTOCOLS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tower(Part):
+    """The frozen backbone of a run.
+
+    Args:
+        backbone: its name.
+        weights: fingerprint of the weights it carries, or open_clip's tag; "": random.
+        precision: of the frozen towers: "fp32", "bf16" or "fp16"; prompts are always fp32.
+    """
+
+    backbone: str
+    weights: str = ""
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowRank(Part):
+    """How a method's prompts are held: P = P0 + dropout(A B), in place of full matrices.
+
+    Args:
+        rank: r of A (n, r) and B (r, d); None: the full matrix is trained, and only its dropout is
+            meant (site "prompt"), as an ablation.
+        dropout: probability of dropping a part of the prompt in a step, in [0, 1).
+        site: what dropout drops: entries of the "update" A B, its "rows" (tokens) or "columns", or
+            entries of the whole "prompt".
+    """
+
+    rank: int | None = 1
+    dropout: float = 0.5
+    site: str = "update"
+
+    def check(self) -> None:
+        one_of("site of dropout", self.site, SITES)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout} must be in [0, 1)")
+        if self.rank is not None and self.rank < 1:
+            raise ValueError(f"rank = {self.rank} must be at least 1, or None: the full matrix")
+        if self.rank is None and self.site != "prompt":
+            raise ValueError(
+                f"without a rank there is no update whose {self.site!r} dropout could drop: give a "
+                "rank, or site='prompt'"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Part):
+    """CoOp's schedule: SGD, a constant first epoch, then an epoch-wise cosine.
+
+    Args:
+        epochs, batch, momentum, weight_decay: of SGD.
+        lr: learning rate after the first epoch.
+        warmup: learning rate of epoch 0 as a fraction of ``lr``.
+        checkpoints: evaluations along training, evenly spaced, after the one at the start; 1: the
+            end alone, for methods that cost a tower's pass to be evaluated.
+    """
+
+    epochs: int = 40
+    batch: int = 128
+    lr: float = 0.03
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup: float = 1 / 200
+    checkpoints: int = 10
+
+    def check(self) -> None:
+        if self.epochs < 0 or self.batch < 1:
+            raise ValueError(f"epochs = {self.epochs} or batch = {self.batch} is too small")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamWSchedule(Part):
+    """AdamW with a linear rise over the first tenth of the steps, then a cosine to zero.
+
+    Args:
+        epochs, batch, lr, weight_decay: of AdamW.
+        momentum: its first beta; the second is 0.999.
+    """
+
+    epochs: int = 100
+    batch: int = 64
+    lr: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 0.05
+
+
+SCHEDULES: dict[type[Method], type[Schedule] | type[AdamWSchedule]] = {
+    PromptMethod: Schedule,
+    VPT: AdamWSchedule,
+}
+"""Kind of method -> its schedule; methods of another kind are not trained by steps."""
+
+
+def schedule_type(method: type[Method]) -> type[Schedule] | type[AdamWSchedule] | None:
+    """The schedule of a method's runs; None where nothing is trained by steps."""
+    return next((SCHEDULES[base] for base in method.__mro__ if base in SCHEDULES), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run, completely described.
+
+    Args:
+        data, tower, method: its parts.
+        low_rank: None: the method's prompts are trained as full matrices.
+        schedule: None for methods that are not trained by steps.
+        seed: of the few-shot draw, the order of samples, the factors and the dropout; 0 where
+            nothing is drawn.
+
+    Raises:
+        ValueError: another schedule than the method's kind has; a low-rank update, target, seed or
+            draw on a method that has no use for it.
+    """
+
+    data: Data
+    tower: Tower
+    method: Method
+    low_rank: LowRank | None = None
+    schedule: Schedule | AdamWSchedule | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        wanted = schedule_type(type(self.method))
+        if type(self.schedule) is not (wanted or type(None)):
+            raise ValueError(
+                f"{self.method.label} needs {wanted.__name__ if wanted else 'no schedule'}, got "
+                f"{self.schedule}"
+            )
+        if self.low_rank and self.site not in self.method.sites:
+            where = ", ".join(map(repr, self.method.sites)) or "none: leave the update out"
+            raise ValueError(
+                f"{self.method.label} takes no low-rank update with dropout of {self.site!r}; it "
+                f"takes {where}"
+            )
+        if self.data.target and not self.method.transfers:
+            raise ValueError(f"{self.method.label} cannot be evaluated on a target: leave it out")
+        drawn = self.seed, self.data.shots, self.data.views
+        if not self.method.has_seed and any(drawn):
+            raise ValueError(
+                f"{self.method.label} draws nothing: seed, shots and views must be 0, got {drawn}"
+            )
+
+    @property
+    def rank(self) -> int:
+        """r of the low-rank update; 0 where full matrices are trained."""
+        return (self.low_rank.rank or 0) if self.low_rank else 0
+
+    @property
+    def label(self) -> str:
+        """As the field writes it: "CoOp", "DIP" (CoOp with a low-rank update), "KgCoOp + DIP"."""
+        if not self.rank:
+            return self.method.label
+        return self.method.low_rank_label or f"{self.method.label} + DIP"
+
+    @property
+    def site(self) -> str:
+        """Where dropout sits."""
+        return self.low_rank.site if self.low_rank else "update"
+
+    def key(self) -> str:
+        """16 hex digits that name the run: sha256 of settings, method's code and recipe version.
+
+        Settings that have their default are left out, so that one added later, whose default is
+        what was done before, renames no run.
+        """
+        return self._key
+
+    @cached_property
+    def _key(self) -> str:
+        parts = {
+            "data": _changed(self.data),
+            "tower": _changed(self.tower),
+            "method": {"name": self.method.name, **_changed(self.method)},
+            "low_rank": _changed(self.low_rank) if self.low_rank else None,
+            "schedule": _changed(self.schedule) if self.schedule else None,
+            "seed": self.seed,
+            "code": type(self.method).identity(),
+            "recipe": RECIPE,
+        }
+        text = json.dumps(parts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As records hold it: plain values, defaults included."""
+        return {
+            "data": asdict(self.data),
+            "tower": asdict(self.tower),
+            "method": {"name": self.method.name, **asdict(self.method)},
+            "low_rank": asdict(self.low_rank) if self.low_rank else None,
+            "schedule": asdict(self.schedule) if self.schedule else None,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Run:
+        """The run stored in a record.
+
+        Raises:
+            ValueError: an unknown method, values that a part does not have, or ones missing.
+        """
+        known = {field.name for field in fields(cls)}
+        if not known == values.keys():
+            raise ValueError(f"not a run: it needs {sorted(known)}, got {sorted(values)}")
+        settings = dict(values["method"])
+        method = method_of(METHODS, settings.pop("name"), **settings)
+        schedule = schedule_type(type(method))
+        return cls(
+            data=Data.of(values["data"]),
+            tower=Tower.of(values["tower"]),
+            method=method,
+            low_rank=LowRank.of(values["low_rank"]) if values["low_rank"] else None,
+            schedule=schedule.of(values["schedule"]) if schedule else None,
+            seed=values["seed"],
+        )
+
+    def shared(self) -> Run:
+        """What runs of one batch have in common.
+
+        All but seed, learning rate, rank, dropout, and what their method lists in ``per_run``.
+        """
+        default = {field.name: field.default for field in fields(self.method)}
+        low_rank = None if self.site == "update" else LowRank(dropout=0.0, site=self.site)
+        schedule = replace(self.schedule, lr=0.0) if self.schedule else None
+        method = replace(self.method, **{name: default[name] for name in self.method.per_run})
+        return replace(self, method=method, low_rank=low_rank, schedule=schedule, seed=0)
+
+    def source(self) -> Run:
+        """The run that trains what this one evaluates on its target, or condenses; else itself."""
+        data = replace(self.data, target="", target_fingerprint="")
+        return replace(self, data=data, method=self.method.source())
+
+
+def _changed(part: Any) -> dict[str, Any]:
+    """The settings of a part that differ from their defaults, or have none."""
+    return {
+        field.name: getattr(part, field.name)
+        for field in fields(part)
+        if field.default is MISSING or getattr(part, field.name) != field.default
+    }

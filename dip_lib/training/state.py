@@ -1,0 +1,127 @@
+"""What R runs train, as tensors with a leading R: prompts P = base + mask * (A B), and others.
+
+A run whose prompts are full matrices trains the base; one with a low-rank update trains the
+factors. Symbols: R runs, n vectors of a prompt, d width, r largest rank (smaller ones are padded
+with zeros, whose gradients stay zero).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dip_lib.methods.prompts import Learned, Start
+from dip_lib.prompt.low_rank import (
+    NEXT_SEED,
+    SITES,
+    check_settings,
+    initial_factors,
+    low_rank_prompt,
+)
+from dip_lib.randomness import dropout_mask
+from dip_lib.training.run import Run
+
+
+class Factored(NamedTuple):
+    """A prompt base + A B. The base trains where there is no rank, else the factors do."""
+
+    base: Tensor  # (..., n, d)
+    a: Tensor  # (..., n, r)
+    b: Tensor  # (..., r, d)
+
+
+def factored(prompt: Tensor, index: int, run: Run, has_words: bool) -> Factored:
+    """The ``index``-th prompt (n, d) of a run as it trains: itself, or P0 with factors.
+
+    A ~ N(0, 1/r) and B = 0, so that training starts exactly at P0. A first prompt without words has
+    no P0: both factors start at random.
+
+    Raises:
+        ValueError: a rank above min(n, d).
+    """
+    n, d = prompt.shape
+    if not run.rank:
+        return Factored(prompt, prompt.new_zeros(n, 0), prompt.new_zeros(0, d))
+    check_settings(prompt.shape, run.rank, run.low_rank.dropout if run.low_rank else 0.0)
+    bare = index == 0 and not has_words
+    a, b = initial_factors(run.seed + index * NEXT_SEED, prompt.shape, run.rank, bare)
+    base = torch.zeros_like(prompt) if bare else prompt
+    return Factored(base, a.to(prompt.device), b.to(prompt.device))
+
+
+@dataclass(frozen=True)
+class State:
+    """What R runs train. Updated in place."""
+
+    prompts: tuple[Factored, ...]  # (R, n, d), (R, n, r), (R, r, d) each
+    others: tuple[Tensor, ...]  # (R, ...) each
+    full: Tensor  # (R, 1, 1) whether the prompts' bases are trained, and not their factors
+    dropout: Tensor  # (R, 1, 1)
+    seeds: Tensor  # (R,)
+    site: str
+    rates: tuple[float, ...]  # of others, as multiples of the run's
+
+    @property
+    def trained(self) -> list[Tensor]:
+        """Every tensor, in the order in which gradients come."""
+        return [*(tensor for prompt in self.prompts for tensor in prompt), *self.others]
+
+    def learned(self, step: Tensor | None = None) -> Learned:
+        """The prompts under the dropout masks of ``step``; without one as they are evaluated."""
+        return Learned(
+            tuple(self._prompt(i, each, step) for i, each in enumerate(self.prompts)), self.others
+        )
+
+    def _prompt(self, index: int, prompt: Factored, step: Tensor | None) -> Tensor:
+        if step is None:
+            return low_rank_prompt(*prompt)
+        of_row, of_column = SITES[self.site]
+        n, d = prompt.base.shape[1:]
+        shape = n if of_row else 1, d if of_column else 1
+        mask = dropout_mask(self.seeds + index * NEXT_SEED, step, shape, self.dropout)
+        if self.site == "prompt":
+            return mask * low_rank_prompt(*prompt)
+        return low_rank_prompt(*prompt, mask)
+
+
+def _stack(prompts: Sequence[Factored]) -> Factored:
+    rank = max(p.a.shape[1] for p in prompts)
+    return Factored(
+        torch.stack([p.base for p in prompts]).requires_grad_(),
+        torch.stack([F.pad(p.a, (0, rank - p.a.shape[1])) for p in prompts]).requires_grad_(),
+        torch.stack([F.pad(p.b, (0, 0, 0, rank - p.b.shape[0])) for p in prompts]).requires_grad_(),
+    )
+
+
+def stack(starts: Sequence[Start], runs: Sequence[Run], has_words: bool) -> State:
+    """The runs' starts as one state that can be differentiated.
+
+    Args:
+        has_words: whether the first prompt starts from words, which are then P0.
+
+    Raises:
+        ValueError: what :func:`factored` refuses.
+    """
+    device = starts[0].prompts[0].device
+    each = [
+        [factored(prompt, i, run, has_words) for i, prompt in enumerate(start.prompts)]
+        for start, run in zip(starts, runs, strict=True)
+    ]
+    dropout = [run.low_rank.dropout if run.low_rank else 0.0 for run in runs]
+    return State(
+        tuple(_stack(prompts) for prompts in zip(*each, strict=True)),
+        tuple(
+            torch.stack(tensors).requires_grad_()
+            for tensors in zip(*(start.others for start in starts), strict=True)
+        ),
+        torch.tensor([not run.rank for run in runs], device=device).view(-1, 1, 1),
+        torch.tensor(dropout, device=device).view(-1, 1, 1),
+        torch.tensor([run.seed for run in runs], device=device),
+        runs[0].site,
+        starts[0].rates or (1.0,) * len(starts[0].others),
+    )

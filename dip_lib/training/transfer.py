@@ -1,0 +1,55 @@
+"""Prompts that were learned once, evaluated elsewhere and never trained again.
+
+Symbols: R runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.features import encode_split
+from dip_lib.data import Dataset
+from dip_lib.data.protocols import tested_halves
+from dip_lib.methods.prompt_method import PromptMethod
+from dip_lib.training.accuracy import accuracies
+from dip_lib.training.batch_data import EvaluationData
+from dip_lib.training.evaluate import with_prompted_tower
+from dip_lib.training.record import Result, record
+from dip_lib.training.run import Run, Schedule
+from dip_lib.training.runs import frozen_clip
+from dip_lib.training.tensors import from_tensors
+
+
+@torch.no_grad()
+def transfer(
+    runs: Sequence[Run], kept: Sequence[dict[str, Tensor]], clip: Backbone, target: Dataset
+) -> list[Result]:
+    """What R trained runs of one method get right on all classes of another dataset.
+
+    Args:
+        runs: runs with that target.
+        kept: what each has learned (:func:`dip_lib.training.tensors.to_tensors`).
+
+    Returns:
+        A result for each, with one checkpoint and without tensors.
+    """
+    began = time.perf_counter()
+    method, test = cast(PromptMethod, runs[0].method), encode_split(clip, target, "test")
+    base, new = tested_halves(target, test, "all-classes")
+    learned = from_tensors(kept, clip.device)
+    frozen = frozen_clip(runs, clip, base.names, target.template)
+    data = EvaluationData(base, new, new)
+    data = with_prompted_tower(data, method, learned, frozen, target, "all-classes")
+    rows = accuracies(method.classifier(learned, frozen, base.names), data.base, new, len(runs))
+    seconds = (time.perf_counter() - began) / len(runs)
+    results = []
+    for run, row in zip(runs, rows, strict=True):
+        checkpoint = {"epoch": cast(Schedule, run.schedule).epochs, "loss": None, **row}
+        results.append(Result(record(run, (base, new), [checkpoint], seconds), {}))
+    return results

@@ -1,0 +1,61 @@
+"""VTAB's protocol for visual prompts: tuned on a part of the images, refitted on all.
+
+Source: VPT's ``tune_vtab.py``. Unlike there, images are normalised as the tower wants them, cropped
+and not squeezed to a square, and training views are random crops.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.timm_tower import TimmTower
+from dip_lib.data.pictures import Pictures
+from dip_lib.data.vtab import LISTS
+from dip_lib.training.record import Result
+from dip_lib.training.run import AdamWSchedule, Run
+from dip_lib.training.visual import train_visual
+
+EVERY = 10**6
+"""As many images of a class as there are."""
+
+
+def tune_and_refit(
+    run: Run, tower: Backbone | TimmTower, task: Pictures, rates: Sequence[float]
+) -> Result:
+    """VTAB's protocol: the learning rate on the 800/200 split, then a fit on all 1,000.
+
+    Test images are read once, by the run that is returned.
+
+    Args:
+        run: the run; its classes, images and learning rate are set here.
+        tower: of :func:`dip_lib.clip.timm_tower.timm_tower` or :func:`dip_lib.load_backbone`.
+        rates: the learning rates to try; of equal ones the first wins.
+
+    Returns:
+        As :func:`dip_lib.training.visual.train_visual`; ``tried`` in the record is rate -> accuracy.
+    """
+    train, val, test = (list(task.files[split]) for split in LISTS)
+    small = replace(task, files={"train": train, "val": val, "test": val})
+    whole = replace(task, files={"train": train + val, "val": val, "test": test})
+    data = replace(run.data, dataset=task.name, protocol="all-classes", shots=EVERY)
+    schedule = cast(AdamWSchedule, run.schedule)
+
+    def fit(lr: float, images: Pictures) -> Result:
+        with_rate = replace(
+            run,
+            data=replace(data, fingerprint=images.fingerprint),
+            schedule=replace(schedule, lr=lr),
+        )
+        with warnings.catch_warnings():  # fewer images than were asked for are all there are
+            warnings.filterwarnings("ignore", r"\d+ of \d+ classes have fewer")
+            (result,) = train_visual([with_rate], tower, images)
+        return result
+
+    checkpoints = {lr: fit(lr, small).record["checkpoints"][-1] for lr in rates}
+    tried = {lr: checkpoint.get("base", 0.0) for lr, checkpoint in checkpoints.items()}
+    record, tensors = fit(max(tried, key=tried.__getitem__), whole)
+    return Result(record | {"tried": tried}, tensors)
