@@ -33,7 +33,7 @@ def plugins(group: str) -> tuple[Any, ...]:
         except (ImportError, AttributeError) as error:
             package = each.dist.name if each.dist else "an unknown package"
             raise RuntimeError(
-                f"{package} declares {group}: {name} = {value}, which cannot be imported ({error}). "
-                f"Install it again, or remove it with: pip uninstall {package}"
+                f"{package} declares {group}: {name} = {value}, and that cannot be imported "
+                f"({error}). Install it again, or remove it with: pip uninstall {package}"
             ) from error
     return tuple(loaded)

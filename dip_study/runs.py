@@ -100,7 +100,7 @@ def coop(profile: Profile, **changes: Any) -> list[Run]:
 
 
 def dip(profile: Profile, low_rank: LowRank = DIP, **changes: Any) -> list[Run]:
-    """DIP, by default with the book's constants (rank 1, dropout 0.5), on every dataset and seed."""
+    """DIP on every dataset and seed; by default rank 1 and dropout 0.5, the book's constants."""
     return seeds(profile, "coop", low_rank, **changes)
 
 

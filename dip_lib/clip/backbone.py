@@ -93,7 +93,7 @@ class Backbone:
             unknown = [w for w in each if not known.issuperset(self.tokenizer.encode(w))]
             raise ValueError(
                 f"{self.name} has never seen {', '.join(map(repr, unknown or [words]))} (in "
-                f"{words!r}): its text tower was trained on {len(known)} of the tokenizer's tokens. "
+                f"{words!r}): its text tower knows {len(known)} of the tokenizer's tokens. "
                 "Use words of its training captions, or a backbone with a full vocabulary."
             )
         return ids

@@ -1,8 +1,8 @@
 """Exact class embeddings for a learnable context, through a frozen causal text tower.
 
-Only the rows of :mod:`dip_lib.clip.layout` are computed: no padding, every shared beginning once. What
-depends on no context is computed once and for all (the queries, keys and values of names in the
-first block), and in the last block only EOT asks. Every step is exact: results agree with the
+Only the rows of :mod:`dip_lib.clip.layout` are computed: no padding, every shared beginning once.
+What depends on no context is computed once and for all (the queries, keys and values of names in
+the first block), and in the last block only EOT asks. Every step is exact: results agree with the
 full-length forward to float rounding. The residual stream and the prompt are fp32; matrix products
 run in the precision of the tower's weights.
 

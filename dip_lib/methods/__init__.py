@@ -1,8 +1,8 @@
 """Methods: one file each, and the one list of them.
 
-To add a method, write a file with a class derived from :class:`PromptMethod` (or another), and name it
-here. It then appears wherever methods do; a run of it with a low-rank update holds its prompts as
-DIPs.
+To add a method, write a file with a class derived from :class:`PromptMethod` (or another), and
+name it here. It then appears wherever methods do; a run of it with a low-rank update holds its
+prompts as DIPs.
 """
 
 from dip_lib.methods.cocoop import CoCoOp

@@ -3,7 +3,8 @@
 A method is a frozen dataclass in a file of its own. Its fields are its settings, with its paper's
 values as defaults; its class variables say how it is called and where it works. :class:`Method` is
 the base of all; methods that learn prompts for the text tower derive from
-:class:`dip_lib.methods.prompt_method.PromptMethod`, visual ones from :class:`dip_lib.methods.vpt.VPT`.
+:class:`dip_lib.methods.prompt_method.PromptMethod`, visual ones from
+:class:`dip_lib.methods.vpt.VPT`.
 """
 
 from __future__ import annotations
@@ -76,8 +77,7 @@ class Method:
         if unknown := settings.keys() - set(cls.settings()):
             own = ", ".join(cls.settings()) or "none"
             raise ValueError(
-                f"{cls.label} has no setting {', '.join(map(repr, sorted(unknown)))}; its settings: "
-                f"{own}"
+                f"{cls.label} has no setting {', '.join(map(repr, sorted(unknown)))}; its own: {own}"
             )
         return cls(**settings)
 

@@ -36,7 +36,7 @@ def tune_and_refit(
         rates: the learning rates to try; of equal ones the first wins.
 
     Returns:
-        As :func:`dip_lib.training.visual.train_visual`; ``tried`` in the record is rate -> accuracy.
+        The result of the fit on all images; ``tried`` in its record is rate -> accuracy.
     """
     train, val, test = (list(task.files[split]) for split in LISTS)
     small = replace(task, files={"train": train, "val": val, "test": val})

@@ -90,8 +90,8 @@ class Profile:
         changed = plain | dict(own.get(dataset, {}))
         if unknown := changed.keys() - setting_names(method):
             raise ValueError(
-                f"profile {self.name} gives {method.label} {', '.join(map(repr, sorted(unknown)))}, "
-                f"which its runs do not have; the method's own settings: "
+                f"profile {self.name} gives {method.name} {', '.join(map(repr, sorted(unknown)))}, "
+                f"settings that its runs do not have; the method's own: "
                 f"{', '.join(method.settings()) or 'none'}"
             )
         shared = {name: getattr(self, name) for name in TRAINING} | {"backbone": self.backbone}
