@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dip_lib import download
-from dip_lib.archives import amount
 from dip_lib.classifier import PromptedClassifier, picture_files
+from dip_lib.fetch import download
+from dip_lib.fetch.archives import amount
 from dip_study import plan, profiles, study
 
 EPILOG = """examples:

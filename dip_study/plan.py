@@ -18,11 +18,11 @@ import numpy as np
 import open_clip
 import pandas as pd
 
-from dip_lib.archives import amount
 from dip_lib.datasets import load_dataset
 from dip_lib.datasets.photos import PHOTOS
 from dip_lib.datasets.splits import VAL_SHOTS
 from dip_lib.errors import one_of
+from dip_lib.fetch.archives import amount
 from dip_lib.loading import GLYPH_NAMES
 from dip_lib.methods import LEARNT
 from dip_lib.paths import results_dir

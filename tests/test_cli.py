@@ -11,7 +11,7 @@ from broken_server import serving
 from glyph_pictures import write_pictures
 from test_archives import tree, zipped
 
-from dip_lib.download import sources
+from dip_lib.fetch.download import sources
 from dip_study import plan
 from dip_study.cli import main
 from dip_study.profiles import load_profile
