@@ -159,7 +159,7 @@ def publish(layout: Layout, profile: str, device: str) -> None:
             sys.exit(f"{source.name} shows profile {default!r}: publish that, not {profile!r}")
     where = {**os.environ, "DIP_HOME": str(layout.home)}
     for step in (["measure", "--device", device], ["export"]):
-        command = [sys.executable, "-m", "dip_study.study", *step, "--profile", profile]
+        command = [sys.executable, "-m", "dip_study.cli", *step, "--profile", profile]
         subprocess.run(command, env=where, check=True)
     # an empty home: what is committed must be enough to make every figure again
     empty = layout.home / "publish"

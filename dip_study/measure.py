@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from importlib.metadata import version
 from itertools import groupby, zip_longest
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any
 
 import torch
@@ -126,6 +127,7 @@ def _stamp(record: Record, backbone: Backbone) -> Record:
 
 def _start_worker() -> None:
     torch.set_num_threads(1)  # two threads a process on two busy cores are slower than one
+    tqdm.set_lock(RLock())  # its own outlives a worker that is ended, and Python warns of that
     Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -207,7 +209,14 @@ def _measure_all(specs: Sequence[RunSpec], store: Store, device: str) -> None:
             return
         context = get_context("spawn")
         with ProcessPoolExecutor(min(workers, len(batches)), context, _start_worker) as pool:
-            for done in as_completed(
-                [pool.submit(_measure, b, device, store.live) for b in batches]
-            ):
-                keep(done.result())
+            # Ctrl-C is for this process: its workers, which inherit the mask, end with it
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            groups_under_way = [pool.submit(_measure, b, device, store.live) for b in batches]
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+            try:
+                for done in as_completed(groups_under_way):
+                    keep(done.result())
+            except KeyboardInterrupt:
+                for worker in active_children():
+                    worker.terminate()
+                raise

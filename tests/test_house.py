@@ -46,6 +46,7 @@ STUDY_ORDER = (
     "study",
     "plan",
     "provenance",
+    "commands",
     "cli",
 )
 """The same for ``dip_study``, which may also import any room of the library."""
