@@ -125,6 +125,15 @@ def test_what_is_absent_is_not_measured_and_says_how_to(tmp_path: Path) -> None:
     assert row["detail"].endswith("to measure: make it (a day)")
 
 
+def test_a_number_that_decides_nothing_gives_no_verdict_and_says_why(tmp_path: Path) -> None:
+    enough = {"value": 2.0, "low": 1.9, "high": 2.1}
+    few = enough | {"undecided": "profile smoke, 2 datasets"}
+    assert board(tmp_path, {"key": enough})["verdict"] == "reproduced"
+    row = board(tmp_path, {"key": few})
+    assert (row["verdict"], row["value"], row["interval"]) == ("not measured", None, None)
+    assert row["detail"].endswith("profile smoke, 2 datasets")
+
+
 def test_a_number_counts_only_in_its_own_world(tmp_path: Path) -> None:
     glyphs = {"key": {"value": 1.5, "low": 1.0, "high": 2.0}}
     photos = {"key": {"value": 1.5, "low": 1.0, "high": 2.0, "world": "paper"}}

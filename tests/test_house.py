@@ -58,6 +58,8 @@ PAGES_ORDER = (
     "plots",
     "figures",
     "costs",
+    "content",
+    "parameters",
     "notebook",
 )
 """The same for ``dip_book``, which may also import any room of the other two."""

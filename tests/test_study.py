@@ -20,6 +20,7 @@ import pytest
 from safetensors.torch import load_file
 
 from dip_lib import load_backbone
+from dip_lib.errors import NotMeasuredError, UnknownNameError
 from dip_lib.features import encode_split
 from dip_lib.spec import RECIPE, RunSpec
 from dip_lib.store import Record, export
@@ -403,11 +404,10 @@ def test_killed_half_way_the_next_call_keeps_what_was_finished(
 
 def test_an_empty_store_is_refused_with_the_command() -> None:
     runs = study.base_to_new(SMOKE)
-    with pytest.raises(LookupError, match=rf"{len(runs)} of {len(runs)} runs.*'smoke'") as caught:
+    with pytest.raises(NotMeasuredError, match="dip measure --profile smoke") as caught:
         study.collect(runs, replace(SMOKE, name="smoke"), results="stored")
-    assert "results='fresh'" in str(caught.value)
-    assert "make publish" in str(caught.value)
-    with pytest.raises(ValueError, match="results 'frsh'.*'fresh'"):
+    assert caught.value.many == caught.value.total == len(runs)
+    with pytest.raises(UnknownNameError, match="frsh"):
         study.collect(runs, SMOKE, results="frsh")
 
 
@@ -439,8 +439,9 @@ def assert_close(here: Any, there: Any) -> None:
 def test_one_stale_run_is_missing_and_a_live_run_wins(published: list[Record]) -> None:
     runs = study.dip(SMOKE)
     stale = replace(runs[1], data="0" * 12)
-    with pytest.raises(LookupError, match=r"1 of 2 runs"):
+    with pytest.raises(NotMeasuredError) as caught:
         study.collect([runs[0], stale], SMOKE, results="stored")
+    assert (caught.value.many, caught.value.total) == (1, 2)
     store = study.open_store(SMOKE, "stored")
     live = next(r for r in published if r["key"] == runs[0].key()) | {"seconds": 12345.0}
     store.put(live)
@@ -452,6 +453,15 @@ def test_fresh_results_take_nothing_from_what_is_committed() -> None:
     runs = study.base_to_new(SMOKE)
     assert study.open_store(SMOKE, "stored").missing(runs) == []
     assert study.open_store(SMOKE, "fresh").missing(runs) == runs
+
+
+@pytest.mark.usefixtures("published")
+def test_of_missing_results_only_those_are_measured_that_nobody_has(tmp_path: Path) -> None:
+    committed, more = study.dip(SMOKE), study.dip(SMOKE, rank=2)
+    records = study.collect([*committed, *more], SMOKE, results="missing")
+    assert [record["key"] for record in records] == [run.key() for run in (*committed, *more)]
+    measured = {path.stem for path in (tmp_path / "elsewhere" / "store").glob("*.json")}
+    assert measured == {run.key() for run in more}
 
 
 @pytest.mark.usefixtures("published")
