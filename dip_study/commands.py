@@ -22,7 +22,7 @@ from dip_study.measure import measure
 
 EPILOG = """examples:
   dip data status --data pictures           what is there, what is missing, how large it is
-  dip data get eurosat dtd --data pictures  fetch, check, unpack; goes on where it was cut
+  dip data get eurosat dtd --data pictures  fetch, check, unpack; resumes where it was cut
   dip fit animals --out animals.safetensors --backbone ViT-B-16 --pretrained openai
   dip predict animals.safetensors photos/ --classes "red fox,wolf,lynx"
   dip plan --profile paper                  runs, pictures, disk and time of a study

@@ -1,6 +1,6 @@
-"""Getting the photo datasets: what is there, what is missing, and downloads that go on.
+"""Getting the photo datasets: what is there, what is missing, and downloads that resume.
 
-A download goes to ``NAME.part`` in the scratch folder of its dataset, goes on where it was cut,
+A download goes to ``NAME.part`` in the scratch folder of its dataset, resumes where it was cut,
 also in another process, is checked, unpacked and only then moved to where it belongs.
 """
 
@@ -151,7 +151,7 @@ def _get(file: File, folder: Path, url: str, ledger: Path, wait: tuple[float, fl
                 raise DamagedFileError(str(path), f"it did not bring {gone[0]}")
     except OSError as error:
         free = amount(shutil.disk_usage(folder).free)
-        remedy = f"run this again to go on, or fetch {file.name} with a browser into {folder}"
+        remedy = f"run this again to resume, or fetch {file.name} with a browser into {folder}"
         raise OSError(f"{error}. {free} of disk are free in {folder}; {remedy}.") from error
     except DamagedFileError as error:
         path.replace(bad)
@@ -161,10 +161,10 @@ def _get(file: File, folder: Path, url: str, ledger: Path, wait: tuple[float, fl
 
 
 def fetch(url: str, target: Path, size: int = 0, timeout: float = 60, pause: float = 1) -> None:
-    """Download a file, going on where an earlier try, or an earlier process, was cut.
+    """Download a file, resuming where an earlier try, or an earlier process, was cut.
 
     ``target.part`` is what has arrived, ``target.part.json`` tells of which version of the file.
-    A server that cannot go on, or whose file has changed, is asked for all of it.
+    A server that cannot resume, or whose file has changed, is asked for all of it.
 
     Args:
         size: bytes expected; 0 if unknown.
