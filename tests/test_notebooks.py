@@ -92,10 +92,11 @@ def test_a_notebook_runs_from_nothing_and_again_from_what_it_has_measured(
     done = place.papermill(tmp_path / "source.ipynb", "out.ipynb")
     assert done.returncode == 0, done.stderr
     assert faults(tmp_path / "out.ipynb") == []
-    (numbers,) = (tmp_path / "home" / "numbers").iterdir()
+    numbers = tmp_path / "home" / "reruns" / f"{source.stem}-smoke" / "numbers.json"
     found = json.loads(numbers.read_text())
     assert found
     assert all(number["text"] and number["world"] == "embedded" for number in found.values())
+    assert all("smoke" in number["undecided"] for number in found.values())
     # again: nothing is measured, and the same is shown
     store = tmp_path / "home" / "store"
     before = {path.name: path.stat().st_mtime_ns for path in store.glob("*")}
@@ -108,9 +109,9 @@ def test_a_notebook_runs_from_nothing_and_again_from_what_it_has_measured(
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"datasets": "greek,cyrilic"}, "'cyrilic'. Did you mean 'cyrillic'? Valid: cyrillic, g"),
-        ({"dataset": "greek"}, "unknown parameter 'dataset'. Did you mean 'datasets'? Valid: data"),
-        ({"seeds": "1.5"}, "seeds=1.5 must be 'all' or whole numbers"),
+        ({"datasets": "greek,cyrilic"}, "'cyrilic'"),
+        ({"dataset": "greek"}, "'dataset'"),
+        ({"seeds": "1.5"}, "seeds=1.5"),
     ],
 )
 def test_a_wrong_parameter_fails_in_the_cell_after_the_parameters(
@@ -205,12 +206,12 @@ TRAINED_AT_SIGHT = ("05_your_own_images",)
 
 @each_notebook
 def test_the_numbers_that_prose_quotes_are_those_that_the_notebook_computes(source: Path) -> None:
-    made = ROOT / "_build" / "nbval" / "numbers" / f"{source.stem}.json"
+    made = ROOT / "_build/nbval/reruns" / f"{source.stem}-embedded-full" / "numbers.json"
     if not made.is_file() or made.stat().st_mtime < source.stat().st_mtime:
         pytest.skip("make test runs the committed notebooks first, which leaves their numbers")
     now, quoted = (
         json.loads(path.read_text("utf-8"))
-        for path in (made, ROOT / "results" / "numbers" / made.name)
+        for path in (made, ROOT / "results" / "numbers" / f"{source.stem}.json")
     )
     assert now.keys() == quoted.keys()
     for key in now.keys() if source.stem not in TRAINED_AT_SIGHT else ():

@@ -210,7 +210,7 @@ def test_make_address_changes_the_address_everywhere_and_nothing_else(tmp_path: 
 )
 def test_what_is_no_address_is_refused(tmp_path: Path, url: str) -> None:
     shutil.copy(ROOT / "_config.yml", tmp_path)
-    with pytest.raises(ValueError, match="give it as https://github.com/owner/name, without"):
+    with pytest.raises(ValueError, match="https://github.com/owner/name"):
         set_address(tmp_path, url)
     assert (tmp_path / "_config.yml").read_bytes() == (ROOT / "_config.yml").read_bytes()
 
@@ -221,7 +221,7 @@ def test_an_address_changed_by_hand_in_one_place_is_told(tmp_path: Path) -> None
     config, by_hand = tmp_path / "_config.yml", "https://github.com/by/hand"
     old = yaml.safe_load(config.read_text("utf-8"))["repository"]["url"]
     config.write_text(config.read_text("utf-8").replace(old, by_hand), "utf-8")
-    with pytest.raises(ValueError, match="README.md names neither by/hand nor new/name"):
+    with pytest.raises(ValueError, match="README.md"):
         set_address(tmp_path, "https://github.com/new/name")
 
 

@@ -32,4 +32,4 @@ def test_the_first_notebook_runs(outside: Fresh, tmp_path: Path) -> None:
     given = ["-p", "profile", "smoke", "-p", "results", "fresh", "--no-progress-bar"]
     home = str(tmp_path / "home")
     outside.run("papermill", notebook, "out.ipynb", *given, cwd=tmp_path, DIP_HOME=home)
-    assert (tmp_path / "home" / "numbers" / "01_glyph_world.json").is_file()
+    assert (tmp_path / "home/reruns/01_glyph_world-smoke/numbers.json").is_file()

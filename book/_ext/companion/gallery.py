@@ -104,5 +104,7 @@ class Thumb(SphinxDirective):
             f'<p class="thumb-title"><a href="{link}">{escape(heading)}</a></p>',
             format="html",
         )
+        if reason := notebook["metadata"].get("made", {}).get("undecided"):
+            card += nodes.paragraph("", f"Decides nothing: {reason}.", classes=["undecided"])
         self.state.nested_parse(self.content, self.content_offset, card)
         return [card]
