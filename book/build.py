@@ -5,9 +5,10 @@
     python book/build.py publish --profile embedded-full
 
 ``run`` measures (papermill, results=fresh) into ``_build/run`` and builds the book from that.
-``site`` builds it from the committed notebooks and numbers. ``publish`` measures every study's runs
-that ``results/`` lacks or has from other code, then rewrites ``results/`` and the notebooks from
-nothing but what it has just exported.
+``site`` builds it from the committed notebooks and results, with the packages of
+``requirements-site.lock`` alone: papermill and torch are imported by those who measure.
+``publish`` measures every study's runs that ``results/`` lacks or has from other code, then
+rewrites ``results/`` and the notebooks from nothing but what it has just exported.
 """
 
 from __future__ import annotations
@@ -22,9 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-import papermill
 import yaml
-from execute import choose, execute, up_to_date
 
 from dip_lib import paths
 from dip_study.profiles import load_profile
@@ -33,6 +32,8 @@ PACKAGES = ("dip_lib", "dip_study", "dip_book", "glyph_world", "benchmarks")
 """What notebooks run."""
 GLYPHS_ALONE = ("01", "12")
 """Notebooks that have no counterpart on photos."""
+SUMMARY = "summary.json"
+"""What the book says of all runs and pages at once: see :mod:`dip_book.summary`."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,14 @@ def stage(layout: Layout, notebooks: Iterable[Path], results: Iterable[Path]) ->
 
 
 def keep(folder: Path, target: Path) -> None:
-    """Copy what pages have written in ``folder``: numbers for prose, data of figures."""
+    """Copy what pages have written in ``folder``, numbers for prose and data of figures, and their
+    summary."""
     for kind in ("numbers", "data"):
         if (folder / kind).is_dir():
             shutil.copytree(folder / kind, target / kind, dirs_exist_ok=True)
+    if (folder / SUMMARY).is_file():
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / SUMMARY, target)
 
 
 def measured_here(site: Path) -> str:
@@ -118,6 +123,8 @@ def site(layout: Layout) -> None:
 
 def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> None:
     """Run the chosen notebooks with fresh results, but for those that would show the same."""
+    from execute import choose, execute, up_to_date
+
     code = [
         path
         for package in PACKAGES
@@ -139,10 +146,13 @@ def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> No
 
 def run(layout: Layout, profile: str, device: str, notebook: str) -> None:
     """Measure, and build the book from that; what was never measured here stays as committed."""
+    from dip_book.summary import write_summary
+
     measure(layout, profile, device, notebook)
     committed = layout.sources()
     fresh = [layout.executed / path.name for path in committed.values()]
     pages = [*committed.values(), *(path for path in fresh if path.is_file())]
+    write_summary({path.name: path for path in pages}.values(), layout.home / SUMMARY)
     build_html(layout, stage(layout, pages, [layout.root / "results", layout.home]))
 
 
@@ -152,6 +162,11 @@ def publish(layout: Layout, profile: str, device: str) -> None:
     Raises:
         SystemExit: ``profile`` is not the one the notebooks show by default.
     """
+    import papermill
+    from execute import execute
+
+    from dip_book.summary import write_summary
+
     sources = layout.sources().values()
     for source in sources:
         default = papermill.inspect_notebook(str(source))["profile"]["default"].strip("\"'")
@@ -167,6 +182,7 @@ def publish(layout: Layout, profile: str, device: str) -> None:
     for source in sources:
         execute(source, source, {}, empty)
     keep(empty, layout.root / "results")
+    write_summary(sources, layout.root / "results" / SUMMARY)
     site(layout)
 
 
