@@ -23,7 +23,8 @@ from dip_study.provenance import code_fingerprint, provenance, stale
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))  # as Sphinx does
 
-from companion.status import locked, page_row, study_row  # noqa: E402
+from companion.status import locked, outdated, page_row, study_row  # noqa: E402
+from companion.templates import html  # noqa: E402
 
 CELLS = [
     {"cell_type": "markdown", "metadata": {}, "source": "# Page"},
@@ -143,6 +144,15 @@ def test_the_digest_of_the_code_changes_with_a_file_and_not_with_its_age(tmp_pat
     edited = code_digest(tmp_path)
     path.rename(path.with_name("b.py"))
     assert len({before, edited, code_digest(tmp_path)}) == 3
+
+
+def test_the_page_says_when_the_library_changed_after_its_summary() -> None:
+    row = page_row({"name": "01_page"}, "1 < 2", "page.html?a&b")
+    for code, told in ((code_digest(ROOT), False), ("0" * 12, True)):
+        late = outdated({"code": code})
+        page = html("status.html", first="Page", rows=[row], outdated=late).astext()
+        assert ('class="outdated"' in page) == late == told
+        assert "1 &lt; 2" in page and "page.html?a&amp;b" in page  # what is given is escaped
 
 
 def test_the_lock_says_one_version_of_a_package_for_this_machine(tmp_path: Path) -> None:

@@ -82,7 +82,9 @@ def binder(plain: Fresh) -> Iterator[Fresh]:
     """What Binder has before ``postBuild``: JupyterLab beside the packages of environment.yml."""
     with tempfile.TemporaryDirectory() as folder:
         place = Fresh(Path(folder))
-        subprocess.run([sys.executable, "-m", "venv", str(place.folder / "env")], check=True)
+        # pip and setuptools, too, are those beneath
+        venv = [sys.executable, "-m", "venv", "--without-pip", str(place.folder / "env")]
+        subprocess.run(venv, check=True)
         where = "import sysconfig; print(sysconfig.get_path('purelib'))"
         beneath, own = (Path(each.run("python", "-c", where).strip()) for each in (plain, place))
         (own / "plain.pth").write_text(f"{beneath}\n")
