@@ -6,9 +6,10 @@
 
 ``run`` measures (papermill, results=fresh) into ``_build/run`` and builds the book from that; what
 a notebook that was run by hand has written (``_build/run/reruns``) is none of the book's.
-``site`` builds it from the committed notebooks and numbers. ``publish`` measures every study's runs
-that ``results/`` lacks or has from other code, then rewrites ``results/`` and the notebooks from
-nothing but what it has just exported.
+``site`` builds it from the committed notebooks and results, with the packages of
+``requirements-site.lock`` alone: papermill and torch are imported by those who measure.
+``publish`` measures every study's runs that ``results/`` lacks or has from other code, then
+rewrites ``results/`` and the notebooks from nothing but what it has just exported.
 """
 
 from __future__ import annotations
@@ -23,19 +24,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-import papermill
 import yaml
-from execute import choose, execute, up_to_date, without_ctrl_c
+from interrupt import without_ctrl_c
 
-from dip_book.content import fingerprint
 from dip_lib import paths
 from dip_study.cli import INTERRUPTED
-from dip_study.profiles import load_profile
 
 PACKAGES = ("dip_lib", "dip_study", "dip_book", "glyph_world", "benchmarks")
 """What notebooks run."""
 GLYPHS_ALONE = ("01", "12")
 """Notebooks that have no counterpart on photos."""
+SUMMARY = "summary.json"
+"""What the book says of all runs and pages at once: see :mod:`dip_book.summary`."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,17 @@ def stage(layout: Layout, measured: Sequence[Path] = ()) -> Path:
 
 
 def keep(folder: Path, target: Path, pages: Iterable[str]) -> None:
-    """Copy what some pages have written in ``folder``: numbers for prose, data of figures."""
+    """Copy what pages have written in ``folder``: numbers for prose, data of figures; and the
+    summary of all."""
+    target.mkdir(parents=True, exist_ok=True)
     for page in pages:
         if (numbers := folder / "numbers" / f"{page}.json").is_file():
-            (target / "numbers").mkdir(parents=True, exist_ok=True)
+            (target / "numbers").mkdir(exist_ok=True)
             shutil.copy(numbers, target / "numbers" / numbers.name)
         if (data := folder / "data" / page).is_dir():
             shutil.copytree(data, target / "data" / page, dirs_exist_ok=True)
+    if (folder / SUMMARY).is_file():
+        shutil.copy(folder / SUMMARY, target)
 
 
 def measured_here(site: Path) -> str:
@@ -129,6 +133,11 @@ def site(layout: Layout) -> None:
 
 def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> None:
     """Run the chosen notebooks with fresh results, but for those that would show the same."""
+    from execute import choose, execute, up_to_date
+
+    from dip_book.content import fingerprint
+    from dip_study.profiles import load_profile
+
     code = [
         path
         for package in PACKAGES
@@ -151,11 +160,15 @@ def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> No
 
 def run(layout: Layout, profile: str, device: str, notebook: str) -> None:
     """Measure, and build the book from that; what was never measured here stays as committed."""
+    from dip_book.summary import write_summary
+
     measure(layout, profile, device, notebook)
     pages = {name: layout.executed / path.name for name, path in layout.sources().items()}
-    numbers = layout.home / "results" / "numbers"
-    whole = [p for n, p in pages.items() if p.is_file() and (numbers / f"{n}.json").is_file()]
-    build_html(layout, stage(layout, whole))
+    results = layout.home / "results"
+    written = {path.stem for path in (results / "numbers").glob("*.json")}
+    whole = {name: path for name, path in pages.items() if path.is_file() and name in written}
+    write_summary({**layout.sources(), **whole}.values(), results / SUMMARY)
+    build_html(layout, stage(layout, [*whole.values()]))
 
 
 def publish(layout: Layout, profile: str, device: str) -> None:
@@ -164,6 +177,11 @@ def publish(layout: Layout, profile: str, device: str) -> None:
     Raises:
         SystemExit: ``profile`` is not the one the notebooks show by default.
     """
+    import papermill
+    from execute import execute
+
+    from dip_book.summary import write_summary
+
     sources = layout.sources().values()
     for source in sources:
         default = papermill.inspect_notebook(str(source))["profile"]["default"].strip("\"'")
@@ -179,6 +197,7 @@ def publish(layout: Layout, profile: str, device: str) -> None:
     for source in sources:
         execute(source, source, {}, empty)
     keep(empty / "results", layout.root / "results", layout.sources())
+    write_summary(sources, layout.root / "results" / SUMMARY)
     site(layout)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from interrupt import without_ctrl_c
 
 from dip_book.content import BOOK
 from dip_lib.errors import one_of
@@ -58,11 +58,6 @@ def up_to_date(target: Path, parameters: Mapping[str, str], needs: str) -> bool:
         return False
     about = nbformat.read(target, as_version=4).metadata
     return about.get("companion") == dict(parameters) and about.get("needs") == needs
-
-
-def without_ctrl_c() -> None:
-    """In a child: leave Ctrl-C to the parent, which ends the child without a traceback of its."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 
 def execute(

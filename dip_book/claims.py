@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dip_book.statistics import Interval
+from dip_book.interval import Interval
 from dip_lib.errors import one_of
 
 DIRECTIONS = (">=", ">", "<=", "<", "==")

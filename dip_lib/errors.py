@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-import torch
-
 
 class UnknownNameError(ValueError):
     """A name that is none of the valid ones.
@@ -95,6 +93,8 @@ def one_of(kind: str, value: str, choices: Iterable[str]) -> str:
 
 def out_of_memory(error: Exception) -> bool:
     """Whether torch raised ``error`` because memory ran out, on a GPU or on the CPU."""
+    import torch  # not above: names are refused where torch is not installed, too
+
     # the CPU's allocator and oneDNN raise plain RuntimeErrors; oneDNN does not give the reason
     said = ("can't allocate memory", "could not create a primitive")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(

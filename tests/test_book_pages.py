@@ -14,6 +14,7 @@ import launch_buttons
 import nbformat
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from pybtex.database import parse_file
 
 import dip_lib
 
@@ -131,10 +132,12 @@ Card text.
     icons = (tmp_path / "_build/html/_static/scripts/fontawesome.js").read_text("utf-8")
     assert '"magnifying-glass":[' in icons and "expand:[" in icons  # shown on every page
     assert "yelp:[" not in icons and len(icons) < 200_000
-    bibtex = (tmp_path / "_build/html/_downloads/dip-companion.bib").read_text("utf-8")
-    assert "author = {Hao, Tianxiang and Lyu, Mengyao and" in bibtex
+    bibtex = parse_file(tmp_path / "_build/html/_downloads/dip-companion.bib").entries
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
-    assert f"title = {{{{{cited['title']}}}}}" in bibtex and cited["version"] in bibtex
+    assert bibtex["dipcompanion"].fields["title"] == f"{{{cited['title']}}}"
+    assert bibtex["dipcompanion"].fields["version"] == cited["version"]
+    names = [str(person) for person in bibtex["hao2023dip"].persons["author"]]
+    assert names[:2] == ["Hao, Tianxiang", "Lyu, Mengyao"]
     assert 'href="../_downloads/dip-companion.bib"' in page
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from absent import ABSENT, without_packages
 from nbformat.v4 import new_code_cell, new_notebook
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
@@ -32,11 +33,11 @@ def text(name: str) -> str:
     return (ROOT / name).read_text("utf-8")
 
 
-def locked() -> dict[str, str]:
-    """Version of each package that the lock installs on Linux with Python 3.11."""
+def locked(lock: str = "requirements.lock") -> dict[str, str]:
+    """Version of each package that a lock installs on Linux with Python 3.11."""
     tested = {k: str(v) for k, v in default_environment().items()}
     tested |= {"python_version": "3.11", "python_full_version": "3.11.9", "sys_platform": "linux"}
-    pins = [Requirement(line) for line in text("requirements.lock").splitlines() if line[:1] != "#"]
+    pins = [Requirement(line) for line in text(lock).splitlines() if line[:1] != "#"]
     return {
         canonicalize_name(pin.name): next(iter(pin.specifier)).version
         for pin in pins
@@ -48,7 +49,7 @@ def declared(extras: bool) -> list[Requirement]:
     project = tomllib.loads(text("pyproject.toml"))["project"]
     optional = project["optional-dependencies"] if extras else {}
     lines = [*project["dependencies"], *(line for extra in optional.values() for line in extra)]
-    return [Requirement(line) for line in lines]
+    return [wanted for line in lines if (wanted := Requirement(line)).name != project["name"]]
 
 
 def make(*words: str) -> str:
@@ -65,6 +66,29 @@ def test_lock_satisfies_what_the_project_declares() -> None:
     pins = locked()
     for wanted in declared(extras=True):
         assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)]), wanted
+
+
+def test_readers_install_the_same_versions_and_nothing_that_measures() -> None:
+    site, full = locked("requirements-site.lock"), locked()
+    assert {name: full.get(name) for name in site} == site
+    group = tomllib.loads(text("pyproject.toml"))["dependency-groups"]["site"]
+    assert {canonicalize_name(Requirement(line).name) for line in group} <= site.keys()
+    assert not site.keys() & {canonicalize_name(name) for name in ABSENT}
+
+
+def test_what_builds_the_book_is_imported_without_what_measures(tmp_path: Path) -> None:
+    variables = without_packages(tmp_path / "absent")
+    code = "import sys; sys.path[:0] = ['book', 'book/_ext']; import build, companion"
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, cwd=ROOT, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    import_torch = [sys.executable, "-c", "import torch"]  # the packages are absent indeed
+    assert subprocess.run(import_torch, env=variables, capture_output=True).returncode == 1
+
+
+def test_the_plain_install_brings_no_tool_of_the_book() -> None:
+    plain = {canonicalize_name(wanted.name) for wanted in declared(extras=False)}
+    assert not plain & {"jupyter-book", "nbval", "papermill", "sphinx", "jinja2"}
 
 
 def test_environment_has_the_required_packages_at_the_locked_versions() -> None:
