@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from IPython.display import Markdown, display
 
 from dip_book import plots
+from dip_book.frame import compact, frame
 from dip_book.statistics import Interval
 from dip_lib.errors import one_of
 from dip_lib.files import write_atomic
@@ -23,7 +24,7 @@ from dip_lib.paths import home, results_dir, root
 from dip_lib.spec import RunSpec
 from dip_study import study
 from dip_study.profiles import Profile, load_profile
-from dip_study.provenance import provenance, rows
+from dip_study.provenance import provenance
 
 PARAMETERS = ("profile", "datasets", "seeds", "epochs", "device", "results")
 # names that a fresh kernel defines by itself
@@ -63,11 +64,15 @@ class Page:
     results: str
     used: dict[str, Record] = field(default_factory=dict)
 
-    def collect(self, specs: Sequence[RunSpec]) -> list[Record]:
-        """Records of ``specs``, stored or measured now."""
-        records = study.collect(specs, self.profile, self.device, self.results)
+    def collect(self, specs: Iterable[RunSpec]) -> pd.DataFrame:
+        """The runs of ``specs``, each once, stored or measured now, as a tidy frame.
+
+        Their records stay in ``used``.
+        """
+        each_once = list(dict.fromkeys(specs))
+        records = study.collect(each_once, self.profile, self.device, self.results)
         self.used.update((record["key"], record) for record in records)
-        return records
+        return frame(records)
 
     def say(self, text: str) -> None:
         """Show a line of Markdown; the book and the notebook render it alike."""
@@ -83,18 +88,18 @@ class Page:
             f"{len(p.seeds)} seeds."
         )
 
-    def cost(self, records: Sequence[Record]) -> None:
+    def cost(self, runs: pd.DataFrame) -> None:
         """The line under a figure: runs, seconds, hardware and the exact command."""
         plots.show()  # the figures of this cell first
-        machines = sorted({f"{r['machine']['cpu']}, {r['machine']['device']}" for r in records})
-        seconds = sum(r["seconds"] for r in records)
+        once = runs.drop_duplicates("key")
+        machines, seconds = sorted(set(once["machine"])), once["seconds"].sum()
         spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
         command = (
             f"papermill notebooks/{self.name}.ipynb out.ipynb -p profile {self.asked} "
             "-p results fresh"
         )
         self.say(
-            f"*{self.profile.world} · {len(records)} runs · {spent} of one core · "
+            f"*{self.profile.world} · {len(once)} runs · {spent} of one core · "
             f"{'; '.join(machines)} · re-run:* `{command}`"
         )
 
@@ -163,18 +168,16 @@ class Page:
             text = json.dumps(what, indent=1, sort_keys=True) + "\n"
             write_atomic(home() / folder / f"{self.name}.json", text.encode())
 
-    def data(
-        self, name: str, values: pd.DataFrame | Mapping[str, Interval] | Sequence[Record]
-    ) -> None:
+    def data(self, name: str, values: pd.DataFrame | Mapping[str, Interval]) -> None:
         """Write what a figure draws to ``data/<notebook>/<name>.csv``, and link it below.
 
-        ``values`` are a frame with an index, intervals by name, or runs: a row a checkpoint.
+        ``values`` are a table with an index, a frame of runs, or intervals by name.
         """
         plots.show()  # the figures of this cell first
         if isinstance(values, Mapping):
             values = pd.DataFrame({key: vars(each) for key, each in values.items()}).T
-        frame = values if isinstance(values, pd.DataFrame) else rows(values)
-        text = frame.to_csv(float_format="%.6g", lineterminator="\n")
+        table = compact(values) if "key" in values else values
+        text = table.to_csv(float_format="%.6g", lineterminator="\n")
         write_atomic(home() / "data" / self.name / f"{name}.csv", text.encode())
         self.say(f"*Data of the figure:* [{name}.csv](../results/data/{self.name}/{name}.csv)")
 

@@ -16,15 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from dip_book import figures
-from dip_book.plots import COLOURS, MARKERS, use_style
+from dip_book.plots import COLOURS, LABELS, MARKERS, use_style
 from dip_book.statistics import Interval
 
-LABELS = {
-    "zero-shot": "zero-shot CLIP",
-    "probe": "linear probe",
-    "coop": "CoOp (full rank)",
-    "dip": "DIP (rank 1)",
-}
+NAMES = ("zero-shot", "linear probe", "CoOp", "DIP")
 SHOTS = [1, 2, 4, 8, 16]
 
 
@@ -76,29 +71,28 @@ def shown(axes: Axes) -> list[str]:
 
 
 def test_a_curve_shows_the_values_of_its_table_in_the_colour_of_its_method() -> None:
-    lines = {m: curve(i * 10) for i, m in enumerate(LABELS)}
-    figures.curves({"accuracy, %": lines}, LABELS, "images of each class", doubling=True)
+    lines = {name: curve(i * 10) for i, name in enumerate(NAMES)}
+    figures.curves({"accuracy, %": lines}, "images of each class", doubling=True)
     (axes,) = drawn().axes
-    for line, band, (method, table) in zip(
-        axes.lines, axes.collections, lines.items(), strict=True
-    ):
+    for line, band, (name, table) in zip(axes.lines, axes.collections, lines.items(), strict=True):
         np.testing.assert_allclose(line.get_xdata(), SHOTS)
         np.testing.assert_allclose(line.get_ydata(), table["value"])
-        assert same_color(line.get_color(), COLOURS.get(method, COLOURS["other"]))
-        assert line.get_label() == LABELS[method]
-        assert line.get_marker() == MARKERS.get(method, "^")
+        assert same_color(line.get_color(), COLOURS.get(name, COLOURS["other"]))
+        assert line.get_label() == LABELS.get(name, name)
+        assert line.get_marker() == MARKERS.get(name, "^")
         heights = band.get_paths()[0].vertices[:, 1]
         assert (heights.min(), heights.max()) == (table["low"].min(), table["high"].max())
     assert len({line.get_marker() for line in axes.lines}) == len(lines)
     assert (axes.get_xscale(), axes.get_ylabel()) == ("log", "accuracy, %")
     assert shown(axes) == [str(each) for each in SHOTS]
     (legend,) = axes.figure.legends
-    assert sorted(each.get_text() for each in legend.get_texts()) == sorted(LABELS.values())
+    said = ["CoOp (full rank)", "DIP (rank 1)", "linear probe", "zero-shot CLIP"]
+    assert sorted(each.get_text() for each in legend.get_texts()) == said
 
 
 def test_an_axis_that_doubles_has_a_place_for_nothing_at_all() -> None:
     at = [0, 1, 10, 20, 40]
-    figures.curves({"accuracy, %": {"vpt": curve(5, at)}}, {"vpt": "VPT"}, "prompts", doubling=True)
+    figures.curves({"accuracy, %": {"VPT": curve(5, at)}}, "prompts", doubling=True)
     (axes,) = drawn().axes
     assert shown(axes) == [str(each) for each in at]
     places = axes.transData.transform([(x, 0.0) for x in at])[:, 0]
@@ -109,8 +103,8 @@ def test_an_axis_that_doubles_has_a_place_for_nothing_at_all() -> None:
 
 def test_panels_share_their_axis_and_the_lowest_of_each_column_names_it() -> None:
     names = ["greek", "latin", "boxes", "runes", "knots"]
-    panels = {name: {"coop": curve(i), "dip": curve(i + 5)} for i, name in enumerate(names)}
-    figures.curves(panels, LABELS, "epochs", doubling=True, across=2)
+    panels = {name: {"CoOp": curve(i), "DIP": curve(i + 5)} for i, name in enumerate(names)}
+    figures.curves(panels, "epochs", doubling=True, across=2)
     panel = drawn().axes
     assert [axes.get_title() for axes in panel] == [*names, ""]
     for axes, (name, lines) in zip(panel, panels.items(), strict=False):
@@ -125,8 +119,8 @@ def test_panels_share_their_axis_and_the_lowest_of_each_column_names_it() -> Non
 
 
 def test_one_panel_below_the_other_on_a_plain_axis() -> None:
-    panels = {f"{k}, %": {"dip": curve(5, [0, 1, 2])} for k in ("base", "new", "H")}
-    figures.curves(panels, LABELS, "dropout")
+    panels = {f"{k}, %": {"DIP": curve(5, [0, 1, 2])} for k in ("base", "new", "H")}
+    figures.curves(panels, "dropout")
     panel = drawn().axes
     assert [axes.get_ylabel() for axes in panel] == list(panels)
     assert [axes.get_xlabel() for axes in panel] == ["", "", "dropout"]
@@ -153,7 +147,7 @@ def test_a_dot_is_filled_only_when_its_interval_is_on_one_side_of_zero() -> None
         assert list(bar.get_xdata()) == [row.low, row.high]
         assert list(dot.get_xdata()) == [row.value]
         assert list(bar.get_ydata()) == [dot.get_ydata()[0]] * 2
-        colour = COLOURS["dip" if row.value > 0 else "coop"]
+        colour = COLOURS["DIP" if row.value > 0 else "CoOp"]
         assert same_color(bar.get_color(), colour) and same_color(dot.get_color(), colour)
         face = colour if name.startswith("clearly") else "white"
         assert same_color(dot.get_markerfacecolor(), face), name
@@ -206,7 +200,7 @@ def test_the_map_prints_each_number_readably_in_the_colour_of_who_is_ahead() -> 
         assert text.get_text() == str(int(np.round(value)))  # no "-0"
         cell = to_hex(picture.cmap(picture.norm(value)))
         assert contrast(to_hex(text.get_color()), cell) > 4.4, value
-    for value, colour in ((8, COLOURS["dip"]), (-8, COLOURS["coop"]), (0, "white")):
+    for value, colour in ((8, COLOURS["DIP"]), (-8, COLOURS["CoOp"]), (0, "white")):
         assert np.allclose(picture.cmap(picture.norm(value))[:3], to_rgb(colour), atol=0.01)
     assert shown(axes) == names
 
@@ -227,7 +221,7 @@ def test_each_row_has_its_dot_and_the_axis_its_plain_numbers(top: float) -> None
     (axes,) = drawn().axes
     for row, (line, (name, value)) in enumerate(zip(axes.lines, values.items(), strict=True)):
         assert (line.get_xdata()[0], line.get_ydata()[0]) == (value, row)
-        kind = "dip" if "dip" in name else "coop"
+        kind = "DIP" if "dip" in name else "CoOp"
         assert same_color(line.get_color(), COLOURS[kind]) and line.get_marker() == MARKERS[kind]
     assert [each.get_text() for each in axes.get_yticklabels()] == list(values)
     low, high = axes.get_xlim()

@@ -7,13 +7,13 @@ numbers from the page and draws them beside three sliders. Nothing is fetched.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from typing import Any
 
 from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from dip_book.frame import frame
 from dip_book.tables import final
 from dip_lib.datasets import harmonic_mean
 from dip_lib.paths import results_dir
@@ -37,16 +37,17 @@ def settings(store: Store, profile: Profile) -> list[dict[str, Any]]:
         For each: rank (0: CoOp's full matrix), dropout, epochs, and family -> [base, new, ID_1],
         the mean over seeds; sorted by the first three.
     """
-    groups: dict[tuple[int, float, int], list[dict[str, Any]]] = defaultdict(list)
-    for run in once([*study.epochs(profile), *study.dropout(profile), *study.ablation(profile)]):
-        plain = run.context == profile.context and run.site == "update"
-        if plain and run.method in ("coop", "dip") and (record := store.get(run)):
-            groups[run.rank, run.dropout, run.epochs].append(record)
+    specs = once([*study.epochs(profile), *study.dropout(profile), *study.ablation(profile)])
+    runs = frame(record for spec in specs if (record := store.get(spec)))
+    if runs.empty:
+        return []
+    runs = runs[runs["label"].isin(["CoOp", "DIP"])]
+    runs = runs[(runs["context"] == profile.context) & (runs["site"] == "update")]
     found = []
-    for (rank, dropout, epochs), records in sorted(groups.items()):
-        means = {name: each.mean(0).tolist() for name, each in final(records, *FIELDS).items()}
+    for (rank, dropout, epochs), each in runs.groupby(["rank", "dropout", "epochs"]):
+        means = {name: values.mean(0).tolist() for name, values in final(each, *FIELDS).items()}
         if set(means) == set(profile.datasets):
-            families = {name: [round(x, 3) for x in each] for name, each in means.items()}
+            families = {name: [round(x, 3) for x in mean] for name, mean in means.items()}
             found.append({"rank": rank, "dropout": dropout, "epochs": epochs, "families": families})
     return found
 
