@@ -31,6 +31,8 @@ PARAMETERS = ("profile", "datasets", "seeds", "epochs", "device", "results")
 KERNEL = {"In", "Out", "exit", "quit", "open", "get_ipython", "begin"}
 
 Record = dict[str, Any]
+Table = pd.DataFrame | Mapping[str, Interval]
+"""What a figure draws: a table with an index, a frame of runs, or intervals by name."""
 
 
 def _items(name: str, value: Any) -> list[Any]:
@@ -88,8 +90,9 @@ class Page:
             f"{len(p.seeds)} seeds."
         )
 
-    def cost(self, runs: pd.DataFrame) -> None:
-        """The line under a figure: runs, seconds, hardware and the exact command."""
+    def cost(self, runs: pd.DataFrame, **drawn: Table) -> None:
+        """The lines under a figure: runs, seconds, hardware and the exact command; then the CSV
+        file of each table that it draws, by name (see :meth:`data`)."""
         plots.show()  # the figures of this cell first
         once = runs.drop_duplicates("key")
         machines, seconds = sorted(set(once["machine"])), once["seconds"].sum()
@@ -102,6 +105,8 @@ class Page:
             f"*{self.profile.world} · {len(once)} runs · {spent} of one core · "
             f"{'; '.join(machines)} · re-run:* `{command}`"
         )
+        for name, table in drawn.items():
+            self.data(name, table)
 
     def benchmark(self, name: str) -> Record:
         """What ``benchmarks/<name>.py`` measured: the last short run of this machine ("fresh" makes
@@ -130,8 +135,8 @@ class Page:
         found: Record = json.loads(path.read_text("utf-8"))
         return found
 
-    def measured(self, result: Record) -> None:
-        """The line under a benchmark's figure: hardware, date and the exact command."""
+    def measured(self, result: Record, **drawn: Table) -> None:
+        """The lines under a benchmark's figure, as :meth:`cost` has them for runs."""
         plots.show()  # the figures of this cell first
         machine = result["machine"]
         where = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
@@ -139,6 +144,8 @@ class Page:
             f"*{where}, {machine['threads']} thread · torch {machine['torch']} · "
             f"{machine['date']} · re-run:* `python benchmarks/{result['benchmark']}.py`"
         )
+        for name, table in drawn.items():
+            self.data(name, table)
 
     def numbers(
         self,
@@ -168,11 +175,8 @@ class Page:
             text = json.dumps(what, indent=1, sort_keys=True) + "\n"
             write_atomic(home() / folder / f"{self.name}.json", text.encode())
 
-    def data(self, name: str, values: pd.DataFrame | Mapping[str, Interval]) -> None:
-        """Write what a figure draws to ``data/<notebook>/<name>.csv``, and link it below.
-
-        ``values`` are a table with an index, a frame of runs, or intervals by name.
-        """
+    def data(self, name: str, values: Table) -> None:
+        """Write what a figure draws to ``data/<notebook>/<name>.csv``, and link it below."""
         plots.show()  # the figures of this cell first
         if isinstance(values, Mapping):
             values = pd.DataFrame({key: vars(each) for key, each in values.items()}).T
