@@ -64,7 +64,8 @@ def stage(layout: Layout, notebooks: Iterable[Path], results: Iterable[Path]) ->
     site = layout.home / "site"
     shutil.rmtree(site, ignore_errors=True)
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(layout.root / "book", site / "book", ignore=ignore)
+    for sources in ("book", "examples"):
+        shutil.copytree(layout.root / sources, site / sources, ignore=ignore)
     (site / "notebooks").mkdir()
     for path in notebooks:
         shutil.copy(path, site / "notebooks" / path.name)

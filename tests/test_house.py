@@ -24,7 +24,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 STUDIES = sorted(STUDY.rglob("*.py"))
 PAGES = sorted(BOOK.rglob("*.py"))
 GLYPHS = sorted(WORLD.rglob("*.py"))
-PROGRAMS = ("book", "benchmarks", "pretraining")
+PROGRAMS = ("book", "examples", "benchmarks", "pretraining")
 """Folders of programs that use the library and are not part of it."""
 
 # A room may import the rooms before it and nothing else of the library.

@@ -120,7 +120,8 @@ def test_the_folder_of_photos_reaches_the_notebooks_of_make_book(
 ) -> None:
     monkeypatch.delenv("DATA", raising=False)
     root = tmp_path / "checkout"
-    shutil.copytree(ROOT / "book", root / "book")
+    for folder in ("book", "examples"):
+        shutil.copytree(ROOT / folder, root / folder)
     for name in ("requirements.lock", "pyproject.toml", "Makefile"):
         shutil.copy(ROOT / name, root)
     (root / "installed").touch()
