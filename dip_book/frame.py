@@ -110,3 +110,10 @@ def compact(runs: pd.DataFrame) -> pd.DataFrame:
     ]
     differing = [name for name in scalar if runs[name].nunique(dropna=False) > 1]
     return runs[differing].set_index(differing[0]) if differing else runs[scalar]
+
+
+def where(runs: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """The rows that have these values, such as ``label="DIP", dropout=0.5``."""
+    for column, value in values.items():
+        runs = runs[runs[column] == value]
+    return runs
