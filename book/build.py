@@ -24,15 +24,13 @@ from pathlib import Path
 import nbformat
 import papermill
 import yaml
-from execute import choose, execute, up_to_date
+from execute import about, choose, execute, up_to_date
 
 from dip_lib import paths
 from dip_study.profiles import load_profile
 
 PACKAGES = ("dip_lib", "dip_study", "dip_book", "glyph_world", "benchmarks")
 """What notebooks run."""
-GLYPHS_ALONE = ("01", "12")
-"""Notebooks that have no counterpart on photos."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +124,9 @@ def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> No
         if path.suffix in (".py", ".toml", ".json", ".safetensors")
     ]
     for source in choose(layout.sources(), notebook):
-        if load_profile(profile).world == "photos" and source.stem.startswith(GLYPHS_ALONE):
-            print(f"{source.stem}: left out, it is about Glyph World")
+        worlds = about(source).get("worlds")
+        if worlds and load_profile(profile).world not in worlds:
+            print(f"{source.stem}: left out, it is about {' and '.join(worlds)}")
             continue
         target = layout.executed / source.name
         fresh = {"profile": profile, "device": device, "results": "fresh"}

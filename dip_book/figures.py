@@ -6,6 +6,8 @@ In the style of :mod:`dip_book.plots`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -154,3 +156,29 @@ def spectra(
     lower.set_xticks(range(1, k + 1))
     _plain(lower.yaxis)
     figure.legend(loc="outside lower center", ncols=2)
+
+
+@dataclass(frozen=True)
+class BestNames:
+    """A picture, what it shows, of which kind its class is, and names with probabilities."""
+
+    picture: Any
+    truth: str
+    kind: str
+    best: Sequence[tuple[str, float]]
+
+
+def best_names(rows: Sequence[BestNames]) -> None:
+    """Each picture beside its most probable names; the bar of the right one is blue."""
+    _, grid = plt.subplots(len(rows), 2, figsize=(WIDTH, 1.3 * len(rows)), width_ratios=(1, 4))
+    for (left, right), row in zip(grid, rows, strict=True):
+        left.imshow(row.picture)
+        left.axis("off")
+        colours = [COLOURS["DIP" if name == row.truth else "zero-shot"] for name, _ in row.best]
+        right.barh(range(len(row.best)), [p for _, p in row.best], color=colours, alpha=0.6)
+        for y, (name, _) in enumerate(row.best):
+            right.text(0.01, y, name, va="center", fontsize=10)
+        right.set(xlim=(0, 1), yticks=[], xticks=[])
+        right.invert_yaxis()
+        right.set_title(f"{row.kind}: {row.truth}", loc="left", pad=2)
+    grid[-1, 1].set(xticks=(0, 0.5, 1), xlabel="probability")

@@ -8,7 +8,7 @@ import sys
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 import torch
@@ -31,7 +31,7 @@ PARAMETERS = ("profile", "datasets", "seeds", "epochs", "device", "results")
 KERNEL = {"In", "Out", "exit", "quit", "open", "get_ipython", "begin"}
 
 Record = dict[str, Any]
-Table = pd.DataFrame | Mapping[str, Interval]
+Table: TypeAlias = "pd.DataFrame | Mapping[str, Interval]"
 """What a figure draws: a table with an index, a frame of runs, or intervals by name."""
 
 
@@ -90,6 +90,19 @@ class Page:
             f"{len(p.seeds)} seeds."
         )
 
+    @property
+    def command(self) -> str:
+        """The command that makes this page again."""
+        return (
+            f"papermill notebooks/{self.name}.ipynb out.ipynb -p profile {self.asked} "
+            "-p results fresh"
+        )
+
+    def made_now(self, what: str) -> None:
+        """The line under a figure that every run of the page makes anew, without stored runs."""
+        plots.show()  # the figures of this cell first
+        self.say(f"*{self.profile.world} · {what} · re-run:* `{self.command}`")
+
     def cost(self, runs: pd.DataFrame, **drawn: Table) -> None:
         """The lines under a figure: runs, seconds, hardware and the exact command; then the CSV
         file of each table that it draws, by name (see :meth:`data`)."""
@@ -97,13 +110,9 @@ class Page:
         once = runs.drop_duplicates("key")
         machines, seconds = sorted(set(once["machine"])), once["seconds"].sum()
         spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
-        command = (
-            f"papermill notebooks/{self.name}.ipynb out.ipynb -p profile {self.asked} "
-            "-p results fresh"
-        )
         self.say(
             f"*{self.profile.world} · {len(once)} runs · {spent} of one core · "
-            f"{'; '.join(machines)} · re-run:* `{command}`"
+            f"{'; '.join(machines)} · re-run:* `{self.command}`"
         )
         for name, table in drawn.items():
             self.data(name, table)

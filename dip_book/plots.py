@@ -98,6 +98,20 @@ def first_prompt(runs: pd.DataFrame) -> None:
     left.figure.legend(handles, labels, loc="outside lower center", ncols=2)
 
 
+def learning(history: pd.DataFrame) -> None:
+    """One prompt as it learns: accuracy on base and new classes above, its ID_1 below.
+
+    ``history`` has the columns base, new and ID1; its index is the epoch.
+    """
+    _, (upper, lower) = plt.subplots(2, 1, figsize=(WIDTH, 3.8), sharex=True)
+    upper.plot(history["base"], color=COLOURS["DIP"], label="base classes")
+    upper.plot(history["new"], color=COLOURS["DIP"], ls="--", label="new classes")
+    lower.plot(history["ID1"], color=COLOURS["DIP"])
+    upper.set_ylabel("test accuracy, %")
+    lower.set(xlabel="epoch", ylabel="ID$_1$", ylim=(0, 1.02))
+    upper.figure.legend(loc="outside upper center", ncols=2)
+
+
 def trajectory(runs: pd.DataFrame) -> None:
     """Figure 1 of the paper on the average of all datasets: new-class accuracy above, ID below."""
     _, (upper, lower) = plt.subplots(2, 1, figsize=(WIDTH, 4.6), sharex=True)
@@ -198,9 +212,12 @@ def _average_path(runs: pd.DataFrame) -> Array:
 
 
 def gains(ours: pd.DataFrame, theirs: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> None:
-    """Ours minus theirs on each dataset of each group: a dot a seed, a bar their mean."""
+    """Ours minus theirs on each dataset: a dot a seed, a bar their mean.
+
+    ``groups`` gives headings -> the datasets below them; {} shows all without a heading.
+    """
     a, b = final(ours, "base", "new"), final(theirs, "base", "new")
-    rows: list[str] = []  # from the top: a group's name, then its datasets
+    rows: list[str] = [] if groups else sorted(a)  # from the top
     for group, members in groups.items():
         rows += [f"{group}:", *sorted(set(members) & set(a))]
     _, grid = plt.subplots(1, 3, figsize=(WIDTH, 0.3 * len(rows) + 1.3), sharey=True, sharex=True)

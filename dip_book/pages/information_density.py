@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dip_book.correlations import rank_trend, rho_across_runs, rho_per_run, rho_pooled
+from dip_book.correlations import rho_across_runs, rho_per_run, rho_pooled
 from dip_book.statistics import Interval, detectable_effect
 from dip_book.tables import trajectories
 
@@ -94,20 +94,23 @@ def ranks(coop: Interval, dip: Interval) -> str:
     )
 
 
-def numbers(coop: Numbers, dip: Numbers, runs: dict[str, pd.DataFrame]) -> dict[str, Interval]:
+def numbers(
+    coop: Numbers, dip: Numbers, trends: dict[str, Interval], ends: pd.DataFrame
+) -> dict[str, Interval]:
     """The page's numbers.
 
     Args:
         coop, dip: correlation numbers of each method's runs.
-        runs: "CoOp" and "DIP" along training, and "ends": trainings at every learning rate.
+        trends: "CoOp" and "DIP": rho of new-class accuracy with minus the effective rank.
+        ends: trainings at every learning rate, and DIP.
     """
     return (
         coop
         | {f"dip_{key}": value for key, value in dip.items()}
         | {
-            "median_rho_rank": rank_trend(runs["CoOp"]),
-            "dip_median_rho_rank": rank_trend(runs["DIP"]),
-            "rho_across_runs": rho_across_runs(runs["ends"]),
+            "median_rho_rank": trends["CoOp"],
+            "dip_median_rho_rank": trends["DIP"],
+            "rho_across_runs": rho_across_runs(ends),
         }
     )
 
