@@ -25,6 +25,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from execute import about, choose, execute, up_to_date
 from interrupt import without_ctrl_c
 
 from dip_lib import paths
@@ -32,8 +33,6 @@ from dip_study.cli import INTERRUPTED
 
 PACKAGES = ("dip_lib", "dip_study", "dip_book", "glyph_world", "benchmarks")
 """What notebooks run."""
-GLYPHS_ALONE = ("01", "12")
-"""Notebooks that have no counterpart on photos."""
 SUMMARY = "summary.json"
 """What the book says of all runs and pages at once: see :mod:`dip_book.summary`."""
 
@@ -67,7 +66,8 @@ def stage(layout: Layout, measured: Sequence[Path] = ()) -> Path:
     site = layout.home / "site"
     shutil.rmtree(site, ignore_errors=True)
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(layout.root / "book", site / "book", ignore=ignore)
+    for sources in ("book", "examples"):
+        shutil.copytree(layout.root / sources, site / sources, ignore=ignore)
     (site / "notebooks").mkdir()
     for path in (*layout.sources().values(), *measured):
         shutil.copy(path, site / "notebooks" / path.name)
@@ -133,7 +133,6 @@ def site(layout: Layout) -> None:
 
 def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> None:
     """Run the chosen notebooks with fresh results, but for those that would show the same."""
-    from execute import choose, execute, up_to_date
 
     from dip_book.content import fingerprint
     from dip_study.profiles import load_profile
@@ -146,8 +145,9 @@ def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> No
     ]
     for source in choose(layout.sources(), notebook):
         needs = fingerprint([source, *code])
-        if load_profile(profile).world == "photos" and source.stem.startswith(GLYPHS_ALONE):
-            print(f"{source.stem}: left out, it is about Glyph World")
+        worlds = about(source).get("worlds")
+        if worlds and load_profile(profile).world not in worlds:
+            print(f"{source.stem}: left out, it is about {' and '.join(worlds)}")
             continue
         target = layout.executed / source.name
         fresh = {"profile": profile, "device": device, "results": "fresh"}
@@ -178,7 +178,6 @@ def publish(layout: Layout, profile: str, device: str) -> None:
         SystemExit: ``profile`` is not the one the notebooks show by default.
     """
     import papermill
-    from execute import execute
 
     from dip_book.summary import write_summary
 

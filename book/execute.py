@@ -18,8 +18,17 @@ from dip_book.content import BOOK
 from dip_lib.errors import one_of
 from dip_study.provenance import code_fingerprint
 
-LONG = ("07", "09", "10", "11", "12", "14")
-"""Notebooks that take long to measure: left out unless they are named, or "all" is."""
+
+def about(source: Path) -> Mapping[str, Any]:
+    """What a notebook says of itself, its metadata ``companion_page``; {} if it says nothing.
+
+    ``long``: measuring it takes long, so it is left out unless it is named, or "all" is.
+    ``worlds``: the worlds that it is about; it cannot be measured in others.
+    """
+    found: Mapping[str, Any] = nbformat.read(source, as_version=4).metadata.get(
+        "companion_page", {}
+    )
+    return found
 
 
 def choose(sources: Mapping[str, Path], wanted: str) -> list[Path]:
@@ -30,9 +39,9 @@ def choose(sources: Mapping[str, Path], wanted: str) -> list[Path]:
     """
     if wanted == "all":
         return list(sources.values())
-    numbers = {name.split("_")[0]: name for name in sources}
     if not wanted:
-        return [sources[name] for number, name in numbers.items() if number not in LONG]
+        return [path for path in sources.values() if not about(path).get("long")]
+    numbers = {name.split("_")[0]: name for name in sources}
     names = [each.strip() for each in wanted.split(",")]
     return [sources[one_of("notebook", numbers.get(name, name), sources)] for name in names]
 

@@ -6,10 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 import torch
@@ -17,16 +17,19 @@ from IPython.display import Markdown, display
 
 from dip_book import plots
 from dip_book.content import BOOK, fingerprint
+from dip_book.frame import compact, frame
 from dip_book.parameters import ENOUGH, Parameters, read
 from dip_book.statistics import Interval
 from dip_lib.files import write_atomic
 from dip_lib.paths import home, results_dir, root
-from dip_lib.training.run import RunSpec
+from dip_lib.training.run import Run
 from dip_study import study
 from dip_study.profiles import Profile
-from dip_study.provenance import provenance, rows
+from dip_study.provenance import provenance
 
 Record = dict[str, Any]
+Table: TypeAlias = "pd.DataFrame | Mapping[str, Interval]"
+"""What a figure draws: a table with an index, a frame of runs, or intervals by name."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,15 @@ class Page:
         book = os.environ.get(BOOK)
         return Path(book) if book else home() / "reruns" / f"{self.name}-{self.given.key}"
 
-    def collect(self, specs: Sequence[RunSpec]) -> list[Record]:
-        """Records of ``specs``, stored or measured now."""
-        records = study.collect(specs, self.profile, self.device, self.results)
+    def collect(self, runs: Iterable[Run]) -> pd.DataFrame:
+        """The runs, each once, stored or measured now, as a tidy frame.
+
+        Their records stay in ``used``.
+        """
+        each_once = list(dict.fromkeys(runs))
+        records = study.collect(each_once, self.profile, self.device, self.results)
         self.used.update((record["key"], record) for record in records)
-        return records
+        return frame(records)
 
     def say(self, text: str) -> None:
         """Show a line of Markdown; the book and the notebook render it alike."""
@@ -77,16 +84,29 @@ class Page:
             f"{len(p.seeds)} seeds."
         )
 
-    def cost(self, records: Sequence[Record]) -> None:
-        """The line under a figure: runs, seconds, hardware and the exact command."""
+    @property
+    def command(self) -> str:
+        """The command that makes this page again."""
+        return self.given.command(self.name)
+
+    def made_now(self, what: str) -> None:
+        """The line under a figure that every run of the page makes anew, without stored runs."""
         plots.show()  # the figures of this cell first
-        machines = sorted({f"{r['machine']['cpu']}, {r['machine']['device']}" for r in records})
-        seconds = sum(r["seconds"] for r in records)
+        self.say(f"*{self.profile.world} · {what} · re-run:* `{self.command}`")
+
+    def cost(self, runs: pd.DataFrame, **drawn: Table) -> None:
+        """The lines under a figure: runs, seconds, hardware and the exact command; then the CSV
+        file of each table that it draws, by name (see :meth:`data`)."""
+        plots.show()  # the figures of this cell first
+        once = runs.drop_duplicates("key")
+        machines, seconds = sorted(set(once["machine"])), once["seconds"].sum()
         spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
         self.say(
-            f"*{self.profile.world} · {len(records)} runs · {spent} of one core · "
-            f"{'; '.join(machines)} · re-run:* `{self.given.command(self.name)}`"
+            f"*{self.profile.world} · {len(once)} runs · {spent} of one core · "
+            f"{'; '.join(machines)} · re-run:* `{self.command}`"
         )
+        for name, table in drawn.items():
+            self.data(name, table)
 
     def benchmark(self, name: str) -> Record:
         """What ``benchmarks/<name>.py`` measured: the last short run of this machine ("fresh" makes
@@ -124,8 +144,8 @@ class Page:
         subprocess.run(command, check=True, stdout=2)  # its table is progress, not of the page
         write_atomic(made_by, content.encode())
 
-    def measured(self, result: Record) -> None:
-        """The line under a benchmark's figure: hardware, date and the exact command."""
+    def measured(self, result: Record, **drawn: Table) -> None:
+        """The lines under a benchmark's figure, as :meth:`cost` has them for runs."""
         plots.show()  # the figures of this cell first
         machine = result["machine"]
         where = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
@@ -133,6 +153,8 @@ class Page:
             f"*{where}, {machine['threads']} thread · torch {machine['torch']} · "
             f"{machine['date']} · re-run:* `python benchmarks/{result['benchmark']}.py`"
         )
+        for name, table in drawn.items():
+            self.data(name, table)
 
     def numbers(
         self,
@@ -167,18 +189,13 @@ class Page:
         """What a number carries that decides nothing."""
         return {"undecided": self.given.undecided} if self.given.undecided else {}
 
-    def data(
-        self, name: str, values: pd.DataFrame | Mapping[str, Interval] | Sequence[Record]
-    ) -> None:
-        """Write what a figure draws to ``data/<name>.csv`` in the page's folder; link it below.
-
-        ``values`` are a frame with an index, intervals by name, or runs: a row a checkpoint.
-        """
+    def data(self, name: str, values: Table) -> None:
+        """Write what a figure draws to ``data/<name>.csv`` in the page's folder; link it below."""
         plots.show()  # the figures of this cell first
         if isinstance(values, Mapping):
             values = pd.DataFrame({key: vars(each) for key, each in values.items()}).T
-        frame = values if isinstance(values, pd.DataFrame) else rows(values)
-        text = frame.to_csv(float_format="%.6g", lineterminator="\n")
+        table = compact(values) if "key" in values else values
+        text = table.to_csv(float_format="%.6g", lineterminator="\n")
         path = self.folder / "data" / f"{name}.csv"
         write_atomic(path, text.encode())
         if BOOK in os.environ:  # which puts it there

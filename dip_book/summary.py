@@ -11,19 +11,17 @@ named by the hash of its recipe and all its settings, weights and data included.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from dip_book.code import code_digest
-from dip_book.tables import Record, final
+from dip_book.frame import Record, frame
+from dip_book.tables import final
 from dip_lib.data import harmonic_mean
 from dip_lib.files import write_atomic
-from dip_lib.methods import CoOp
 from dip_lib.paths import home, results_dir, root
 from dip_lib.store import Store
-from dip_lib.training.run import Schedule
 from dip_study import study
 from dip_study.profiles import Profile, load_profile
 from dip_study.provenance import stale
@@ -88,20 +86,19 @@ def sweeps(store: Store, profile: Profile) -> list[dict[str, Any]]:
         ID_1], the mean over seeds, and average: [base, new, H of these, ID_1] over datasets;
         sorted by the first three.
     """
-    groups: dict[tuple[int, float, int], list[Record]] = defaultdict(list)
-    for run in once([*study.epochs(profile), *study.dropout(profile), *study.ablation(profile)]):
-        from_words = isinstance(run.method, CoOp) and run.method.context == profile.context
-        if from_words and run.site == "update" and (record := store.get(run)):
-            dropout = run.low_rank.dropout if run.low_rank else 0.0
-            groups[run.rank, dropout, cast(Schedule, run.schedule).epochs].append(record)
-    found = []
-    for (rank, dropout, epochs), records in sorted(groups.items()):
-        means = {name: each.mean(0).tolist() for name, each in final(records, *FIELDS).items()}
+    wanted = once([*study.epochs(profile), *study.dropout(profile), *study.ablation(profile)])
+    runs = frame(record for run in wanted if (record := store.get(run)))
+    if runs.empty:
+        return []
+    from_words = (runs["context"] == profile.context) & (runs["site"] == "update")
+    runs, found = runs[from_words & runs["label"].isin(["CoOp", "DIP"])], []
+    for (rank, dropout, epochs), each in runs.groupby(["rank", "dropout", "epochs"]):
+        means = {name: values.mean(0).tolist() for name, values in final(each, *FIELDS).items()}
         if set(means) == set(profile.datasets):
             families = {name: [round(x, 3) for x in each] for name, each in means.items()}
             base, new, id1 = (sum(v) / len(v) for v in zip(*families.values(), strict=True))
             average = [round(x, 6) for x in (base, new, harmonic_mean(base, new), id1)]
-            row = {"rank": rank, "dropout": dropout, "epochs": epochs}
+            row = {"rank": int(rank), "dropout": float(dropout), "epochs": int(epochs)}
             found.append(row | {"families": families, "average": average})
     return found
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import psutil
@@ -18,7 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book"))  # as when book/build.py is run as a program
 
-from execute import choose, execute, up_to_date  # noqa: E402
+from execute import about, choose, execute, up_to_date  # noqa: E402
 
 from dip_book.content import fingerprint  # noqa: E402
 from dip_lib.errors import UnknownNameError  # noqa: E402
@@ -38,15 +39,31 @@ def write_notebook(path: Path, code: str) -> Path:
     return path
 
 
-def test_notebooks_are_chosen_by_name_or_number_and_long_ones_by_wish() -> None:
+def say(path: Path, about: dict[str, Any]) -> None:
+    """Write what a notebook says of itself into its metadata."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["companion_page"] = about
+    nbformat.write(notebook, path)
+
+
+def test_notebooks_are_chosen_by_name_or_number_and_long_ones_by_wish(tmp_path: Path) -> None:
     names = ("01_glyph_world", "02_information_density", "10_hosts")
-    sources = {name: Path(name) for name in names}
-    assert choose(sources, "") == [Path(name) for name in names[:2]]  # 10 takes long
-    assert choose(sources, "all") == list(sources.values())
-    assert choose(sources, "02") == choose(sources, "02_information_density")
-    assert choose(sources, "10, 01") == [Path("10_hosts"), Path("01_glyph_world")]
+    sources = {name: write_notebook(tmp_path / f"{name}.ipynb", "1") for name in names}
+    first, second, last = sources.values()
+    say(last, {"long": True})
+    assert choose(sources, "") == [first, second]
+    assert choose(sources, "all") == [first, second, last]
+    assert choose(sources, "02") == choose(sources, "02_information_density") == [second]
+    assert choose(sources, "10, 01") == [last, first]
     with pytest.raises(UnknownNameError, match="02_information_density"):
         choose(sources, "02_information")
+
+
+def test_readme_and_page_name_the_notebooks_that_take_long() -> None:
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    long = ", ".join(path.name.split("_")[0] for path in notebooks if about(path).get("long"))
+    for name in ("README.md", "book/rerun.md"):
+        assert f"take long ({long})" in (ROOT / name).read_text("utf-8"), name
 
 
 def test_execution_passes_parameters_and_home(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ NUMBERS = {
 def book(root: Path, index: str) -> Path:
     """A checkout at ``root``: a book with ``index``, two executed notebooks and NUMBERS."""
     shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("mathjax"))
+    shutil.copytree(ROOT / "examples", root / "examples")
     shutil.copy(ROOT / "_config.yml", root)
     for page in ("method", "rerun", "references"):
         (root / "book" / f"{page}.md").unlink()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dip_book import tables
+from dip_book.frame import frame
 from dip_book.summary import PUBLISHED, committed, sweeps
 from dip_lib.data import harmonic_mean
 from dip_study import study
@@ -23,7 +24,7 @@ def test_each_dot_is_the_average_of_its_runs() -> None:
     assert {p for rank, p, epochs in found if rank == 1 and epochs == 40} == set(study.DROPOUT)
     assert all(set(families) == set(profile.datasets) for families in found.values())
     for runs, key in ((study.coop, (0, 0.0, 40)), (study.dip, (1, 0.5, 40))):
-        expected = tables.averages([record for run in runs(profile) if (record := store.get(run))])
+        expected = tables.averages(frame(map(store.get, runs(profile))))
         for i, half in enumerate(("base", "new")):
             mean = sum(values[i] for values in found[key].values()) / len(found[key])
             assert mean == pytest.approx(expected[half].value, abs=0.001)

@@ -12,7 +12,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from made_records import made
 
+from dip_book.frame import frame
 from dip_book.notebook import begin
 from dip_book.parameters import PARAMETERS, read
 from dip_book.statistics import Interval
@@ -150,7 +152,7 @@ def test_the_data_of_a_figure_is_written_and_linked(
     folder = page.folder / "data"
     assert page.folder.parent == tmp_path / "home" / "reruns"
     curves = pd.read_csv(folder / "curves.csv")
-    points = [point for run in runs for point in run["checkpoints"]]
+    points = [point for run in page.used.values() for point in run["checkpoints"]]
     assert list(curves["new"]) == [float(f"{point['new']:.6g}") for point in points]
     assert list(curves["id1"]) == [float(f"{point['id'][0]:.6g}") for point in points]
     assert set(curves["seed"]) == {1, 2, 3, 4, 5} and set(curves["dataset"]) == {"greek", "latin"}
@@ -170,9 +172,8 @@ def test_the_cost_line_names_runs_seconds_machine_and_command(
 ) -> None:
     shown: list[Any] = []
     monkeypatch.setattr("dip_book.notebook.display", shown.append)
-    machine = {"cpu": "Test CPU, 2 cores", "device": "cpu", "threads": 1}
-    records = [{"machine": machine, "seconds": 40.0}, {"machine": machine, "seconds": 2.2}]
-    begin("02_page", DEFAULTS).cost(records)
+    runs = frame([made(seed=1) | {"seconds": 40.0}, made(seed=2) | {"seconds": 2.2}])
+    begin("02_page", DEFAULTS).cost(pd.concat([runs, runs]))  # a run costs what it costs once
     _, line = (markdown.data for markdown in shown)
     for part in ("2 runs", "42 s", "Test CPU, 2 cores, cpu", "Glyph World"):
         assert part in line

@@ -144,7 +144,8 @@ def test_the_folder_of_photos_reaches_the_notebooks_of_make_book(
 ) -> None:
     monkeypatch.delenv("DATA", raising=False)
     root = tmp_path / "checkout"
-    shutil.copytree(ROOT / "book", root / "book")
+    for folder in ("book", "examples"):
+        shutil.copytree(ROOT / folder, root / folder)
     for name in ("requirements.lock", "pyproject.toml", "Makefile"):
         shutil.copy(ROOT / name, root)
     (root / "installed").touch()
@@ -153,7 +154,8 @@ def test_the_folder_of_photos_reaches_the_notebooks_of_make_book(
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = new_notebook(cells=[cell, new_code_cell(code)], metadata={"kernelspec": kernel})
     (root / "notebooks").mkdir()
-    for name in ("01_glyphs", "02_photos"):
+    for name, worlds in (("01_glyphs", ["Glyph World"]), ("02_photos", [])):
+        notebook.metadata["companion_page"] = {"worlds": worlds}
         nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
     words = ["PROFILE=paper", "DEVICE=cuda", f"DATA={given.format(root=root)}"]
     programs = [f"RUN={sys.executable}", "STAMP=installed"]

@@ -33,7 +33,7 @@ FLAGS = [
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The book built from what is committed, with no more than make site has, in a copy."""
     root = tmp_path_factory.mktemp("checkout")
-    for folder in ("book", "notebooks", "results"):
+    for folder in ("book", "examples", "notebooks", "results"):
         shutil.copytree(ROOT / folder, root / folder)
     shutil.copy(ROOT / "_config.yml", root)
     script = [sys.executable, str(root / "book" / "build.py"), "site"]
