@@ -2,7 +2,7 @@
 
 A package declares, for example, in its ``pyproject.toml``::
 
-    [project.entry-points."dip_lib.data"]
+    [project.entry-points."dip_lib.datasets"]
     toy = "toy_world:DATASETS"
 
     [project.entry-points."dip_lib.backbones"]

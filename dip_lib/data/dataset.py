@@ -63,7 +63,7 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """Datasets that a package brings: the object of an entry point "dip_lib.data".
+    """Datasets that a package brings: the object of an entry point "dip_lib.datasets".
 
     Attributes:
         world: what the pages call the world they belong to ("Glyph World").
@@ -80,7 +80,7 @@ class DatasetSource:
 
 def dataset_source(name: str) -> DatasetSource | None:
     """The package's source that brings the dataset; None for photo datasets and unknown names."""
-    return next((each for each in plugins("dip_lib.data") if name in each.names), None)
+    return next((each for each in plugins("dip_lib.datasets") if name in each.names), None)
 
 
 def is_photos(name: str) -> bool:
@@ -105,7 +105,7 @@ def load_dataset(
     """
     if source := dataset_source(name):
         return source.load(name, style)
-    brought = (each for source in plugins("dip_lib.data") for each in source.names)
+    brought = (each for source in plugins("dip_lib.datasets") for each in source.names)
     one_of("dataset", name, (*brought, *PHOTOS))
     if style != "default":
         raise ValueError(f"{name} is photos, which have no style {style!r}; leave the style out")
