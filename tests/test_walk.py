@@ -38,6 +38,7 @@ def test_a_run_takes_the_printed_walk(monkeypatch: pytest.MonkeyPatch, tmp_path:
                 first_calls.setdefault(step)
 
     smoke = replace(load_profile("smoke"), datasets=("greek",), seeds=(1,), checkpoints=1)
+    study.collect(study.coop(smoke), smoke, results="fresh")  # encodes the images
     sys.setprofile(note)
     try:
         records = study.collect(study.dip(smoke), smoke, results="fresh")
