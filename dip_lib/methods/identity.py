@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 STANDARD = sys.stdlib_module_names
-SHARED = tuple(f"dip_lib.methods.{name}" for name in ("method", "prompts", "untrained", "identity"))
+SHARED = tuple(f"dip_lib.methods.{name}" for name in ("method", "prompts", "identity"))
 """Modules that every method uses; they belong to what the recipe version stands for."""
 IGNORED = {
     *("lineno", "col_offset", "end_lineno", "end_col_offset", "ctx", "kind", "type_comment"),

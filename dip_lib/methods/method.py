@@ -75,10 +75,8 @@ class Method:
             ValueError: a setting that the method does not have; names those that it has.
         """
         if unknown := settings.keys() - set(cls.settings()):
-            own = ", ".join(cls.settings()) or "none"
-            raise ValueError(
-                f"{cls.label} has no setting {', '.join(map(repr, sorted(unknown)))}; its own: {own}"
-            )
+            names, own = ", ".join(map(repr, sorted(unknown))), ", ".join(cls.settings())
+            raise ValueError(f"{cls.label} has no setting {names}; its own: {own or 'none'}")
         return cls(**settings)
 
     def source(self) -> Self:
