@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dip_lib import features as features_module
+from dip_lib.clip import features as features_module
 from dip_lib import load_backbone
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import encode_split, encode_views, load_features
