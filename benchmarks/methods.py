@@ -24,9 +24,9 @@ from dip_lib.clip.features import Features, load_features
 from dip_lib.data import Dataset, load_dataset
 from dip_lib.methods import METHODS, PromptMethod
 from dip_lib.training.batch_data import draws, training_data
+from dip_lib.training.loop import train_epochs
 from dip_lib.training.run import Run
 from dip_lib.training.runs import Runs
-from dip_lib.training.tensors import to_tensors
 from dip_study.profiles import load_profile
 from dip_study.runs import DIP, make_run
 
@@ -57,7 +57,7 @@ def case(run: Run, clip: Backbone, dataset: Dataset, features: Features) -> Case
     reads_pixels = clip if getattr(run.method, "encodes_images", False) else None
     data = training_data([run], dataset, features, draws([run], dataset), reads_pixels)
     batch = Runs.prepare([run], clip, data)
-    kept = to_tensors(batch.learned(), 0)
+    kept = batch.learned().tensors(0)
     if run.rank:  # the factors stand for the prompts
         kept = {name: each for name, each in kept.items() if not name.startswith("prompt")}
         kept |= {
@@ -72,7 +72,7 @@ def case(run: Run, clip: Backbone, dataset: Dataset, features: Features) -> Case
             classify(features.test[None, :1])
 
     def epoch() -> None:
-        for _ in batch.epochs(graphs=False):
+        for _ in train_epochs(batch, graphs=False):
             pass
 
     count = data.labels.shape[1]

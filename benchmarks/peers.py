@@ -17,10 +17,10 @@ from dip_lib.data import Dataset, base_new
 from dip_lib.methods import CoOp
 from dip_lib.prompt import low_rank_prompt
 from dip_lib.randomness import dropout_mask, permutation
+from dip_lib.training.loop import learning_rate
 from dip_lib.training.parts import Schedule
 from dip_lib.training.run import Run
-from dip_lib.training.state import factored
-from dip_lib.training.step import learning_rate
+from dip_lib.training.runs import factored
 
 TEST_BATCH = 100
 """Images that the peers' test loader hands over at a time."""

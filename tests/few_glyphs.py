@@ -17,7 +17,9 @@ from dip_lib.data import load_dataset
 from dip_lib.methods import METHODS, PromptMethod
 from dip_lib.methods.prompts import Learned, Start
 from dip_lib.training.batch_data import EvaluationData, draws, evaluation_data, training_data
-from dip_lib.training.run import Data, LowRank, Run, Tower, schedule_type
+from dip_lib.training.loop import train_epochs
+from dip_lib.training.parts import Data, LowRank, Tower
+from dip_lib.training.run import Run, schedule_type
 from dip_lib.training.runs import Runs
 
 NAMES = (
@@ -112,7 +114,7 @@ def start_of(runs: Runs, which: int = 0) -> Start:
 
 def train_all(runs: Runs) -> list[Tensor]:
     """Train to the end; the mean losses (R,) of the epochs."""
-    return [end.loss.clone() for end in runs.epochs()]
+    return [end.loss.clone() for end in train_epochs(runs)]
 
 
 def learned(runs: Runs) -> Learned:

@@ -1,9 +1,13 @@
-"""Made run records whose answers are known: curves that are functions of time."""
+"""Made runs whose answers are known: curves that are functions of time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import pandas as pd
+
+from dip_book.frame import frame
 
 POINTS = 11
 Curve = Callable[[float], float]
@@ -26,10 +30,18 @@ def made(
         for i, t in enumerate(times)
     ]
     spec = {"dataset": dataset, "method": method, "seed": seed, "lr": 0.03, "rank": 0} | spec
-    return {"spec": spec, "status": "finished", "checkpoints": checkpoints, "trainable": 2048}
+    run = {"key": str(sorted(spec.items())), "status": "finished", "trainable": 2048}
+    machine = {"cpu": "Test CPU, 2 cores", "device": "cpu", "threads": 1}
+    return run | {"spec": spec, "checkpoints": checkpoints, "seconds": 1.5, "machine": machine}
 
 
-def study(method: str = "coop", shift: float = 0.0, seeds: Sequence[int] = (1, 2)) -> list[Any]:
+def stop(record: dict[str, Any]) -> dict[str, Any]:
+    """The record as it is when the run stopped before its end."""
+    record["status"] = "stopped: non-finite loss in epoch 3"
+    return record
+
+
+def records(method: str = "coop", shift: float = 0.0, seeds: Sequence[int] = (1, 2)) -> list[Any]:
     """Two datasets by some seeds, with accuracies that differ between all of them."""
 
     def one(dataset: str, level: float, seed: int) -> dict[str, Any]:
@@ -37,3 +49,8 @@ def study(method: str = "coop", shift: float = 0.0, seeds: Sequence[int] = (1, 2
         return made(dataset, method, seed, lambda t: 50 + height - 9 * t + shift, lambda t: height)
 
     return [one(d, level, s) for d, level in (("greek", 3.0), ("latin", 8.0)) for s in seeds]
+
+
+def study(method: str = "coop", shift: float = 0.0, seeds: Sequence[int] = (1, 2)) -> pd.DataFrame:
+    """The frame of :func:`records`."""
+    return frame(records(method, shift, seeds))

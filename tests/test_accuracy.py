@@ -13,8 +13,8 @@ from torch import Tensor
 from dip_lib.data.protocols import Split
 from dip_lib.methods import CoOp
 from dip_lib.methods.prompts import Classifier, FrozenClip, Learned
-from dip_lib.training import accuracy, evaluate
-from dip_lib.training.accuracy import accuracies, calibration_error
+from dip_lib.training import evaluate
+from dip_lib.training.evaluate import accuracies, calibration_error
 
 R, BASE, NEW = 3, 4, 5
 IMAGES = {"base": 37, "new": 53}
@@ -79,7 +79,7 @@ def test_images_may_be_classified_in_parts(
         seen.append(images.shape[-2])
         return classify(images)
 
-    monkeypatch.setattr(accuracy, "LOGITS", most)
+    monkeypatch.setattr(evaluate, "LOGITS", most)
     assert accuracies(counted, *halves, R) == whole
     assert max(seen) == min(53, max(1, most // (R * (BASE + NEW))))
     assert sum(seen) == sum(IMAGES.values())
@@ -90,7 +90,7 @@ def test_images_of_each_run_are_classified_by_it(
 ) -> None:
     # features under prompts differ from run to run: (R, M, e)
     own = [Split(half.names, classify(half.images), half.labels) for half in halves]
-    monkeypatch.setattr(accuracy, "LOGITS", 200)
+    monkeypatch.setattr(evaluate, "LOGITS", 200)
     found = accuracies(lambda images: images, own[0], own[1], R)
     for row, expected in zip(found, accuracies(classify, *halves, R), strict=True):
         assert row == pytest.approx(expected)

@@ -11,10 +11,11 @@ from few_glyphs import DIP, IMAGE_SIDE, Bench, few, learned, run, start_of
 from torch import Tensor
 
 from dip_lib import LowRankPrompt
+from dip_lib.errors import UnknownNameError
 from dip_lib.methods import METHODS, method_of
 from dip_lib.prompt.low_rank import NEXT_SEED, SITES
 from dip_lib.training.parts import LowRank
-from dip_lib.training.state import Factored, State, factored, stack
+from dip_lib.training.runs import Factored, State, factored, stack
 from dip_lib.training.trainer import train
 
 P = 0.3
@@ -173,33 +174,33 @@ def test_runs_of_several_ranks_share_a_state(bench: Bench) -> None:
 @pytest.mark.parametrize("rank", [5, 9])
 def test_a_rank_above_those_of_the_prompt_is_refused(method: str, rank: int) -> None:
     dip = run(method, low_rank=LowRank(rank=rank))
-    with pytest.raises(ValueError, match=f"rank = {rank} must be between 1 and"):
+    with pytest.raises(ValueError, match=f"rank = {rank}"):
         factored(torch.randn(4, 16), 0, dip, has_words=True)
 
 
 @pytest.mark.parametrize("method", [n for n, kind in METHODS.items() if not kind.sites])
 def test_a_method_whose_prompts_are_never_held_so_refuses_an_update(method: str) -> None:
-    with pytest.raises(ValueError, match="leave the update out"):
+    with pytest.raises(ValueError, match=METHODS[method].label):
         run(method, low_rank=DIP)
 
 
 @pytest.mark.parametrize("method", ["vpt", "spt", "cvpt"])
 def test_a_site_that_the_method_does_not_have_is_refused(method: str) -> None:
-    with pytest.raises(ValueError, match="'rows'; it takes 'update'"):
+    with pytest.raises(ValueError, match="'rows'"):
         run(method, low_rank=LowRank(site="rows"))
 
 
 def test_words_and_random_vectors_are_refused_together() -> None:
-    with pytest.raises(ValueError, match=r"context='a photo of a', vectors=4"):
+    with pytest.raises(ValueError, match="vectors=4"):
         run("coop", vectors=4)
-    with pytest.raises(ValueError, match=r"context='', vectors=0"):
+    with pytest.raises(ValueError, match="vectors=0"):
         run("coop", context="")
 
 
 @pytest.mark.parametrize("method", IMAGE_SIDE)
 def test_prompts_of_an_image_tower_need_a_transformer(method: str) -> None:
     resnet = few("glyph-resnet")
-    with pytest.raises(ValueError, match="glyph-resnet is a ModifiedResNet"):
+    with pytest.raises(ValueError, match="ModifiedResNet"):
         train([run(method, backbone="glyph-resnet")], resnet.clip, resnet.dataset, resnet.features)
 
 
@@ -215,5 +216,5 @@ def test_a_depth_that_the_tower_does_not_have_is_refused(bench: Bench, method: s
     ("name", "near"), [("kgcop", "kgcoop"), ("prompt-src", "promptsrc"), ("cocop", "cocoop")]
 )
 def test_an_unknown_method_is_refused_with_the_nearest(name: str, near: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}.*{near}"):
+    with pytest.raises(UnknownNameError, match=near):
         method_of(METHODS, name)

@@ -17,9 +17,9 @@ from dip_lib.methods.dept import LENGTH
 from dip_lib.prompt import Densified
 from dip_lib.randomness import permutation
 from dip_lib.training.evaluate import evaluate, with_prompted_tower
+from dip_lib.training.loop import learning_rate
 from dip_lib.training.parts import LowRank
 from dip_lib.training.runs import Runs
-from dip_lib.training.step import learning_rate
 
 each_host = pytest.mark.parametrize("method", HOSTS)
 

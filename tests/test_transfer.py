@@ -11,7 +11,6 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from dip_lib.methods.prompts import Learned
-from dip_lib.training.tensors import from_tensors, to_tensors
 from dip_lib.training.trainer import train
 from dip_lib.training.transfer import transfer
 
@@ -42,17 +41,17 @@ def equal(a: Learned, b: Learned) -> bool:
 def test_what_is_kept_comes_back_in_order(prompts: int, others: int) -> None:
     # a ViT-B/16 has 18 prompts in PromptSRC and 18 layers' tensors in MaPLe
     learned = made(prompts, others)
-    kept = [to_tensors(learned, r) for r in range(3)]
-    assert equal(from_tensors(kept, CPU), learned)
+    kept = [learned.tensors(r) for r in range(3)]
+    assert equal(Learned.of(kept, CPU), learned)
     # files keep no order
     stored = [load(save(each)) for each in kept]
-    assert equal(from_tensors(stored, CPU), learned)
-    assert equal(from_tensors([dict(sorted(each.items())) for each in kept], CPU), learned)
+    assert equal(Learned.of(stored, CPU), learned)
+    assert equal(Learned.of([dict(sorted(each.items())) for each in kept], CPU), learned)
 
 
 def test_what_is_kept_is_a_copy() -> None:
     learned = made(2, 1)
-    kept = to_tensors(learned, 1)
+    kept = learned.tensors(1)
     assert sorted(kept) == ["other.0", "prompt", "prompt.1"]
     learned.prompts[0].zero_()
     assert kept["prompt"].any()
