@@ -22,8 +22,10 @@ from steps import IMAGENET
 from dip_lib import load_backbone
 from dip_lib.clip.features import encode_split, load_features
 from dip_lib.data.pictures import Pictures
-from dip_lib.data.protocols import draws
-from dip_lib.training.run import RunSpec
+from dip_lib.methods import CoOp
+from dip_lib.training.batch_data import draws
+from dip_lib.training.parts import Data, LowRank, Schedule, Tower
+from dip_lib.training.run import Run
 from dip_lib.training.trainer import train
 
 
@@ -59,50 +61,43 @@ def pictures(folder: Path, size: Size, names: tuple[str, ...]) -> Pictures:
     return Pictures("jpegs", names, folder, files)
 
 
-def runs(size: Size, backbone: str, precision: str) -> list[RunSpec]:
+def runs(size: Size, backbone: str, precision: str) -> list[Run]:
     """CoOp and DIP as the profile ``paper`` has them, with every seed."""
-    first = RunSpec(
-        dataset="jpegs",
-        method="coop",
-        seed=1,
-        backbone=backbone,
-        precision=precision,
-        shots=size.shots,
-        epochs=size.epochs,
-        batch=32,
-        lr=0.002,
-        views=size.views,
+    coop = Run(
+        data=Data(dataset="jpegs", shots=size.shots, views=size.views),
+        tower=Tower(backbone=backbone, precision=precision),
+        method=CoOp(),
+        schedule=Schedule(epochs=size.epochs, batch=32, lr=0.002),
     )
-    pairs = [(first, replace(first, method="dip", rank=1, dropout=0.5))]
     return [
-        replace(run, seed=seed)
-        for pair in pairs
+        replace(coop, seed=seed, low_rank=low_rank)
         for seed in range(1, size.seeds + 1)
-        for run in pair
+        for low_rank in (None, LowRank(rank=1, dropout=0.5))
     ]
 
 
-def complete_set(specs: list[RunSpec], dataset: Pictures, device: str) -> dict[str, Any]:
+def complete_set(runs: list[Run], dataset: Pictures, device: str) -> dict[str, Any]:
     """Seconds by phase of all that lies between files and accuracies; ``DIP_HOME`` is empty."""
-    phases, first = Phases(clock(device)), specs[0]
+    phases, first = Phases(clock(device)), runs[0]
     with phases("load backbone"):
-        clip = load_backbone(first.backbone, device=device, precision=first.precision)
+        clip = load_backbone(first.tower.backbone, device=device, precision=first.tower.precision)
     with phases("decode and encode test pictures"):
         encode_split(clip, dataset, "test")
     with phases("decode and encode training views"):
-        rows = draws(specs, dataset.labels).values()
-        features = load_features(clip, dataset, first.views, rows)
+        rows = draws(runs, dataset)
+        views = first.data.views
+        features = load_features(clip, dataset, views, rows)
     with phases("train and judge"):
-        records = [record for record, _ in train(specs, clip, dataset, features)]
-    views = sum(first.views * len(train_rows) + len(val_rows) for train_rows, val_rows in rows)
+        records = [result.record for result in train(runs, clip, dataset, features)]
+    distinct = {run.seed: each for run, each in zip(runs, rows, strict=True)}.values()
     return {
-        "tower": first.backbone,
-        "precision": first.precision,
-        "runs": len(specs),
-        "epochs": first.epochs,
+        "tower": first.tower.backbone,
+        "precision": first.tower.precision,
+        "runs": len(runs),
+        "epochs": records[0]["checkpoints"][-1]["epoch"],
         "classes": records[0]["classes"],
         "test_pictures": sum(records[0]["test_images"]),
-        "training_views": views,
+        "training_views": sum(views * len(drawn) + len(val) for drawn, val in distinct),
         "evaluations": len(records[0]["checkpoints"]),
         "phases": phases.seconds,
         "seconds": sum(phases.seconds.values()),

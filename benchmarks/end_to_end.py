@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from bench import clock, parser, start, write
@@ -33,11 +33,12 @@ from peers import accuracies, correct, draw, learn
 from dip_lib import load_backbone
 from dip_lib.clip.features import load_features
 from dip_lib.data import load_dataset
-from dip_lib.data.protocols import task
-from dip_lib.methods import LEARNT, setting
+from dip_lib.methods import CoOp
+from dip_lib.training.batch_data import draws, evaluation_data, training_data
 from dip_lib.training.evaluate import SHRUNK, evaluate
-from dip_lib.training.run import RunSpec
-from dip_lib.training.step import stack
+from dip_lib.training.parts import Data, LowRank, Schedule, Tower
+from dip_lib.training.run import Run
+from dip_lib.training.runs import Runs
 from dip_lib.training.trainer import checkpoint_epochs, train
 from glyph_world.draw import masks
 
@@ -69,32 +70,38 @@ def from_nothing() -> Iterator[None]:
         yield
 
 
-def two_runs(dataset: str, epochs: int) -> list[RunSpec]:
-    """CoOp and DIP with seed 1; RunSpec's defaults are the settings of ``embedded``."""
-    coop = RunSpec(dataset=dataset, method="coop", seed=1, epochs=epochs)
-    return [coop, replace(coop, method="dip", rank=1, dropout=0.5)]
+def two_runs(dataset: str, epochs: int) -> list[Run]:
+    """CoOp and DIP with seed 1; the defaults of a run are the settings of ``embedded``."""
+    coop = Run(
+        data=Data(dataset=dataset),
+        tower=Tower(backbone="glyph-resnet"),
+        method=CoOp(),
+        schedule=Schedule(epochs=epochs),
+        seed=1,
+    )
+    return [coop, replace(coop, low_rank=LowRank(rank=1, dropout=0.5))]
 
 
-def our_way(specs: list[RunSpec], device: str) -> dict[str, Any]:
+def our_way(runs: list[Run], device: str) -> dict[str, Any]:
     """Both runs at once, on features."""
-    phases, first = Phases(clock(device)), specs[0]
+    phases, first = Phases(clock(device)), runs[0]
     with phases("load backbone"):
-        clip = load_backbone(first.backbone, device=device)
+        clip = load_backbone(first.tower.backbone, device=device)
     with phases("draw and encode images"):
-        dataset = load_dataset(first.dataset)
-        features = load_features(clip, dataset, first.views)
+        dataset = load_dataset(first.data.dataset)
+        features = load_features(clip, dataset, first.data.views)
     with phases("train"):
-        records = [record for record, _ in train(specs, clip, dataset, features)]
-    data, method = task(specs, dataset, features), LEARNT[first.method]
-    fixed = setting(specs, clip, dataset, data.names)
-    learnt = stack([method.start(fixed, spec) for spec in specs], specs).learnt()
+        records = [result.record for result in train(runs, clip, dataset, features)]
+    rows = draws(runs, dataset)
+    batch = Runs.prepare(runs, clip, training_data(runs, dataset, features, rows))
+    learned, data = batch.learned(), evaluation_data(runs, dataset, features, rows)
     with phases("evaluate"):
-        evaluate(learnt, learnt.prompts[0], method, fixed, data)
+        evaluate(batch.method, learned, learned.prompts[0], batch.frozen, data)
     # the trainer has evaluated at every checkpoint, and CoOp's update made smaller in as many ways
     # as SHRUNK has and one more, which is not training
     points = len(records[0]["checkpoints"]) + len(SHRUNK) + 1
     phases.seconds["train"] -= points * phases.seconds["evaluate"]
-    curves = {record["spec"]["method"]: curve(record, phases.seconds) for record in records}
+    curves = {record["label"].lower(): curve(record, phases.seconds) for record in records}
     images = dict(zip(HALVES, records[0]["test_images"], strict=True))
     return {
         "phases": phases.seconds,
@@ -111,29 +118,30 @@ def our_way(specs: list[RunSpec], device: str) -> dict[str, Any]:
 def curve(record: dict[str, Any], phases: dict[str, float]) -> Curve:
     """Accuracy against seconds; every epoch takes as long as another."""
     before = phases["load backbone"] + phases["draw and encode images"]
-    epoch = phases["train"] / record["spec"]["epochs"]
+    epoch = phases["train"] / record["checkpoints"][-1]["epoch"]
     return [
         {"seconds": before + epoch * point["epoch"]} | {key: point[key] for key in POINT}
         for point in record["checkpoints"]
     ]
 
 
-def peers_way(spec: RunSpec, device: str) -> dict[str, Any]:
+def peers_way(run: Run, device: str) -> dict[str, Any]:
     """One run, on pictures."""
     phases = Phases(clock(device))
     with phases("load backbone"):
-        clip = load_backbone(spec.backbone, device=device)
+        clip = load_backbone(run.tower.backbone, device=device)
     with phases("draw images"):
-        drawn = draw(spec, clip, load_dataset(spec.dataset))
+        drawn = draw(run, clip, load_dataset(run.data.dataset))
     # checkpoints are off the clock, so they may be quick: all test images encoded once
     tested = {
         name: torch.cat([clip.encode_image(clip.normalise(p)) for p in half.images.split(256)])
         for name, half in drawn.halves.items()
     }
-    due = checkpoint_epochs(spec.epochs, spec.checkpoints)
+    schedule = cast(Schedule, run.schedule)
+    due = checkpoint_epochs(schedule.epochs, schedule.checkpoints)
     points: Curve = []
-    training = learn(spec, clip, drawn)
-    for epoch in range(spec.epochs + 1):
+    training = learn(run, clip, drawn)
+    for epoch in range(schedule.epochs + 1):
         with phases("train"):
             prompt = next(training)
         if epoch in due:
@@ -151,15 +159,15 @@ def peers_way(spec: RunSpec, device: str) -> dict[str, Any]:
 
 def compare(dataset: str, epochs: int, device: str) -> dict[str, Any]:
     """Both ways from nothing, and how far their results lie apart."""
-    specs = two_runs(dataset, epochs)
+    runs = two_runs(dataset, epochs)
     with from_nothing():
-        ours = our_way(specs, device)
+        ours = our_way(runs, device)
     peers = {}
-    for spec in specs:
+    for run in runs:
         with from_nothing():
-            peers[spec.method] = peers_way(spec, device)
-    together = sum(run["total"] for run in peers.values())
-    trained = sum(run["phases"]["train"] for run in peers.values())
+            peers[run.label.lower()] = peers_way(run, device)
+    together = sum(each["total"] for each in peers.values())
+    trained = sum(each["phases"]["train"] for each in peers.values())
     return {
         "dataset": dataset,
         "epochs": epochs,
@@ -169,12 +177,14 @@ def compare(dataset: str, epochs: int, device: str) -> dict[str, Any]:
         "ratio_of_training": trained / ours["phases"]["train"],
         # with images encoded already, as for every further seed or method
         "seconds_of_another_run": {
-            "ours": (ours["phases"]["train"] + ours["phases"]["evaluate"]) / len(specs),
-            "peers": together / len(specs),
+            "ours": (ours["phases"]["train"] + ours["phases"]["evaluate"]) / len(runs),
+            "peers": together / len(runs),
         },
         "images_apart": {
-            method: {half: abs(ours["right"][method][half] - run["right"][half]) for half in HALVES}
-            for method, run in peers.items()
+            method: {
+                half: abs(ours["right"][method][half] - each["right"][half]) for half in HALVES
+            }
+            for method, each in peers.items()
         },
     }
 

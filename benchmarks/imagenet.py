@@ -9,27 +9,23 @@ from made_up import MadeUp
 from steps import settings, vit_b_16
 
 from dip_lib.clip.backbone import Backbone
-from dip_lib.training.run import RunSpec
+from dip_lib.methods import CoOp
+from dip_lib.training.parts import Data, LowRank, Schedule, Tower
+from dip_lib.training.run import Run
 from dip_lib.training.trainer import train
 
 SHOTS, BATCH, EPOCHS = 16, 32, 50
 
 
-def spec(clip: Backbone, shots: int, epochs: int, batch: int) -> RunSpec:
-    """A DIP at the peers' learning rate, evaluated at the start and at the end alone."""
-    return RunSpec(
-        dataset="made-up",
-        method="dip",
+def dip(clip: Backbone, shots: int, epochs: int, batch: int) -> Run:
+    """A DIP at the peers' learning rate, evaluated at the end alone."""
+    return Run(
+        data=Data(dataset="made-up", shots=shots, views=1),
+        tower=Tower(backbone=clip.name),
+        method=CoOp(),
+        low_rank=LowRank(rank=1, dropout=0.5),
+        schedule=Schedule(epochs=epochs, batch=batch, lr=0.002, checkpoints=1),
         seed=1,
-        backbone=clip.name,
-        rank=1,
-        dropout=0.5,
-        shots=shots,
-        epochs=epochs,
-        batch=batch,
-        lr=0.002,
-        views=1,
-        checkpoints=1,
     )
 
 
@@ -47,7 +43,7 @@ def imagenet(device: str) -> dict[str, Any]:
 
     def seconds(epochs: int) -> float:
         began = tick()
-        train([spec(clip, shots, epochs, batch)], clip, dataset, features)
+        train([dip(clip, shots, epochs, batch)], clip, dataset, features)
         return tick() - began
 
     if on_gpu:

@@ -1,10 +1,10 @@
-"""What each method costs, plain and with DIP: seconds and memory of a step, numbers kept.
+"""What each method costs, plain and with DIP: seconds and memory of a step, bytes kept.
 
 Glyph World's vision transformer on one family, one run at a time, the same batch for all methods,
 through the trainer as users call it. A step is an epoch's time over its steps. Fair: all methods
 take the same steps on the same images, in turn in one process; methods that prompt the image tower
 read the images themselves, the others features that were encoded before. *Judging* is the time to
-embed all class names once with what has been learnt; DIPs are merged by then.
+embed all class names once with what has been learned; DIPs are merged by then.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ from dip_lib import load_backbone
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features, load_features
 from dip_lib.data import Dataset, load_dataset
-from dip_lib.data.protocols import pixels, task
-from dip_lib.methods import LEARNT, setting
-from dip_lib.training.run import RunSpec
-from dip_lib.training.step import stack
-from dip_lib.training.trainer import train_epochs
-from dip_lib.training.transfer import tensors
+from dip_lib.methods import METHODS, PromptMethod
+from dip_lib.training.batch_data import draws, training_data
+from dip_lib.training.loop import train_epochs
+from dip_lib.training.run import Run
+from dip_lib.training.runs import Runs
 from dip_study.profiles import load_profile
-from dip_study.runs import DIP, spec
+from dip_study.runs import DIP, make_run
 
 FAMILY, BATCH, SHOTS = "greek", 32, 4
-HOSTS = ("coop", "kgcoop", "prograd", "dept", "do", "pp", "cocoop", "maple", "promptsrc")
+HOSTS = tuple(name for name, kind in METHODS.items() if issubclass(kind, PromptMethod))
 
 
 @dataclass(frozen=True)
@@ -43,48 +42,47 @@ class Case:
         epoch: trains one epoch from the start.
         judge: builds the classifier of all class names.
         steps: of the epoch.
-        numbers: trained, and kept in a file of ``stored_bytes``.
+        trainable: trainable parameters, kept in a file of ``stored_bytes``.
     """
 
     epoch: Step
     judge: Step
     steps: int
-    numbers: int
+    trainable: int
     stored_bytes: int
 
 
-def case(run: RunSpec, clip: Backbone, dataset: Dataset, features: Features) -> Case:
+def case(run: Run, clip: Backbone, dataset: Dataset, features: Features) -> Case:
     """A run of one epoch, ready to be timed."""
-    method, data = LEARNT[run.method], task([run], dataset, features)
-    fixed = setting([run], clip, dataset, data.names)
-    begun = method.start(fixed, run)
-    seen = pixels(data, dataset, clip, run.views) if method.encode else None
-    state = stack([begun], [run])
-    kept = {
-        f"{i}.{name}": tensor[0].detach().contiguous()
-        for i, prompt in enumerate(state.prompts)
-        for name, tensor in zip("AB", prompt[1:], strict=True)
-    }
-    if not run.rank:
-        kept = tensors(state.learnt(), 0)
-    names = (*data.base.names, *data.new.names)
+    reads_pixels = clip if getattr(run.method, "encodes_images", False) else None
+    data = training_data([run], dataset, features, draws([run], dataset), reads_pixels)
+    batch = Runs.prepare([run], clip, data)
+    kept = batch.learned().tensors(0)
+    if run.rank:  # the factors stand for the prompts
+        kept = {name: each for name, each in kept.items() if not name.startswith("prompt")}
+        kept |= {
+            f"{i}.{name}": tensor[0].detach().cpu().contiguous()
+            for i, prompt in enumerate(batch.state.prompts)
+            for name, tensor in zip("AB", prompt[1:], strict=True)
+        }
 
     def judge() -> None:
         with torch.no_grad():
-            method.classifier(state.learnt(), fixed, names)(data.base.images[None, :1])
+            classify = batch.method.classifier(batch.learned(), batch.frozen, dataset.class_names)
+            classify(features.test[None, :1])
 
     def epoch() -> None:
-        for _ in train_epochs([run], state, data, fixed, seen, graphs=False):
+        for _ in train_epochs(batch, graphs=False):
             pass
 
-    others = {f"other.{i}": each for i, each in enumerate(begun.others)}
-    return Case(
-        epoch,
-        judge,
-        data.labels.shape[1] // min(run.batch, data.labels.shape[1]),
-        begun.trainable(run.rank),
-        len(save({name: each.cpu().clone() for name, each in (kept | others).items()})),
-    )
+    count = data.labels.shape[1]
+    return Case(epoch, judge, count // min(BATCH, count), batch.trainable[0], len(save(kept)))
+
+
+def row_name(run: Run) -> str:
+    """A run in the results: "coop", "dip", "kgcoop+dip"."""
+    name, dense = run.method.name, run.method.low_rank_label
+    return (dense.lower() or f"{name}+dip") if run.rank else name
 
 
 def cases(device: str, hosts: tuple[str, ...]) -> dict[str, Callable[[], Case]]:
@@ -99,22 +97,17 @@ def cases(device: str, hosts: tuple[str, ...]) -> dict[str, Callable[[], Case]]:
         "batch": BATCH,
         "shots": SHOTS,
     }
-    found: dict[str, Callable[[], Case]] = {}
+    runs = []
     for host in hosts:
-        ways = {host: spec(profile, FAMILY, host, 1, **same)}
-        if host not in ("do", "pp"):
-            dense = "dip" if host == "coop" else host
-            name = "dip" if host == "coop" else f"{host}+dip"
-            ways[name] = spec(profile, FAMILY, dense, 1, **same, **DIP)
-        for name, run in ways.items():
-            found[name] = partial(case, run, clip, dataset, features)
-    return found
+        ways = (None,) if METHODS[host].alternative_to_dip else (None, DIP)
+        runs += [make_run(profile, FAMILY, host, 1, way, **same) for way in ways]
+    return {row_name(run): partial(case, run, clip, dataset, features) for run in runs}
 
 
 def main() -> None:
     options = parser(__doc__, "methods")
     options.add_argument("--repeats", type=int, default=9)
-    options.add_argument("--quick", action="store_true", help="CoOp and KgCoOp alone, two repeats")
+    options.add_argument("--quick", action="store_true", help="the first two methods, two repeats")
     chosen = start(options)
     repeats = 2 if chosen.quick else chosen.repeats
     made = cases(chosen.device, HOSTS[:2] if chosen.quick else HOSTS)
@@ -126,7 +119,7 @@ def main() -> None:
     judge = turns({name: each.judge for name, each in every.items()})
     rows = {
         name: {
-            "trainable": each.numbers,
+            "trainable": each.trainable,
             "stored_bytes": each.stored_bytes,
             "seconds_of_a_step": [seconds / each.steps for seconds in train[name]],
             "seconds_of_judging": judge[name],
@@ -137,7 +130,7 @@ def main() -> None:
     }
     for name, row in rows.items():
         print(
-            f"{name:16}{row['trainable']:>8,} numbers{row['stored_bytes']:>9,} bytes"
+            f"{name:16}{row['trainable']:>8,} parameters{row['stored_bytes']:>9,} bytes"
             f"{row['over_coop']:8.2f} of CoOp's step{row['step_mb']:8.1f} MB",
             flush=True,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +14,13 @@ from torch import Tensor
 from dip_lib import few_shot
 from dip_lib.clip.backbone import Backbone
 from dip_lib.data import Dataset, base_new
-from dip_lib.methods.dip import held
+from dip_lib.methods import CoOp
 from dip_lib.prompt import low_rank_prompt
 from dip_lib.randomness import dropout_mask, permutation
-from dip_lib.training.run import RunSpec
-from dip_lib.training.step import learning_rate
+from dip_lib.training.loop import learning_rate
+from dip_lib.training.parts import Schedule
+from dip_lib.training.run import Run
+from dip_lib.training.runs import factored
 
 TEST_BATCH = 100
 """Images that the peers' test loader hands over at a time."""
@@ -41,11 +44,11 @@ class Drawn:
     halves: dict[str, Half]
 
 
-def draw(spec: RunSpec, clip: Backbone, dataset: Dataset) -> Drawn:
+def draw(run: Run, clip: Backbone, dataset: Dataset) -> Drawn:
     """Draw a run's training pictures in all views, and all test pictures."""
     labels = {split: dataset.labels(split).tolist() for split in ("train", "val", "test")}
     base, new = base_new(labels["train"])
-    chosen, _ = few_shot(labels["train"], spec.shots, spec.seed, labels["val"])
+    chosen, _ = few_shot(labels["train"], run.data.shots, run.seed, labels["val"])
     rows = [row for row in chosen if labels["train"][row] in set(base)]
 
     def pictures(split: str, views: Sequence[int | None], at: list[int] | None) -> Tensor:
@@ -59,32 +62,35 @@ def draw(spec: RunSpec, clip: Backbone, dataset: Dataset) -> Drawn:
         names = tuple(dataset.class_names[c] for c in classes)
         halves[name] = Half(names, test[inside], truth[inside] - min(classes))
     place = {row: i for i, row in enumerate(sorted(rows))}
-    train = pictures("train", tuple(range(spec.views)), sorted(rows))
+    train = pictures("train", tuple(range(run.data.views)), sorted(rows))
     order = [place[row] for row in rows]
     return Drawn(train[:, order], dataset.labels("train")[rows].to(clip.device), halves)
 
 
-def learn(spec: RunSpec, clip: Backbone, drawn: Drawn) -> Iterator[Tensor]:
+def learn(run: Run, clip: Backbone, drawn: Drawn) -> Iterator[Tensor]:
     """Train one prompt: yields it (n, d) at the start and after every epoch."""
-    p0, count = clip.context(spec.context), len(drawn.labels)
-    begun = held(p0, 0, spec)
-    trained = [begun.a, begun.b] if spec.rank else [begun.base]
+    schedule, views = cast(Schedule, run.schedule), run.data.views
+    p0, count = clip.context(cast(CoOp, run.method).context), len(drawn.labels)
+    begun = factored(p0, 0, run, has_words=True)
+    trained = [begun.a, begun.b] if run.rank else [begun.base]
+    dropout = run.low_rank.dropout if run.low_rank else 0.0
     sgd = torch.optim.SGD(
         [t.requires_grad_() for t in trained],
-        momentum=spec.momentum,
-        weight_decay=spec.weight_decay,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
     )
     ids = tokens(clip, drawn.halves["base"].names, len(p0))
-    batch, step = min(spec.batch, count), 0
-    seed = torch.tensor(spec.seed, device=clip.device)
+    batch, step = min(schedule.batch, count), 0
+    seed = torch.tensor(run.seed, device=clip.device)
     yield p0.detach().clone()  # full rank trains it in place
-    for epoch in range(spec.epochs):
-        sgd.param_groups[0]["lr"] = learning_rate(epoch, spec.epochs, spec.lr, spec.warmup)
+    for epoch in range(schedule.epochs):
+        rate = learning_rate(epoch, schedule.epochs, schedule.lr, schedule.warmup)
+        sgd.param_groups[0]["lr"] = rate
         order = permutation(seed, epoch, count)
         for first in range(0, count - batch + 1, batch):
             chosen = order[first : first + batch]
-            pictures = clip.normalise(drawn.train[epoch % spec.views, chosen])
-            mask = dropout_mask(seed, step, p0.shape, spec.dropout)
+            pictures = clip.normalise(drawn.train[epoch % views, chosen])
+            mask = dropout_mask(seed, step, p0.shape, dropout)
             prompt = low_rank_prompt(*begun, mask)
             text = full_length(clip.model, ids, prompt)
             logits = clip.logit_scale * clip.encode_image(pictures) @ text.T

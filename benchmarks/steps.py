@@ -46,7 +46,7 @@ def vit_b_16(device: str = "cpu", precision: str = "fp32") -> Backbone:
 
 def tokens(clip: Backbone, names: Sequence[str], n: int) -> Tensor:
     """Token ids of "[n words] name." at all positions, (C, positions), as CoOp prepares them."""
-    word = "a" if clip.seen else "x"  # any word: the context takes its rows
+    word = "a" if clip.known_tokens else "x"  # any word: the context takes its rows
     texts = [f"{' '.join([word] * n)} {name.replace('_', ' ')}." for name in names]
     ids: Tensor = clip.tokenizer(texts)
     return ids.to(clip.device)

@@ -21,7 +21,9 @@ from dip_lib import load_backbone
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features, load_features
 from dip_lib.data import Dataset, load_dataset
-from dip_lib.training.run import RunSpec
+from dip_lib.methods import CoOp
+from dip_lib.training.parts import Data, LowRank, Schedule, Tower
+from dip_lib.training.run import Run
 from dip_lib.training.trainer import train
 
 
@@ -50,24 +52,21 @@ class Case:
         return (images // self.batch) * (self.long - self.short)
 
     def training(self, runs: int, epochs: int) -> Step:
-        """``runs`` DIPs with seeds of their own, evaluated at the start and at the end alone."""
-        specs = [
-            RunSpec(
-                dataset=self.dataset.name,
-                method="dip",
+        """``runs`` DIPs with seeds of their own, evaluated at the end alone."""
+        dips = [
+            Run(
+                data=Data(
+                    dataset=self.dataset.name, shots=self.shots, views=len(self.features.train)
+                ),
+                tower=Tower(backbone=self.clip.name),
+                method=CoOp(),
+                low_rank=LowRank(rank=1, dropout=0.5),
+                schedule=Schedule(epochs=epochs, batch=self.batch, checkpoints=1),
                 seed=seed,
-                backbone=self.clip.name,
-                rank=1,
-                dropout=0.5,
-                shots=self.shots,
-                epochs=epochs,
-                batch=self.batch,
-                views=len(self.features.train),
-                checkpoints=1,
             )
             for seed in range(1, runs + 1)
         ]
-        return lambda: train(specs, self.clip, self.dataset, self.features)
+        return lambda: train(dips, self.clip, self.dataset, self.features)
 
 
 def glyph_case(device: str, quick: bool) -> Case:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,11 +14,13 @@ from dip_lib import load_backbone
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features
 from dip_lib.data import load_dataset
-from dip_lib.data.protocols import Task, pixels, task
-from dip_lib.methods import LEARNT, Learnt, Method, Setting, Start, setting
-from dip_lib.training.run import RunSpec
-from dip_lib.training.step import State, stack
-from dip_lib.training.trainer import train_epochs
+from dip_lib.methods import METHODS, PromptMethod
+from dip_lib.methods.prompts import Learned, Start
+from dip_lib.training.batch_data import EvaluationData, draws, evaluation_data, training_data
+from dip_lib.training.loop import train_epochs
+from dip_lib.training.parts import Data, LowRank, Tower
+from dip_lib.training.run import Run, schedule_type
+from dip_lib.training.runs import Runs
 
 NAMES = (
     *("capital alpha", "capital iota with dialytika", "capital xi"),
@@ -26,6 +28,10 @@ NAMES = (
 )
 COUNTS = {"train": 3, "val": 3, "test": 5}
 """Images of each class."""
+DIP = LowRank(rank=1, dropout=0.5)
+HOSTS = tuple(name for name, kind in METHODS.items() if issubclass(kind, PromptMethod))
+"""Methods that learn prompts for the text tower, and may hold them as DIPs."""
+IMAGE_SIDE = tuple(name for name in HOSTS if METHODS[name].encodes_images)
 
 
 class Few:
@@ -67,29 +73,6 @@ class Few:
 
 
 @dataclass(frozen=True)
-class Runs:
-    """R runs of one method, before their first step."""
-
-    specs: tuple[RunSpec, ...]
-    method: Method
-    state: State
-    data: Task
-    fixed: Setting
-    starts: list[Start]
-    pixels: Tensor | None
-
-    def train(self) -> list[Tensor]:
-        """Train to the end; the mean losses (R,) of the epochs."""
-        epochs = train_epochs(self.specs, self.state, self.data, self.fixed, self.pixels)
-        return [loss.clone() for _, loss in epochs]
-
-    def learnt(self) -> Learnt:
-        found = self.state.learnt()
-        prompts, others = ([t.detach() for t in each] for each in (found.prompts, found.others))
-        return Learnt(tuple(prompts), tuple(others))
-
-
-@dataclass(frozen=True)
 class Bench:
     """A tower and the few glyphs."""
 
@@ -107,39 +90,80 @@ class Bench:
         labels = {split: self.dataset.labels(split) for split in COUNTS}
         return Features(train, encode("val", None), encode("test", None), labels)
 
-    def runs(self, *specs: RunSpec) -> Runs:
-        data = task(specs, self.dataset, self.features)
+    def prepare(self, *runs: Run) -> Runs:
+        """The runs before their first step."""
+        rows = draws(runs, self.dataset)
+        reads_pixels = self.clip if runs[0].method.encodes_images else None
+        data = training_data(runs, self.dataset, self.features, rows, reads_pixels)
         # three of nine labels are wrong, so that ProGrad's teacher has something to oppose
         data = replace(data, labels=data.labels.roll(1, 1))
-        method = LEARNT[specs[0].method]
-        fixed = setting(specs, self.clip, self.dataset, data.names)
-        starts = [method.start(fixed, spec) for spec in specs]
-        views = specs[0].views
-        seen = pixels(data, self.dataset, self.clip, views) if method.encode else None
-        return Runs(specs, method, stack(starts, specs), data, fixed, starts, seen)
+        return Runs.prepare(runs, self.clip, data)
+
+    def evaluation(self, *runs: Run) -> EvaluationData:
+        return evaluation_data(runs, self.dataset, self.features, draws(runs, self.dataset))
 
 
 def few(tower: str = "glyph-vit") -> Bench:
     return Bench(load_backbone(tower), Few())
 
 
-def run(method: str, seed: int = 1, **changes: Any) -> RunSpec:
-    """Two epochs of two steps, on 9 images with batch 4: one is left out of each epoch."""
-    values: dict[str, Any] = {
-        "backbone": "glyph-vit",
-        "shots": 3,
-        "epochs": 2,
-        "batch": 4,
-        "views": 2,
-    }
-    values |= {"warmup": 0.5, "lr": 0.02, "checkpoints": 1, "weight_decay": 0.05}
-    values |= {"kgcoop": {"weight": 8.0}, "prograd": {"weight": 1.0}}.get(method, {"weight": 1.0})
-    if method in ("maple", "promptsrc"):
+def start_of(runs: Runs, which: int = 0) -> Start:
+    """What one of the runs trains, before the first step."""
+    return runs.method.start(runs.frozen, runs.runs[which].seed)
+
+
+def train_all(runs: Runs) -> list[Tensor]:
+    """Train to the end; the mean losses (R,) of the epochs."""
+    return [end.loss.clone() for end in train_epochs(runs)]
+
+
+def learned(runs: Runs) -> Learned:
+    """What the runs have learned so far, without its graph."""
+    now = runs.learned()
+    prompts, others = ([t.detach() for t in each] for each in (now.prompts, now.others))
+    return Learned(tuple(prompts), tuple(others))
+
+
+def run(method: str, seed: int = 1, low_rank: LowRank | None = None, **changes: Any) -> Run:
+    """Two epochs of two steps, on 9 images with batch 4: one is left out of each epoch.
+
+    A change is a setting of any part of the run.
+    """
+    kind, schedule = METHODS[method], schedule_type(METHODS[method])
+    values: dict[str, Any] = {"dataset": "greek", "shots": 3, "views": 2, "backbone": "glyph-vit"}
+    if not kind.has_seed:
+        seed, values = 0, values | {"shots": 0, "views": 0}
+    if schedule:
+        values |= {"epochs": 2, "batch": 4, "lr": 0.02, "weight_decay": 0.05}
+    if kind.side in ("text", "image"):
+        values |= {"warmup": 0.5, "checkpoints": 1}
+    if "depth" in kind.settings():
         values |= {"depth": 3}
     if method in ("do", "pp", "prograd"):
         # else rounding decides: a prompt in which "a" stands twice has rank 3, and one of the
         # template's words leaves ProGrad's teacher nothing to pull at
         values |= {"context": "an image of a"}
-    if method == "maple":
-        values |= {"context": "a photo"}
-    return RunSpec(dataset="greek", method=method, seed=seed, **values | changes)
+    values |= changes
+
+    def part(of: Any) -> Any:
+        return of(**{f.name: values.pop(f.name) for f in fields(of) if f.name in values})
+
+    data, tower = part(Data), part(Tower)
+    steps = part(schedule) if schedule else None
+    return Run(
+        data=data,
+        tower=tower,
+        method=kind.of(values),
+        low_rank=low_rank,
+        schedule=steps,
+        seed=seed,
+    )
+
+
+def changed(run: Run, **changes: Any) -> Run:
+    """The run with settings of any part changed, by name."""
+    parts = {"data": run.data, "tower": run.tower, "method": run.method, "schedule": run.schedule}
+    for name, part in parts.items():
+        own = {key: changes.pop(key) for key in tuple(changes) if part and hasattr(part, key)}
+        parts[name] = replace(part, **own) if own else part
+    return replace(run, **parts, **changes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +10,11 @@ import torch
 from few_glyphs import Bench, few, run
 from torch import Tensor
 
-from dip_lib import accuracy, judge
 from dip_lib.data.protocols import Split
-from dip_lib.methods import Learnt, Setting
-from dip_lib.training.accuracy import Classifier, accuracies, calibration_error
+from dip_lib.methods import CoOp
+from dip_lib.methods.prompts import Classifier, FrozenClip, Learned
+from dip_lib.training import evaluate
+from dip_lib.training.evaluate import accuracies, calibration_error
 
 R, BASE, NEW = 3, 4, 5
 IMAGES = {"base": 37, "new": 53}
@@ -70,7 +70,7 @@ def test_accuracies_are_those_of_a_plain_loop(halves: tuple[Split, Split]) -> No
 
 
 @pytest.mark.parametrize("most", [1, R * (BASE + NEW), 100, 10**6])
-def test_images_may_be_judged_in_parts(
+def test_images_may_be_classified_in_parts(
     halves: tuple[Split, Split], monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     whole, seen = accuracies(classify, *halves, R), list[int]()
@@ -79,18 +79,18 @@ def test_images_may_be_judged_in_parts(
         seen.append(images.shape[-2])
         return classify(images)
 
-    monkeypatch.setattr(accuracy, "LOGITS", most)
+    monkeypatch.setattr(evaluate, "LOGITS", most)
     assert accuracies(counted, *halves, R) == whole
     assert max(seen) == min(53, max(1, most // (R * (BASE + NEW))))
     assert sum(seen) == sum(IMAGES.values())
 
 
-def test_images_of_each_run_are_judged_by_it(
+def test_images_of_each_run_are_classified_by_it(
     halves: tuple[Split, Split], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # features under prompts differ from run to run: (R, M, e)
     own = [Split(half.names, classify(half.images), half.labels) for half in halves]
-    monkeypatch.setattr(accuracy, "LOGITS", 200)
+    monkeypatch.setattr(evaluate, "LOGITS", 200)
     found = accuracies(lambda images: images, own[0], own[1], R)
     for row, expected in zip(found, accuracies(classify, *halves, R), strict=True):
         assert row == pytest.approx(expected)
@@ -154,28 +154,34 @@ def test_no_part_of_an_update_is_the_start_and_all_of_it_the_prompt(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start, prompt = wandered(bench)
-    runs = bench.runs(run("coop"), run("coop", seed=2))
-    monkeypatch.setattr(judge, "SHRUNK", (0.0, 1.0))
-    rows = judge.shrunk(prompt, start, runs.method, runs.fixed, runs.data)
+    runs = bench.prepare(run("coop"), run("coop", seed=2))
+    data = bench.evaluation(*runs.runs)
+    monkeypatch.setattr(evaluate, "SHRUNK", (0.0, 1.0))
+    rows = evaluate.shrunk(runs.method, prompt, start, runs.frozen, data)
     for way, each in (("x 0.0", start), ("x 1.0", prompt)):
-        learnt = Learnt((each,))
-        found = judge.evaluate(learnt, start, runs.method, runs.fixed, runs.data)
-        assert [row[way] for row in rows] == both(found)
+        whole = evaluate.evaluate(runs.method, Learned((each,)), start, runs.frozen, data)
+        assert [row[way] for row in rows] == both(whole)
     assert [row["x 0.0"] for row in rows] != [row["x 1.0"] for row in rows]
 
 
-def test_rank_one_keeps_the_updates_first_direction(bench: Bench) -> None:
+def test_rank_one_keeps_the_updates_first_direction(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start, prompt = wandered(bench)
-    runs, judged = bench.runs(run("coop"), run("coop", seed=2)), list[Tensor]()
+    runs, evaluated = bench.prepare(run("coop"), run("coop", seed=2)), list[Tensor]()
+    classifier = CoOp.classifier
 
-    def noting(learnt: Learnt, fixed: Setting, names: Sequence[str]) -> Classifier:
-        judged.append(learnt.prompts[0])
-        return runs.method.classifier(learnt, fixed, names)
+    def noting(
+        self: CoOp, learned: Learned, frozen: FrozenClip, names: Sequence[str]
+    ) -> Classifier:
+        evaluated.append(learned.prompts[0])
+        return classifier(self, learned, frozen, names)
 
-    noted = replace(runs.method, classifier=noting)
-    rows = judge.shrunk(prompt, start, noted, runs.fixed, runs.data)
+    monkeypatch.setattr(CoOp, "classifier", noting)
+    data = bench.evaluation(*runs.runs)
+    rows = evaluate.shrunk(runs.method, prompt, start, runs.frozen, data)
     assert list(rows[0]) == ["rank 1", "x 0.25", "x 0.5", "x 0.75"]
-    dense, quarter, *_ = (each - start for each in judged)
+    dense, quarter, *_ = (each - start for each in evaluated)
     update = prompt - start
     torch.testing.assert_close(quarter, update / 4, rtol=0, atol=1e-6)
     for r in range(2):
@@ -188,11 +194,11 @@ def test_rank_one_keeps_the_updates_first_direction(bench: Bench) -> None:
 def test_a_spectrum_is_of_the_prompt_and_of_its_change() -> None:
     torch.manual_seed(0)
     start, change = torch.randn(4, 16), torch.randn(4, 2) @ torch.randn(2, 16)
-    found = judge.spectrum(start + change, start)
+    found = evaluate.spectrum(start + change, start)
     values = np.linalg.svd((start + change).double().numpy(), compute_uv=False)
     assert found["singular"] == pytest.approx(values.tolist())
     assert found["id"] == pytest.approx((values.cumsum() / values.sum()).tolist())
     assert found["update_singular"][2:] == pytest.approx([0, 0], abs=1e-5)
     assert found["update_norm"] == pytest.approx(float(change.norm()), rel=1e-5)
     start[0, 0] = torch.nan
-    assert judge.spectrum(start, start) == {}
+    assert evaluate.spectrum(start, start) == {}

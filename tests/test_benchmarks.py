@@ -19,7 +19,9 @@ from dip_lib import load_backbone
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import load_features
 from dip_lib.clip.onednn import AVAILABLE, fast_linear
-from dip_lib.training.run import RunSpec
+from dip_lib.methods import CoOp
+from dip_lib.training.parts import Data, LowRank, Schedule, Tower
+from dip_lib.training.run import Run
 from dip_lib.training.trainer import train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -154,19 +156,24 @@ class Noise:
         yield every[[view or 0 for view in views]][:, list(at)]
 
 
-@pytest.mark.parametrize(
-    "method", [{"method": "coop"}, {"method": "dip", "rank": 1, "dropout": 0.5}]
-)
+@pytest.mark.parametrize("low_rank", [None, LowRank(rank=1, dropout=0.5)])
 def test_the_peers_loop_learns_the_trainers_prompt(
-    method: dict[str, Any], glyph: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    low_rank: LowRank | None, glyph: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DIP_HOME", str(tmp_path))
-    spec = RunSpec(dataset="noise", seed=1, epochs=4, shots=3, batch=4, views=2, **method)
-    drawn = peers.draw(spec, glyph, Noise())
-    *_, theirs = peers.learn(spec, glyph, drawn)
-    [(record, learnt)] = train([spec], glyph, Noise(), load_features(glyph, Noise(), 2))
-    ours = learnt["prompt"]
-    moved = (ours - glyph.context(spec.context)).abs().max()
+    run = Run(
+        data=Data(dataset="noise", shots=3, views=2),
+        tower=Tower(backbone="glyph-resnet"),
+        method=CoOp(),
+        low_rank=low_rank,
+        schedule=Schedule(epochs=4, batch=4),
+        seed=1,
+    )
+    drawn = peers.draw(run, glyph, Noise())
+    *_, theirs = peers.learn(run, glyph, drawn)
+    [(record, tensors)] = train([run], glyph, Noise(), load_features(glyph, Noise(), 2))
+    ours = tensors["prompt"]
+    moved = (ours - glyph.context("a photo of a")).abs().max()
     assert moved > 0
     assert (ours - theirs).abs().max() < 1e-3 * moved
     half = drawn.halves["new"]
@@ -214,9 +221,12 @@ def test_a_complete_set_goes_from_files_to_accuracies_and_its_phases_add_up(
     monkeypatch.setenv("DIP_HOME", str(tmp_path / "home"))
     size = complete_set.QUICK
     dataset = complete_set.pictures(tmp_path, size, NAMES[: size.classes])
-    specs = complete_set.runs(size, "glyph-resnet", "fp32")
-    assert [(run.method, run.rank, run.epochs) for run in specs] == [("coop", 0, 2), ("dip", 1, 2)]
-    found = complete_set.complete_set(specs, dataset, "cpu")
+    runs = complete_set.runs(size, "glyph-resnet", "fp32")
+    assert [(run.label, run.rank, run.schedule.epochs) for run in runs] == [
+        ("CoOp", 0, 2),
+        ("DIP", 1, 2),
+    ]
+    found = complete_set.complete_set(runs, dataset, "cpu")
     assert (found["classes"], found["test_pictures"], found["evaluations"]) == ([2, 2], 8, 3)
     # 2 trained classes, of each one picture in 2 views and one for validation
     assert found["training_views"] == 2 * (2 + 1)

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dip_lib import features as features_module
 from dip_lib import load_backbone
+from dip_lib.clip import features as features_module
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import encode_split, encode_views, load_features
 from glyph_world.models import load_glyph_clip
@@ -271,7 +271,7 @@ def test_out_of_memory_halves_the_batch_and_says_so_once(
         return encode(images)
 
     monkeypatch.setattr(clip, "encode_image", small)
-    monkeypatch.setattr(features_module, "PIXELS", (8 * 48**2, 0))
+    monkeypatch.setattr(features_module, "PIXELS", {"cpu": 8 * 48**2})
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         found = encode_split(clip, Noise(), "train")

@@ -9,18 +9,17 @@ from typing import Any
 import peer_methods as peers
 import pytest
 import torch
-from few_glyphs import Bench, Runs, few, run
+from few_glyphs import IMAGE_SIDE, Bench, few, learned, run, train_all
 from torch import Tensor
 
 from dip_lib.data.splits import Twin
-from dip_lib.methods import LEARNT, Batch, Learnt, coop
-from dip_lib.methods.method import linear
+from dip_lib.methods import METHODS, CoOp, PromptMethod
 from dip_lib.methods.prograd import without_conflict
-from dip_lib.methods.promptsrc import average
+from dip_lib.methods.prompts import Batch, Learned, linear
+from dip_lib.methods.promptsrc import PromptSRC
 from dip_lib.training.evaluate import evaluate
-from dip_lib.training.run import RunSpec
-
-IMAGE_SIDE = ("maple", "promptsrc")
+from dip_lib.training.run import Run
+from dip_lib.training.runs import Runs
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +27,10 @@ def bench() -> Bench:
     return few()
 
 
-def trained(bench: Bench, *specs: RunSpec) -> Learnt:
-    runs = bench.runs(*specs)
-    runs.train()
-    return runs.learnt()
+def trained(bench: Bench, *each: Run) -> Learned:
+    runs = bench.prepare(*each)
+    train_all(runs)
+    return learned(runs)
 
 
 def first_batch(runs: Runs) -> Batch:
@@ -40,10 +39,10 @@ def first_batch(runs: Runs) -> Batch:
 
 @pytest.mark.parametrize("method", ["coop", "cocoop", *IMAGE_SIDE])
 def test_a_name_that_a_list_gives_to_two_classes_stops_no_method(bench: Bench, method: str) -> None:
-    runs = bench.runs(run(method))
+    runs = bench.prepare(run(method))
     names = (*runs.data.names, Twin(runs.data.names[0]))  # as ImageNet's two missiles
-    images = runs.data.base.images[:3]
-    logits = runs.method.classifier(runs.learnt(), runs.fixed, names)(images)
+    images = bench.evaluation(*runs.runs).base.images[:3]
+    logits = runs.method.classifier(learned(runs), runs.frozen, names)(images)
     torch.testing.assert_close(logits[..., 0], logits[..., -1])
 
 
@@ -53,7 +52,7 @@ def test_a_name_that_a_list_gives_to_two_classes_stops_no_method(bench: Bench, m
 @pytest.mark.parametrize("method", ["kgcoop", "prograd"])
 def test_without_its_term_it_is_coop(bench: Bench, method: str) -> None:
     (own,) = trained(bench, run(method, weight=0.0)).prompts
-    (host,) = trained(bench, run("coop", context=run(method).context)).prompts
+    (host,) = trained(bench, run("coop", context=run(method).method.context)).prompts
     torch.testing.assert_close(own, host, rtol=0, atol=1e-6)
     (other,) = trained(bench, run(method)).prompts
     assert (other - host).abs().max() > 1e-4
@@ -90,13 +89,13 @@ def test_no_gradient_to_conflict_with_leaves_a_gradient_as_it_is() -> None:
 @pytest.fixture
 def penalty(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tensor]:
     """A method's own term (R,) of prompts (R, n, d), without the cross-entropy."""
-    monkeypatch.setattr(coop, "loss", lambda *_: 0.0)
-    fixed = bench.runs(run("do")).fixed
+    monkeypatch.setattr(PromptMethod, "loss", lambda *_: 0.0)
+    frozen = bench.prepare(run("do")).frozen
 
     def term(method: str, prompts: Tensor, weight: float = 1.0) -> Tensor:
-        setting = replace(fixed, weight=torch.full((len(prompts),), weight).to(prompts))
+        weights = {"weight": torch.full((len(prompts),), weight).to(prompts)}
         blank = Batch(prompts, prompts)
-        return LEARNT[method].loss(Learnt((prompts,)), setting, blank)
+        return METHODS[method]().loss(Learned((prompts,)), replace(frozen, per_run=weights), blank)
 
     return term
 
@@ -137,36 +136,36 @@ def test_a_dense_term_says_nothing_of_directions_that_a_prompt_does_not_have(
 
 def test_do_makes_a_prompt_denser_and_pp_its_later_values_smaller(bench: Bench) -> None:
     longer: dict[str, Any] = {"epochs": 6, "lr": 0.01}
-    for method, falls in (("do", -1.0), ("pp", 1.0)):
-        specs = run(method, weight=0.0, **longer), run(method, **longer)
-        (prompts,) = trained(bench, *specs).prompts
-        plain, held = torch.linalg.svdvals(prompts)
-        assert held[0] / held.sum() > plain[0] / plain.sum() + 0.02
-        if falls > 0:
-            assert (held[1:] < plain[1:]).all()
+    for method in ("do", "pp"):
+        both = run(method, weight=0.0, **longer), run(method, **longer)
+        (prompts,) = trained(bench, *both).prompts
+        plain, dense = torch.linalg.svdvals(prompts)
+        assert dense[0] / dense.sum() > plain[0] / plain.sum() + 0.02
+        if method == "pp":
+            assert (dense[1:] < plain[1:]).all()
 
 
 # ---- CoCoOp, DePT ----------------------------------------------------------------------------
 
 
 def test_cocoop_without_its_networks_output_is_coop(bench: Bench) -> None:
-    runs = bench.runs(run("cocoop"))
-    learnt = runs.learnt()
-    w1, b1, w2, b2 = learnt.others
-    blank = Learnt(learnt.prompts, (w1, b1, 0 * w2, 0 * b2))
-    host = coop.COOP.loss(learnt, runs.fixed, first_batch(runs))
+    runs = bench.prepare(run("cocoop"))
+    now = learned(runs)
+    w1, b1, w2, b2 = now.others
+    blank = Learned(now.prompts, (w1, b1, 0 * w2, 0 * b2))
+    host = CoOp().loss(now, runs.frozen, first_batch(runs))
     torch.testing.assert_close(
-        runs.method.loss(blank, runs.fixed, first_batch(runs)), host, rtol=0, atol=1e-5
+        runs.method.loss(blank, runs.frozen, first_batch(runs)), host, rtol=0, atol=1e-5
     )
-    assert abs(runs.method.loss(learnt, runs.fixed, first_batch(runs)) - host) > 1e-3
+    assert abs(runs.method.loss(now, runs.frozen, first_batch(runs)) - host) > 1e-3
 
 
-def test_cocoop_judges_images_alike_in_any_company(
+def test_cocoop_classifies_images_alike_in_any_company(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = bench.runs(run("cocoop"), run("cocoop", seed=2))
-    classify = runs.method.classifier(runs.learnt(), runs.fixed, runs.data.names)
-    images = runs.data.base.images
+    runs = bench.prepare(run("cocoop"), run("cocoop", seed=2))
+    classify = runs.method.classifier(learned(runs), runs.frozen, runs.data.names)
+    images = bench.evaluation(*runs.runs).base.images
     whole = classify(images)
     assert whole.shape == (2, len(images), 3)
     monkeypatch.setattr("dip_lib.methods.cocoop.AT_ONCE", 4)
@@ -175,17 +174,17 @@ def test_cocoop_judges_images_alike_in_any_company(
 
 
 def test_the_head_of_dept_predicts_trained_classes_and_no_others(bench: Bench) -> None:
-    runs = bench.runs(run("dept"))
-    learnt, plain = runs.learnt(), bench.runs(run("coop"))
-    *film, head, bias = learnt.others
-    first = torch.zeros_like(bias).index_fill(1, torch.tensor([1]), 1e4)  # always the second class
-    wild = Learnt(learnt.prompts, (*film, head, first))
-    start = learnt.prompts[0]
-    (found,) = evaluate(wild, start, runs.method, runs.fixed, runs.data)
-    (host,) = evaluate(plain.learnt(), start, plain.method, plain.fixed, plain.data)
-    assert found["base"] == pytest.approx(100 / 3)
-    assert found["new"] == host["new"]
-    assert found["joint"] == host["joint"]
+    runs = bench.prepare(run("dept"))
+    now, plain = learned(runs), bench.prepare(run("coop"))
+    *film, head, bias = now.others
+    second = torch.zeros_like(bias).index_fill(1, torch.tensor([1]), 1e4)  # always this class
+    wild, start = Learned(now.prompts, (*film, head, second)), now.prompts[0]
+    data = bench.evaluation(*runs.runs)
+    (headed,) = evaluate(runs.method, wild, start, runs.frozen, data)
+    (host,) = evaluate(plain.method, learned(plain), start, plain.frozen, data)
+    assert headed["base"] == pytest.approx(100 / 3)
+    assert headed["new"] == host["new"]
+    assert headed["joint"] == host["joint"]
 
 
 @pytest.mark.parametrize("shape", [(128, 8), (8, 128)])
@@ -208,54 +207,54 @@ def test_a_layer_starts_as_torch_starts_one(shape: tuple[int, int]) -> None:
 
 
 def test_maple_starts_at_the_hand_written_words(bench: Bench) -> None:
-    runs = bench.runs(run("maple", depth=1))
-    learnt, names = runs.learnt(), runs.data.names
-    assert (len(learnt.prompts), len(learnt.others)) == (1, 2)  # no deep prompts
-    images = runs.data.base.images
-    logits = runs.method.classifier(learnt, runs.fixed, names)(images)[0]
+    runs = bench.prepare(run("maple", depth=1))
+    now, names = learned(runs), runs.data.names
+    assert (len(now.prompts), len(now.others)) == (1, 2)  # no deep prompts
+    images = bench.evaluation(*runs.runs).base.images
+    logits = runs.method.classifier(now, runs.frozen, names)(images)[0]
     text = bench.clip.encode_text([f"a photo of a {name}." for name in names])
     torch.testing.assert_close(logits, bench.clip.logit_scale * images @ text.T, rtol=0, atol=1e-3)
     # deep prompts come with depth, and change what it reads
-    deeper = bench.runs(run("maple", depth=2))
-    assert (len(deeper.learnt().prompts), len(deeper.learnt().others)) == (2, 4)
-    other = deeper.method.classifier(deeper.learnt(), deeper.fixed, names)(images)[0]
+    deeper = bench.prepare(run("maple", depth=2))
+    more = learned(deeper)
+    assert (len(more.prompts), len(more.others)) == (2, 4)
+    other = deeper.method.classifier(more, deeper.frozen, names)(images)[0]
     assert (other - logits).abs().max() > 0.1
 
 
 def test_maples_text_is_the_context_before_of_a_name(bench: Bench) -> None:
-    runs = bench.runs(run("maple"))
-    learnt, names = runs.learnt(), runs.data.new.names
-    context, *deep = learnt.prompts
-    text = bench.clip.class_embeddings(context, [f"of a {name}" for name in names], deep)
-    images = runs.data.new.images
-    logits = runs.method.classifier(learnt, runs.fixed, names)(images)
+    runs = bench.prepare(run("maple"))
+    now, new = learned(runs), bench.evaluation(*runs.runs).new
+    context, *deep = now.prompts
+    text = bench.clip.class_embeddings(context, [f"of a {name}" for name in new.names], deep)
+    images = new.images
+    logits = runs.method.classifier(now, runs.frozen, new.names)(images)
     expected = bench.clip.logit_scale * images @ text.transpose(1, 2)
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", IMAGE_SIDE)
 def test_the_image_side_reads_what_is_trained_alone(bench: Bench, method: str) -> None:
-    runs = bench.runs(run(method), run(method, seed=2))
-    learnt, encode = runs.learnt(), runs.method.encode
-    assert encode is not None
-    assert runs.pixels is not None
-    pixels = runs.pixels[:, 0].float()
-    both = encode(learnt, runs.fixed, pixels)
+    runs = bench.prepare(run(method), run(method, seed=2))
+    now, encode = learned(runs), runs.method.encode
+    assert runs.data.pixels is not None
+    pixels = runs.data.pixels[:, 0].float()
+    both = encode(now, runs.frozen, pixels)
     for r in range(2):
-        one = Learnt(*(tuple(t[r : r + 1] for t in each) for each in vars(learnt).values()))
-        own = encode(one, runs.fixed, pixels[r : r + 1])
+        one = Learned(*(tuple(t[r : r + 1] for t in each) for each in vars(now).values()))
+        own = encode(one, runs.frozen, pixels[r : r + 1])
         torch.testing.assert_close(both[r : r + 1], own, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 5, 20, 50])
 def test_the_weights_of_the_epochs_sum_to_one(epochs: int) -> None:
-    weights = [average(epoch, epochs) for epoch in range(epochs)]
+    weights = [PromptSRC().average_weight(epoch, epochs) for epoch in range(epochs)]
     assert sum(weights) == pytest.approx(1)
     if epochs % 4 == 0:
         assert weights.index(max(weights)) + 1 == 3 * epochs // 4
 
 
 def test_twenty_epochs_are_averaged_with_the_peers_weights() -> None:
-    weights = [average(epoch, 20) for epoch in range(20)]
+    weights = [PromptSRC().average_weight(epoch, 20) for epoch in range(20)]
     assert weights == pytest.approx(peers.gaussian_weights(20), rel=1e-9)
     assert weights.index(max(weights)) == 14  # after epoch 15

@@ -8,19 +8,20 @@ from functools import reduce
 import peer_methods as peers
 import pytest
 import torch
-from few_glyphs import Bench, Runs, few, run
+from few_glyphs import DIP, HOSTS, Bench, few, learned, run, start_of, train_all
 from torch import Tensor
 
 from dip_lib import densify
-from dip_lib.methods import LEARNT
+from dip_lib.methods import METHODS
 from dip_lib.methods.dept import LENGTH
-from dip_lib.methods.method import TEMPLATES
 from dip_lib.prompt import Densified
 from dip_lib.randomness import permutation
 from dip_lib.training.evaluate import evaluate, with_prompted_tower
-from dip_lib.training.step import learning_rate
+from dip_lib.training.loop import learning_rate
+from dip_lib.training.parts import LowRank
+from dip_lib.training.runs import Runs
 
-METHODS = tuple(name for name in LEARNT if name != "dip")
+each_host = pytest.mark.parametrize("method", HOSTS)
 
 
 @pytest.fixture(scope="module")
@@ -96,59 +97,66 @@ def names(method: str, depth: int) -> tuple[list[str], list[str]]:
     return ["ctx", *deep.get(method, [])], layers.get(method, [])
 
 
-def oracle(bench: Bench, runs: Runs, which: int = 0) -> peers.CoOp:
-    """The peer's module at the start of one of our runs."""
-    spec, begun = runs.specs[which], runs.starts[which]
-    host = "coop" if spec.method == "dip" else spec.method
-    prompts, others = names(host, spec.depth)
+def depth_of(runs: Runs) -> int:
+    """Blocks that read prompts of their own."""
+    return getattr(runs.method, "depth", 1)
+
+
+def oracle(bench: Bench, runs: Runs) -> peers.CoOp:
+    """The peer's module at the start of the first of our runs."""
+    method, begun = runs.method.name, start_of(runs)
+    if method not in ORACLES:
+        pytest.skip(f"no oracle of {method}: write one in peer_methods.py")
+    prompts, others = names(method, depth_of(runs))
     start = dict(zip(prompts, begun.prompts, strict=True))
     start |= dict(zip(others, begun.others, strict=True))
-    templates = {"kgcoop": [runs.fixed.template], "prograd": [runs.fixed.template]}
-    templates["promptsrc"] = TEMPLATES["glyphs"]
-    module = ORACLES[host](bench.clip, runs.data.names, start, templates.get(host, ()))
-    if host in OWN_TERM:
-        setattr(module, OWN_TERM[host], spec.weight)
-    if host == "promptsrc":
+    templates = {"kgcoop": [runs.frozen.template], "prograd": [runs.frozen.template]}
+    templates["promptsrc"] = list(bench.clip.templates)
+    module = ORACLES[method](bench.clip, runs.data.names, start, templates.get(method, ()))
+    if method in OWN_TERM:
+        setattr(module, OWN_TERM[method], runs.method.weight)
+    if method == "promptsrc":
         # its peer averages the templates' features as long as they are, ours at unit length
-        alike = (module.teacher * runs.fixed.ensemble).sum(-1)
+        alike = (module.teacher * runs.frozen.ensemble_text).sum(-1)
         assert float(alike.min()) > 0.999
-        module.teacher = runs.fixed.ensemble
+        module.teacher = runs.frozen.ensemble_text
     return module
 
 
 def train_oracle(module: peers.CoOp, runs: Runs, handle: Densified | None = None) -> list[float]:
     """Train a module on the batches of the first of our runs; its mean loss in each epoch."""
-    (spec, *_), data = runs.specs, runs.data
-    images = data.images if runs.pixels is None else runs.pixels.float()
-    batches, rates, steps = [], [], len(data.labels[0]) // spec.batch
-    for epoch in range(spec.epochs):
-        order = permutation(spec.seed, epoch, len(data.labels[0]))
-        for chosen in order[: steps * spec.batch].split(spec.batch):
-            seen = images[0, epoch % spec.views, chosen], data.labels[0, chosen]
-            batches.append(seen)
-            rates.append(learning_rate(epoch, spec.epochs, spec.lr, spec.warmup))
-    average = peers.gaussian_weights(spec.epochs, 0.75 * spec.epochs, spec.epochs / 20)
+    (run, *_), data = runs.runs, runs.data
+    schedule = run.schedule
+    images = data.images if data.pixels is None else data.pixels.float()
+    batches, rates, steps = [], [], len(data.labels[0]) // schedule.batch
+    for epoch in range(schedule.epochs):
+        order = permutation(run.seed, epoch, len(data.labels[0]))
+        for chosen in order[: steps * schedule.batch].split(schedule.batch):
+            batches.append((images[0, epoch % run.data.views, chosen], data.labels[0, chosen]))
+            rates.append(learning_rate(epoch, schedule.epochs, schedule.lr, schedule.warmup))
+    epochs = schedule.epochs
+    average = peers.gaussian_weights(epochs, 0.75 * epochs, epochs / 20)
     losses = peers.train(
         module,
         batches,
         rates,
-        spec.momentum,
-        spec.weight_decay,
-        average if spec.method == "promptsrc" else (),
+        schedule.momentum,
+        schedule.weight_decay,
+        average if run.method.name == "promptsrc" else (),
         handle.step if handle else lambda: None,
     )
     return [sum(losses[i : i + steps]) / steps for i in range(0, len(losses), steps)]
 
 
 def same(runs: Runs, module: peers.CoOp) -> None:
-    """What the first run has learnt is what the module has."""
-    spec, learnt = runs.specs[0], runs.learnt()
-    host = "coop" if spec.method == "dip" else spec.method
-    tensors = [each[0] for each in (*learnt.prompts, *learnt.others)]
-    begun = (*runs.starts[0].prompts, *runs.starts[0].others)
-    prompts, others = names(host, spec.depth)
+    """What the first run has learned is what the module has."""
+    now, begun = learned(runs), start_of(runs)
+    tensors = [each[0] for each in (*now.prompts, *now.others)]
+    prompts, others = names(runs.method.name, depth_of(runs))
     moved = []
-    for name, ours, start in zip((*prompts, *others), tensors, begun, strict=True):
+    for name, ours, start in zip(
+        (*prompts, *others), tensors, (*begun.prompts, *begun.others), strict=True
+    ):
         theirs = reduce(getattr, name.split("."), module)
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4, msg=f"{name} differs")
         moved.append(float((ours - start).norm()))
@@ -156,95 +164,98 @@ def same(runs: Runs, module: peers.CoOp) -> None:
 
 
 @torch.no_grad()
-def judged_alike(bench: Bench, runs: Runs, module: peers.CoOp) -> None:
+def evaluated_alike(bench: Bench, runs: Runs, module: peers.CoOp) -> None:
     """Accuracies of the first run are those that the module's logits give."""
-    learnt, (spec, *_) = runs.learnt(), runs.specs
-    data = with_prompted_tower(
-        runs.data, learnt, runs.method, runs.fixed, bench.dataset, spec.protocol
+    method, frozen, now, plain = (
+        runs.method,
+        runs.frozen,
+        learned(runs),
+        bench.evaluation(*runs.runs),
     )
-    found = evaluate(learnt, learnt.prompts[0], runs.method, runs.fixed, data)[0]
-    images, labels = runs.data.base.images, bench.dataset.labels("test")
+    data = with_prompted_tower(plain, method, now, frozen, bench.dataset, "base-to-new")
+    accuracy = evaluate(method, now, now.prompts[0], frozen, data)[0]
+    images, labels = plain.base.images, bench.dataset.labels("test")
     count = len(images)
-    if runs.pixels is None:
-        images = torch.cat([images, runs.data.new.images])
-    else:
+    if method.encodes_images:
         (images,) = bench.dataset.batches("test")
         images = bench.clip.normalise(images[0])
-    base, new = runs.data.base.names, runs.data.new.names
+    else:
+        images = torch.cat([images, plain.new.images])
+    base, new = plain.base.names, plain.new.names
     wanted = {
         "base": module(images[:count]).argmax(1) == labels[:count],
         "new": module(images[count:], new).argmax(1) + len(base) == labels[count:],
         "joint": module(images, base + new).argmax(1) == labels,
     }
     for part, right in wanted.items():
-        assert found[part] == pytest.approx(100 * float(right.double().mean())), part
-    classify = runs.method.classifier(learnt, runs.fixed, new)
-    ours = classify(data.new.images)[0]
+        assert accuracy[part] == pytest.approx(100 * float(right.double().mean())), part
+    ours = method.classifier(now, frozen, new)(data.new.images)[0]
     torch.testing.assert_close(ours, module(images[count:], new), rtol=0, atol=2e-3)
 
 
 # ---- one run against its peer ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
+@each_host
 def test_a_method_trains_as_its_peer(bench: Bench, method: str) -> None:
-    runs = bench.runs(run(method))
+    runs = bench.prepare(run(method))
     module = oracle(bench, runs)
     losses = train_oracle(module, runs)
-    assert torch.cat(runs.train()).tolist() == pytest.approx(losses, rel=1e-4)
+    assert torch.cat(train_all(runs)).tolist() == pytest.approx(losses, rel=1e-4)
     same(runs, module)
-    judged_alike(bench, runs, module)
+    evaluated_alike(bench, runs, module)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@each_host
 def test_dip_in_a_method_is_the_peers_own_module_densified(bench: Bench, method: str) -> None:
-    dip = {"coop": "dip"}.get(method, method)
-    runs = bench.runs(run(dip, rank=1, dropout=0.5, lr=0.05))
+    runs = bench.prepare(run(method, low_rank=DIP, lr=0.05))
     module = oracle(bench, runs)
-    spec = runs.specs[0]
-    handle = densify(module, names(method, spec.depth)[0], 1, 0.5, seed=spec.seed)
+    handle = densify(module, names(method, depth_of(runs))[0], 1, 0.5, seed=runs.runs[0].seed)
     losses = train_oracle(module, runs, handle)
-    assert torch.cat(runs.train()).tolist() == pytest.approx(losses, rel=1e-4)
+    assert torch.cat(train_all(runs)).tolist() == pytest.approx(losses, rel=1e-4)
     module.eval()
     same(runs, module)
-    judged_alike(bench, runs, module)
+    evaluated_alike(bench, runs, module)
 
 
 # ---- many runs at once -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
+@each_host
 def test_runs_in_a_batch_equal_the_runs_alone(bench: Bench, method: str) -> None:
-    dip = {"coop": "dip"}.get(method, method)
-    specs = (
-        run(method),
-        run(dip, seed=2, rank=1, dropout=0.5, weight=0.3, lr=0.03),
-        run(dip, rank=2, dropout=0.2, weight=3.0),
-        run(method, seed=2, weight=0.1, lr=0.01),
+    # settings in which runs of one batch may differ, where the method has any
+    first, second, third = (
+        dict.fromkeys(METHODS[method].per_run, value) for value in (0.3, 3.0, 0.1)
     )
-    together = bench.runs(*specs)
-    together.train()
-    ours = together.learnt()
-    for r, spec in enumerate(specs):
-        alone = bench.runs(spec)
-        alone.train()
-        own = alone.learnt()
+    runs = (
+        run(method),
+        run(method, 2, DIP, lr=0.03, **first),
+        run(method, 1, LowRank(rank=2, dropout=0.2), **second),
+        run(method, 2, lr=0.01, **third),
+    )
+    together = bench.prepare(*runs)
+    train_all(together)
+    ours = learned(together)
+    for r, each in enumerate(runs):
+        alone = bench.prepare(each)
+        train_all(alone)
+        own = learned(alone)
         for a, b in zip((*ours.prompts, *ours.others), (*own.prompts, *own.others), strict=True):
             torch.testing.assert_close(a[r], b[0], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@each_host
 def test_dip_starts_exactly_at_its_host(bench: Bench, method: str) -> None:
-    dip = {"coop": "dip"}.get(method, method)
-    runs = bench.runs(run(method), run(dip, rank=1, dropout=0.5))
-    for learnt in (runs.learnt(), runs.state.learnt(torch.tensor(3))):  # whatever is dropped
+    runs = bench.prepare(run(method), run(method, low_rank=DIP))
+    plain = bench.evaluation(*runs.runs)
+    for now in (learned(runs), runs.state.learned(torch.tensor(3))):  # whatever is dropped
         data = with_prompted_tower(
-            runs.data, learnt, runs.method, runs.fixed, bench.dataset, "base-to-new"
+            plain, runs.method, now, runs.frozen, bench.dataset, "base-to-new"
         )
-        # judging keeps no graph: of thousands of images it would fill the memory
+        # evaluating keeps no graph: of thousands of images it would fill the memory
         assert not data.base.images.requires_grad
-        classify = runs.method.classifier(learnt, runs.fixed, data.new.names)
+        classify = runs.method.classifier(now, runs.frozen, data.new.names)
         host, dense = classify(data.new.images).detach()
         torch.testing.assert_close(host, dense, rtol=0, atol=1e-4)
-        for prompt in learnt.prompts:
+        for prompt in now.prompts:
             assert torch.equal(prompt[0], prompt[1])

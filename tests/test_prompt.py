@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dip_lib import randomness
-from dip_lib.files import load_prompt, save_prompt
-from dip_lib.prompt import LowRankPrompt, initial_factors, low_rank_prompt
+from dip_lib.prompt import LowRankPrompt, load_prompt, low_rank_prompt, save_prompt
+from dip_lib.prompt.low_rank import initial_factors
 
 
 def words(*shape: int, seed: int = 0) -> Tensor:

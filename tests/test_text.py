@@ -15,7 +15,7 @@ from torch import Tensor
 from dip_lib import load_backbone
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.encoder import Encoder
-from dip_lib.clip.text import misfit
+from dip_lib.clip.text import unsupported_reason
 
 NAMES = ("small alpha", "small beta", "capital alpha", "digit one", "black star", "arrow")
 PHOTOS = (
@@ -58,7 +58,7 @@ def reference(model: CLIP, tokens: Tensor, context: Tensor, deep: Sequence[Tenso
 
 def padded(clip: Backbone, names: Sequence[str], n: int) -> Tensor:
     """Token ids of "[n words] name." for every class."""
-    word = "a" if clip.seen else "x"
+    word = "a" if clip.known_tokens else "x"
     return clip.tokenizer([f"{' '.join([word] * n)} {name}." for name in names])
 
 
@@ -244,8 +244,8 @@ def test_deep_prompts_that_do_not_fit_are_refused(glyph: Backbone) -> None:
 )
 def test_a_tower_of_another_layout_says_why(changes: dict[str, Any], reason: str) -> None:
     small = {"context_length": 16, "width": 64, "heads": 2, "layers": 1}
-    assert misfit(CLIP(64, TINY, small)) == ""
-    assert reason in misfit(CLIP(64, TINY, small | changes))
+    assert unsupported_reason(CLIP(64, TINY, small)) == ""
+    assert reason in unsupported_reason(CLIP(64, TINY, small | changes))
 
 
 def test_a_model_without_clips_text_tower_is_refused_by_name() -> None:

@@ -12,7 +12,7 @@ from dip_lib import densify
 from dip_lib.errors import UnknownNameError
 from dip_lib.methods.cvpt import CrossPrompts
 from dip_lib.methods.vpt import VisualPrompts, first_head, first_prompts
-from dip_lib.training.condense import condensed, importance, kept
+from dip_lib.training.condense import condensed, importance, top_prompts
 
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
 
@@ -75,12 +75,12 @@ SCORES = [torch.tensor([9.0, 1, 8, 7]), torch.tensor([2.0, 3, 0.5, 0.1])]
     ],
 )
 def test_the_most_important_stay(percent: float, ranking: str, expected: list[list[int]]) -> None:
-    assert [rows.tolist() for rows in kept(SCORES, percent, ranking)] == expected
+    assert [rows.tolist() for rows in top_prompts(SCORES, percent, ranking)] == expected
 
 
 def test_equal_importance_keeps_the_asked_number() -> None:
     equal = [torch.ones(10), torch.ones(10)]
-    assert sum(len(rows) for rows in kept(equal, 30)) == 6
+    assert sum(len(rows) for rows in top_prompts(equal, 30)) == 6
 
 
 @pytest.mark.parametrize("kind", [VisualPrompts, CrossPrompts])
@@ -88,14 +88,14 @@ def test_equal_importance_keeps_the_asked_number() -> None:
 def test_condensing_to_everything_changes_nothing(kind: type[VisualPrompts], ranking: str) -> None:
     model = model_of("glyph-vit", kind=kind)
     scores = importance(model, pixels(6), LABELS)
-    same = condensed(model, kept(scores, 100, ranking))
+    same = condensed(model, top_prompts(scores, 100, ranking))
     assert torch.equal(same(pixels()), model(pixels()))
     assert same.flops() == model.flops()
 
 
 def test_a_condensed_model_holds_the_kept_rows_and_costs_less() -> None:
     model = model_of("glyph-vit", n=8)
-    stay = kept(importance(model, pixels(6), LABELS), 30)
+    stay = top_prompts(importance(model, pixels(6), LABELS), 30)
     fewer = condensed(model, stay)
     for rows, before, after in zip(stay, model.matrices, fewer.matrices, strict=True):
         assert torch.equal(before[rows], after)
@@ -109,12 +109,12 @@ def test_a_condensed_model_holds_the_kept_rows_and_costs_less() -> None:
 @pytest.mark.parametrize("percent", [0, -5, 100.5])
 def test_a_share_outside_its_range_is_refused(percent: float) -> None:
     with pytest.raises(ValueError, match="keep"):
-        kept(SCORES, percent)
+        top_prompts(SCORES, percent)
 
 
 def test_an_unknown_ranking_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="layers"):
-        kept(SCORES, 50, "layers")
+        top_prompts(SCORES, 50, "layers")
 
 
 def test_densify_makes_dips_of_visual_prompts() -> None:

@@ -9,11 +9,19 @@ import pytest
 import torch
 from PIL import Image
 
-from dip_lib.training.run import RunSpec
-from dip_lib.training.vtab import Eye, listed_pictures, timm_eye, tune_and_refit
+from dip_lib.clip.timm_tower import TimmTower, timm_tower
+from dip_lib.data.vtab import listed_pictures
+from dip_lib.methods.vpt import VPT
+from dip_lib.training.parts import AdamWSchedule, Data, Tower
+from dip_lib.training.run import Run
+from dip_lib.training.vtab import tune_and_refit
 
-SPEC = RunSpec(
-    dataset="task", method="vpt", seed=1, context="", vectors=2, depth=2, epochs=4, batch=4, views=1
+RUN = Run(
+    data=Data(dataset="task", views=1),
+    tower=Tower(backbone="vit_tiny_patch16_224"),
+    method=VPT(vectors=2, depth=2),
+    schedule=AdamWSchedule(epochs=4, batch=4, lr=0.01, weight_decay=5e-4),
+    seed=1,
 )
 COUNTS = {"train": 4, "val": 2, "test": 3}
 LABELS = (3, 7)
@@ -39,44 +47,44 @@ def write_task(folder: Path, kind: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def eye() -> Eye:
+def tower() -> TimmTower:
     torch.manual_seed(0)
-    return timm_eye("vit_tiny_patch16_224", img_size=32, depth=2)
+    return timm_tower("vit_tiny_patch16_224", img_size=32, depth=2)
 
 
 @pytest.mark.parametrize("kind", ["vtab", "fgvc"])
 def test_a_task_is_tuned_on_its_split_and_refitted_on_all(
-    tmp_path: Path, eye: Eye, kind: str
+    tmp_path: Path, tower: TimmTower, kind: str
 ) -> None:
     task = listed_pictures(write_task(tmp_path / kind, kind))
     assert task.class_names == ("3", "7")
     assert [len(task.labels(split)) for split in COUNTS] == [8, 4, 6]
-    record, learnt = tune_and_refit(SPEC, eye, task, (1e-9, 0.01))
+    record, tensors = tune_and_refit(RUN, tower, task, (1e-9, 0.01))
     assert record["tried"].keys() == {1e-9, 0.01}
     assert record["tried"][0.01] == 100
     best = max(record["tried"], key=record["tried"].__getitem__)
-    assert record["spec"]["lr"] == best
+    assert record["run"]["schedule"]["lr"] == best
     assert record["test_images"] == [6, 0]
-    assert learnt["head.weight"].shape == (2, 192)
+    assert tensors["head.weight"].shape == (2, 192)
     if best == 0.01:
         assert record["checkpoints"][-1]["base"] == 100
 
 
-def test_test_pictures_have_no_part_in_the_choice(tmp_path: Path, eye: Eye) -> None:
+def test_test_pictures_have_no_part_in_the_choice(tmp_path: Path, tower: TimmTower) -> None:
     folder = write_task(tmp_path / "task", "vtab")
-    before, _ = tune_and_refit(SPEC, eye, listed_pictures(folder), (1e-9, 0.01))
+    before, _ = tune_and_refit(RUN, tower, listed_pictures(folder), (1e-9, 0.01))
     for path in (folder / "images").glob("test *.png"):
         Image.new("RGB", (40, 36), (0, 255, 0)).save(path)
-    after, _ = tune_and_refit(SPEC, eye, listed_pictures(folder), (1e-9, 0.01))
+    after, _ = tune_and_refit(RUN, tower, listed_pictures(folder), (1e-9, 0.01))
     assert before["tried"] == after["tried"]
-    assert before["spec"]["lr"] == after["spec"]["lr"]
+    assert before["run"]["schedule"]["lr"] == after["run"]["schedule"]["lr"]
     assert before["checkpoints"][-1]["base"] != after["checkpoints"][-1]["base"]
 
 
-def test_pictures_are_normalised_as_the_tower_wants_them(eye: Eye) -> None:
-    grey = torch.tensor(eye.mean).view(3, 1, 1).expand(3, 32, 32)
-    assert eye.image_size == 32
-    assert eye.normalise(grey[None]).abs().max() < 1e-6
+def test_pictures_are_normalised_as_the_tower_wants_them(tower: TimmTower) -> None:
+    grey = torch.tensor(tower.mean).view(3, 1, 1).expand(3, 32, 32)
+    assert tower.image_size == 32
+    assert tower.normalise(grey[None]).abs().max() < 1e-6
 
 
 def test_a_folder_that_is_no_task_is_refused(tmp_path: Path) -> None:

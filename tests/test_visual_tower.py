@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from visual_towers import TOWERS, module, pixels, tower
 
-from dip_lib import load_backbone, products
+from dip_lib import load_backbone
+from dip_lib.clip import onednn
 from dip_lib.clip.onednn import fast_linear
 from dip_lib.clip.tower import Tower, frozen_tower
 from dip_lib.methods.cvpt import CrossPrompts
@@ -160,7 +161,7 @@ def test_counted_flops_equal_torchs_counter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = tower(name)
-    monkeypatch.setattr(products, "FASTER", False)  # the counter knows torch's own products
+    monkeypatch.setattr(onednn, "FASTER", False)  # the counter knows torch's own products
     prompts = [first_prompts(made, n, 1, 1)[0] for n in counts]
     model = kind(made, prompts, first_head(made, 5, 1))
     torch.backends.mha.set_fastpath_enabled(False)  # a fused kernel that the counter cannot see
@@ -224,6 +225,17 @@ def test_memvp_follows_its_formula() -> None:
 
 
 # ---- bad input ----------------------------------------------------------------------------------
+
+
+def test_runs_at_once_read_what_each_reads_alone() -> None:
+    made, images = tower("glyph-vit"), pixels(6).view(2, 3, 3, 48, 48)
+    alone = [first_prompts(made, 4, 3, seed) for seed in (1, 2)]
+    together = [torch.stack(each) for each in zip(*alone, strict=True)]
+    both = made.finish(made.prompted(images, together)).unflatten(0, (2, 3))
+    for r in range(2):
+        torch.testing.assert_close(both[r], made.features(images[r], alone[r]), rtol=0, atol=1e-5)
+    shared = made.finish(made.prompted(images[:1], together)).unflatten(0, (2, 3))
+    torch.testing.assert_close(shared[0], both[0], rtol=0, atol=1e-5)
 
 
 def test_what_a_tower_cannot_have_is_refused() -> None:

@@ -161,12 +161,7 @@ class Runs:
             ValueError: runs that cannot share a batch, a method that learns no prompts for the text
                 tower, or a rank above min(n, d).
         """
-        shared = runs[0].shared()
-        if other := [run for run in runs if run.shared() != shared]:
-            raise ValueError(
-                "runs of one batch may differ only in seed, rank, dropout, learning rate and "
-                f"{runs[0].method.per_run}: {runs[0]} and {other[0]}"
-            )
+        check_batch(runs)
         if not isinstance(method := runs[0].method, PromptMethod):
             raise ValueError(f"{method.label} learns no prompts for the text tower")
         frozen = frozen_clip(runs, clip, data.names, data.template)
@@ -178,6 +173,16 @@ class Runs:
     def learned(self) -> Learned:
         """What the runs have learned so far, as it is evaluated: without dropout."""
         return self.state.learned()
+
+
+def check_batch(runs: Sequence[Run]) -> None:
+    """Raise ValueError for runs that cannot share a batch; names the first two."""
+    shared = runs[0].shared()
+    if other := [run for run in runs if run.shared() != shared]:
+        raise ValueError(
+            "runs of one batch may differ only in seed, rank, dropout, learning rate and "
+            f"{runs[0].method.per_run}: {runs[0]} and {other[0]}"
+        )
 
 
 def frozen_clip(

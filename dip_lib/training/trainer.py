@@ -18,7 +18,7 @@ from dip_lib.training.evaluate import evaluate, shrunk, with_prompted_tower
 from dip_lib.training.loop import train_epochs
 from dip_lib.training.record import FINISHED, Result, record
 from dip_lib.training.run import Run, Schedule
-from dip_lib.training.runs import Runs
+from dip_lib.training.runs import Runs, check_batch
 
 
 def checkpoint_epochs(epochs: int, count: int) -> list[int]:
@@ -43,6 +43,7 @@ def train(
     Raises:
         ValueError: what :meth:`Runs.prepare` refuses.
     """
+    check_batch(runs)
     began = time.perf_counter()
     first, rows = runs[0], draws(runs, dataset)
     reads_pixels = backbone if cast(PromptMethod, first.method).encodes_images else None

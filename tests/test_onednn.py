@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dip_lib import load_backbone, products
+from dip_lib import load_backbone
+from dip_lib.clip import onednn
 from dip_lib.clip.onednn import AVAILABLE, fast_linear
 
 needs_it = pytest.mark.skipif(not AVAILABLE, reason="this PyTorch is built without oneDNN")
@@ -62,7 +63,7 @@ def test_self_attention_is_torchs(
     block.train(training)
     mask = torch.full((5, 5), -torch.inf).triu(1) if masked else None
     x, calls = torch.randn(3, 5, 16) if batch_first else torch.randn(5, 3, 16), list[Tensor]()
-    real = products._self_attention
+    real = onednn._self_attention
 
     def counted(x: Tensor, *given: Any) -> Tensor:
         calls.append(x)
@@ -75,7 +76,7 @@ def test_self_attention_is_torchs(
         return found.detach(), gradient
 
     expected = attended()
-    monkeypatch.setattr(products, "_self_attention", counted)
+    monkeypatch.setattr(onednn, "_self_attention", counted)
     with fast_linear(always=True):
         found = attended()
         assert len(calls) == (not masked)
@@ -96,7 +97,7 @@ def test_only_frozen_fp32_layers_on_a_cpu_are_taken(monkeypatch: pytest.MonkeyPa
         taken.append(x)
         return x @ weight.t() + (0 if bias is None else bias)
 
-    monkeypatch.setattr(products, "_product", product)
+    monkeypatch.setattr(onednn, "_product", product)
     frozen, trained = nn.Linear(8, 8).requires_grad_(False), nn.Linear(8, 8)
     half = nn.Linear(8, 8, dtype=torch.bfloat16).requires_grad_(False)
     x = torch.randn(3, 8)
@@ -116,9 +117,9 @@ def test_only_frozen_fp32_layers_on_a_cpu_are_taken(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("name", ["glyph-vit", "glyph-resnet"])
 def test_towers_ask_for_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[Any] = []
-    real = products._product
-    monkeypatch.setattr(products, "_product", lambda *given: taken.append(given) or real(*given))
-    monkeypatch.setattr(products, "FASTER", True)
+    real = onednn._product
+    monkeypatch.setattr(onednn, "_product", lambda *given: taken.append(given) or real(*given))
+    monkeypatch.setattr(onednn, "FASTER", True)
     clip = load_backbone(name)
     clip.class_embeddings(clip.context("a photo of a"), ["alpha", "beta"])
     texts = len(taken)
@@ -126,7 +127,7 @@ def test_towers_ask_for_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.rand(2, 3, clip.image_size, clip.image_size)
     found = clip.encode_image(images)
     assert (len(taken) > texts) == (name == "glyph-vit")  # a ResNet is made of convolutions
-    monkeypatch.setattr(products, "FASTER", False)
+    monkeypatch.setattr(onednn, "FASTER", False)
     torch.testing.assert_close(found, clip.encode_image(images), rtol=0, atol=1e-5)
 
 
@@ -135,8 +136,8 @@ def test_where_pytorch_is_the_faster_nothing_changes(
     faster: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[Any] = []
-    monkeypatch.setattr(products, "_product", lambda x, *_: taken.append(x) or x)
-    monkeypatch.setattr(products, "FASTER", faster)
+    monkeypatch.setattr(onednn, "_product", lambda x, *_: taken.append(x) or x)
+    monkeypatch.setattr(onednn, "FASTER", faster)
     x, weight = torch.randn(3, 8), torch.randn(8, 8)
     with fast_linear():
         found = F.linear(x, weight)
