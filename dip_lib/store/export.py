@@ -23,7 +23,9 @@ def export(records: Iterable[Record], path: Path, ends: bool = False) -> None:
     Measured numbers are rounded to 5 significant digits, settings are not, so keys stay valid.
     ``ends`` keeps of each run only its last checkpoint.
     """
-    rows = [plain(record, DIGITS) | {"run": record["run"]} for record in records]
+    rounded = (plain(record, DIGITS) | {"run": record["run"]} for record in records)
+    # in one order, so that what was read from an export is written as it was
+    rows = [{"key": row["key"], **_sorted(row)} for row in rounded]
     for row in rows if ends else ():
         row["checkpoints"] = row["checkpoints"][-1:]
     rows.sort(key=lambda row: json.dumps(row["run"], sort_keys=True))
@@ -52,6 +54,13 @@ def read_export(path: Path) -> list[Record]:
         elif not is_outdated(record):
             _warn(path, f"it is damaged (run {record.get('key')}: {reason})")
     return sound
+
+
+def _sorted(value: Any) -> Any:
+    """Mappings, also inside mappings, in the order of their names."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _sorted(each) for name, each in sorted(value.items())}
 
 
 def _shared(rows: Sequence[Mapping[str, Any]]) -> Record:
