@@ -1,4 +1,5 @@
 # make book and make test are all that is needed; both make .venv from requirements.lock first.
+# make site, for readers, makes .venv-site from requirements-site.lock: without torch, in a minute.
 PROFILE  ?= embedded
 DEVICE   ?= cpu
 NOTEBOOK ?=
@@ -11,6 +12,11 @@ PYTHON := $(shell for p in python3.11 python3; do \
 RUN    := .venv/bin/python
 PIP    := pip install --disable-pip-version-check
 STAMP  := .venv/.installed
+SITE   := .venv-site/bin/python
+SITE_STAMP := .venv-site/.installed
+UPGRADE ?= --upgrade
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(RUN) -m uv pip compile --quiet --universal \
+  --python-version 3.11 --no-annotate
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q
 
 .PHONY: help book site publish bench test test-slow lock address clean
@@ -21,20 +27,32 @@ help:  ## this list
 	@echo
 	@echo "  PROFILE=embedded|embedded-full|smoke|paper  DEVICE=cpu|cuda  NOTEBOOK=02,06|all  DATA=/pictures"
 
+define NEEDS_PYTHON
+@test -n "$(PYTHON)" || { \
+  echo "Python 3.11 or newer is needed as python3.11 or python3; found: $$(python3 --version 2>&1)"; exit 1; }
+endef
+
 $(STAMP): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { \
-	  echo "Python 3.11 or newer is needed as python3.11 or python3; found: $$(python3 --version 2>&1)"; exit 1; }
+	$(NEEDS_PYTHON)
 	@echo "Installing the pinned packages into .venv: about 6 GB on disk, a few minutes the first time."
 	test -x $(RUN) || $(PYTHON) -m venv .venv
 	$(RUN) -m $(PIP) -r requirements.lock
 	$(RUN) -m $(PIP) --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+# nothing is compiled beforehand: what a build imports is a small part
+$(SITE_STAMP): requirements-site.lock
+	$(NEEDS_PYTHON)
+	@echo "Installing what building the book needs into .venv-site: about 200 MB on disk."
+	test -x $(SITE) || $(PYTHON) -m venv .venv-site
+	$(SITE) -m $(PIP) --no-compile -r requirements-site.lock
+	@touch $@
+
 book: $(STAMP)  ## measure the quick figures on this machine (NOTEBOOK=all: every one), build the book
 	$(RUN) book/build.py run --profile "$(PROFILE)" --device "$(DEVICE)" --notebook "$(NOTEBOOK)"
 
-site: $(STAMP)  ## build the book from the committed results, in seconds
-	$(RUN) book/build.py site
+site: $(SITE_STAMP)  ## build the book from the committed results, without torch, in seconds
+	PYTHONPATH="$(CURDIR)" $(SITE) book/build.py site
 
 publish: PROFILE = embedded-full
 publish: $(STAMP)  ## re-measure at five seeds and rewrite the committed notebooks and results
@@ -44,19 +62,21 @@ bench: $(STAMP)  ## measure speed and memory on this machine (about half an hour
 	for each in text_step sweep encode end_to_end methods visual products; do \
 	  OMP_NUM_THREADS=1 $(RUN) benchmarks/$$each.py --device "$(DEVICE)" || exit 1; done
 
-test: $(STAMP)  ## lint, types, quick tests, and the committed notebooks against their outputs
+test: $(STAMP)  ## lint, types, layers, quick tests, and the committed notebooks against their outputs
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(RUN) tests/count_code.py
 	DIP_HOME="$(CURDIR)/_build/nbval" $(PYTEST) -n 2 --dist loadfile --nbval-lax notebooks  # sees what is committed, no live runs
 	$(PYTEST) -n 2 --dist worksteal tests --ignore tests/slow
 
 test-slow: $(STAMP)  ## the wheel, Binder and Colab in a fresh environment; the book in a real browser
 	$(PYTEST) tests/slow
 
-lock: $(STAMP)  ## bring requirements.lock up to the newest versions (needs the network)
+lock: $(STAMP)  ## bring both locks up to the newest versions (needs the network); UPGRADE= keeps the pins
 	$(RUN) -m $(PIP) --quiet uv
-	UV_CUSTOM_COMPILE_COMMAND="make lock" $(RUN) -m uv pip compile pyproject.toml --upgrade --quiet \
-	  --universal --python-version 3.11 --extra dev --extra browser --no-annotate -o requirements.lock
+	$(COMPILE) $(UPGRADE) pyproject.toml --extra dev -o requirements.lock
+	$(COMPILE) $(UPGRADE) --group site --constraint requirements.lock -o requirements-site.lock
 
 address: $(STAMP)  ## set the repository's address everywhere: URL=https://github.com/owner/name
 	$(RUN) book/address.py "$(URL)"

@@ -4,10 +4,12 @@
     python book/build.py site
     python book/build.py publish --profile embedded-full
 
-``run`` measures (papermill, results=fresh) into ``_build/run`` and builds the book from that.
-``site`` builds it from the committed notebooks and numbers. ``publish`` measures every study's runs
-that ``results/`` lacks or has from other code, then rewrites ``results/`` and the notebooks from
-nothing but what it has just exported.
+``run`` measures (papermill, results=fresh) into ``_build/run`` and builds the book from that; what
+a notebook that was run by hand has written (``_build/run/reruns``) is none of the book's.
+``site`` builds it from the committed notebooks and results, with the packages of
+``requirements-site.lock`` alone: papermill and torch are imported by those who measure.
+``publish`` measures every study's runs that ``results/`` lacks or has from other code, then
+rewrites ``results/`` and the notebooks from nothing but what it has just exported.
 """
 
 from __future__ import annotations
@@ -17,22 +19,22 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-import papermill
 import yaml
-from execute import choose, execute, up_to_date
+from execute import about, choose, execute, up_to_date
+from interrupt import without_ctrl_c
 
 from dip_lib import paths
-from dip_study.profiles import load_profile
+from dip_study.cli import INTERRUPTED
 
 PACKAGES = ("dip_lib", "dip_study", "dip_book", "glyph_world", "benchmarks")
 """What notebooks run."""
-GLYPHS_ALONE = ("01", "12")
-"""Notebooks that have no counterpart on photos."""
+SUMMARY = "summary.json"
+"""What the book says of all runs and pages at once: see :mod:`dip_book.summary`."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +57,22 @@ class Layout:
         return self.root / "_build" / "html"
 
 
-def stage(layout: Layout, notebooks: Iterable[Path], results: Iterable[Path]) -> Path:
+def stage(layout: Layout, measured: Sequence[Path] = ()) -> Path:
     """Collect the sources of one book in a fresh folder and return it.
 
-    Later ``notebooks``, and the files that pages wrote in later folders of ``results``, replace
-    earlier ones of the same name.
+    Each notebook in ``measured`` (in ``layout.executed``) replaces the committed one of its name,
+    and what it wrote replaces the committed numbers and data of that page.
     """
     site = layout.home / "site"
     shutil.rmtree(site, ignore_errors=True)
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(layout.root / "book", site / "book", ignore=ignore)
+    for sources in ("book", "examples"):
+        shutil.copytree(layout.root / sources, site / sources, ignore=ignore)
     (site / "notebooks").mkdir()
-    for path in notebooks:
+    for path in (*layout.sources().values(), *measured):
         shutil.copy(path, site / "notebooks" / path.name)
-    for folder in results:
-        keep(folder, site / "results")
+    keep(layout.root / "results", site / "results", layout.sources())
+    keep(layout.home / "results", site / "results", [path.stem for path in measured])
     config = yaml.safe_load((layout.root / "_config.yml").read_text("utf-8"))
     if fresh := measured_here(site):
         config["html"]["announcement"] = f"Measured on this machine: notebooks {fresh}."
@@ -77,20 +80,31 @@ def stage(layout: Layout, notebooks: Iterable[Path], results: Iterable[Path]) ->
     return site
 
 
-def keep(folder: Path, target: Path) -> None:
-    """Copy what pages have written in ``folder``: numbers for prose, data of figures."""
-    for kind in ("numbers", "data"):
-        if (folder / kind).is_dir():
-            shutil.copytree(folder / kind, target / kind, dirs_exist_ok=True)
+def keep(folder: Path, target: Path, pages: Iterable[str]) -> None:
+    """Copy what pages have written in ``folder``: numbers for prose, data of figures; and the
+    summary of all."""
+    target.mkdir(parents=True, exist_ok=True)
+    for page in pages:
+        if (numbers := folder / "numbers" / f"{page}.json").is_file():
+            (target / "numbers").mkdir(exist_ok=True)
+            shutil.copy(numbers, target / "numbers" / numbers.name)
+        if (data := folder / "data" / page).is_dir():
+            shutil.copytree(data, target / "data" / page, dirs_exist_ok=True)
+    if (folder / SUMMARY).is_file():
+        shutil.copy(folder / SUMMARY, target)
 
 
 def measured_here(site: Path) -> str:
-    """ "01, 02 (embedded)": the staged notebooks that ``run`` executed, by profile."""
-    profiles: dict[str, list[str]] = {}
+    """ "01, 02 (embedded); 05 (profile smoke, 2 datasets: decides nothing)": the staged notebooks
+    that ``run`` executed."""
+    ways: dict[str, list[str]] = {}
     for path in sorted(site.glob("notebooks/*.ipynb")):
-        if fresh := nbformat.read(path, as_version=4).metadata.get("companion"):
-            profiles.setdefault(fresh["profile"], []).append(path.stem.split("_")[0])
-    return "; ".join(f"{', '.join(names)} ({profile})" for profile, names in profiles.items())
+        about = nbformat.read(path, as_version=4).metadata
+        if fresh := about.get("companion"):
+            undecided = about.get("made", {}).get("undecided")
+            way = f"{undecided}: decides nothing" if undecided else fresh["profile"]
+            ways.setdefault(way, []).append(path.stem.split("_")[0])
+    return "; ".join(f"{', '.join(names)} ({way})" for way, names in ways.items())
 
 
 def build_html(layout: Layout, site: Path) -> None:
@@ -101,6 +115,7 @@ def build_html(layout: Layout, site: Path) -> None:
     run = subprocess.run(
         [program, "build", ".", *where, *strict],
         cwd=site,
+        preexec_fn=without_ctrl_c,
         stdout=subprocess.DEVNULL,  # it would name a folder that moves; warnings go to stderr
     )
     if run.returncode:
@@ -113,11 +128,15 @@ def build_html(layout: Layout, site: Path) -> None:
 
 def site(layout: Layout) -> None:
     """Build the book from what is committed."""
-    build_html(layout, stage(layout, layout.sources().values(), [layout.root / "results"]))
+    build_html(layout, stage(layout))
 
 
 def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> None:
     """Run the chosen notebooks with fresh results, but for those that would show the same."""
+
+    from dip_book.content import fingerprint
+    from dip_study.profiles import load_profile
+
     code = [
         path
         for package in PACKAGES
@@ -125,25 +144,31 @@ def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> No
         if path.suffix in (".py", ".toml", ".json", ".safetensors")
     ]
     for source in choose(layout.sources(), notebook):
-        if load_profile(profile).world == "photos" and source.stem.startswith(GLYPHS_ALONE):
-            print(f"{source.stem}: left out, it is about Glyph World")
+        needs = fingerprint([source, *code])
+        worlds = about(source).get("worlds")
+        if worlds and load_profile(profile).world not in worlds:
+            print(f"{source.stem}: left out, it is about {' and '.join(worlds)}")
             continue
         target = layout.executed / source.name
         fresh = {"profile": profile, "device": device, "results": "fresh"}
         measured = (layout.home / "store").is_dir()  # whoever deletes the runs wants them anew
-        if measured and up_to_date(target, fresh, [source, *code]):
+        if measured and up_to_date(target, fresh, needs):
             print(f"{source.stem}: up to date, nothing that it needs has changed")
         else:
-            execute(source, target, fresh, layout.home)
+            execute(source, target, fresh, layout.home, needs)
 
 
 def run(layout: Layout, profile: str, device: str, notebook: str) -> None:
     """Measure, and build the book from that; what was never measured here stays as committed."""
+    from dip_book.summary import write_summary
+
     measure(layout, profile, device, notebook)
-    committed = layout.sources()
-    fresh = [layout.executed / path.name for path in committed.values()]
-    pages = [*committed.values(), *(path for path in fresh if path.is_file())]
-    build_html(layout, stage(layout, pages, [layout.root / "results", layout.home]))
+    pages = {name: layout.executed / path.name for name, path in layout.sources().items()}
+    results = layout.home / "results"
+    written = {path.stem for path in (results / "numbers").glob("*.json")}
+    whole = {name: path for name, path in pages.items() if path.is_file() and name in written}
+    write_summary({**layout.sources(), **whole}.values(), results / SUMMARY)
+    build_html(layout, stage(layout, [*whole.values()]))
 
 
 def publish(layout: Layout, profile: str, device: str) -> None:
@@ -152,6 +177,10 @@ def publish(layout: Layout, profile: str, device: str) -> None:
     Raises:
         SystemExit: ``profile`` is not the one the notebooks show by default.
     """
+    import papermill
+
+    from dip_book.summary import write_summary
+
     sources = layout.sources().values()
     for source in sources:
         default = papermill.inspect_notebook(str(source))["profile"]["default"].strip("\"'")
@@ -159,14 +188,15 @@ def publish(layout: Layout, profile: str, device: str) -> None:
             sys.exit(f"{source.name} shows profile {default!r}: publish that, not {profile!r}")
     where = {**os.environ, "DIP_HOME": str(layout.home)}
     for step in (["measure", "--device", device], ["export"]):
-        command = [sys.executable, "-m", "dip_study.study", *step, "--profile", profile]
-        subprocess.run(command, env=where, check=True)
+        command = [sys.executable, "-m", "dip_study.cli", *step, "--profile", profile]
+        subprocess.run(command, env=where, check=True, preexec_fn=without_ctrl_c)
     # an empty home: what is committed must be enough to make every figure again
     empty = layout.home / "publish"
     shutil.rmtree(empty, ignore_errors=True)
     for source in sources:
         execute(source, source, {}, empty)
-    keep(empty, layout.root / "results")
+    keep(empty / "results", layout.root / "results", layout.sources())
+    write_summary(sources, layout.root / "results" / SUMMARY)
     site(layout)
 
 
@@ -189,6 +219,11 @@ def main() -> None:
             site(layout)
     except ValueError as error:
         sys.exit(str(error))
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)  # the command has said why
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

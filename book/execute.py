@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from interrupt import without_ctrl_c
 
+from dip_book.content import BOOK
 from dip_lib.errors import one_of
 from dip_study.provenance import code_fingerprint
 
-LONG = ("07", "09", "10", "11", "12", "14")
-"""Notebooks that take long to measure: left out unless they are named, or "all" is."""
+
+def about(source: Path) -> Mapping[str, Any]:
+    """What a notebook says of itself, its metadata ``companion_page``; {} if it says nothing.
+
+    ``long``: measuring it takes long, so it is left out unless it is named, or "all" is.
+    ``worlds``: the worlds that it is about; it cannot be measured in others.
+    """
+    found: Mapping[str, Any] = nbformat.read(source, as_version=4).metadata.get(
+        "companion_page", {}
+    )
+    return found
 
 
 def choose(sources: Mapping[str, Path], wanted: str) -> list[Path]:
@@ -27,9 +39,9 @@ def choose(sources: Mapping[str, Path], wanted: str) -> list[Path]:
     """
     if wanted == "all":
         return list(sources.values())
-    numbers = {name.split("_")[0]: name for name in sources}
     if not wanted:
-        return [sources[name] for number, name in numbers.items() if number not in LONG]
+        return [path for path in sources.values() if not about(path).get("long")]
+    numbers = {name.split("_")[0]: name for name in sources}
     names = [each.strip() for each in wanted.split(",")]
     return [sources[one_of("notebook", numbers.get(name, name), sources)] for name in names]
 
@@ -49,46 +61,70 @@ def scrub(notebook: Any) -> None:
             cell.metadata.tags = ["injected-parameters", "hide-input"]
 
 
-def up_to_date(target: Path, parameters: Mapping[str, str], needs: Iterable[Path]) -> bool:
-    """Whether ``target`` was executed with ``parameters`` and is newer than all that it needs."""
+def up_to_date(target: Path, parameters: Mapping[str, str], needs: str) -> bool:
+    """Whether ``target`` was executed with ``parameters`` from what has this fingerprint."""
     if not target.is_file():
         return False
-    given = nbformat.read(target, as_version=4).metadata.get("companion")
-    made = target.stat().st_mtime_ns
-    return given == dict(parameters) and all(path.stat().st_mtime_ns < made for path in needs)
+    about = nbformat.read(target, as_version=4).metadata
+    return about.get("companion") == dict(parameters) and about.get("needs") == needs
 
 
-def execute(source: Path, target: Path, parameters: Mapping[str, str], home: Path) -> None:
+def execute(
+    source: Path, target: Path, parameters: Mapping[str, str], home: Path, needs: str = ""
+) -> None:
     """Run a notebook by papermill and put the scrubbed result at ``target``, whole or not at all.
 
     Progress bars of the notebook appear on stderr. ``parameters`` also become the notebook's
     metadata ``companion``, from which the book says how its pages were measured; what the page
-    says it was made from, and the fingerprint of its code, become the metadata ``made``.
+    says it was made from, and the fingerprint of its code, become the metadata ``made``; ``needs``,
+    the fingerprint of all that it was executed from, is kept as it is. The page's numbers and data
+    go to ``home/results``, where a run by hand writes nothing.
 
     Raises:
         SystemExit: the notebook failed; says where the failed copy lies.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = home / "partial" / source.name
-    part.parent.mkdir(parents=True, exist_ok=True)
-    made = home / "made" / f"{source.stem}.json"
-    made.unlink(missing_ok=True)  # an earlier execution's
+    part, page = (home / "partial" / name for name in (source.name, source.stem))
+    shutil.rmtree(page, ignore_errors=True)  # an earlier execution's
+    page.mkdir(parents=True)
     options = [word for name, value in parameters.items() for word in ("-p", name, value)]
     print(f"{source.stem}: papermill {' '.join(options)}", flush=True)
     visible = ["--no-progress-bar", "--stderr-file", "-"]  # "-": papermill's stdout
     run = subprocess.run(
         [sys.executable, "-m", "papermill", str(source), str(part), *options, *visible],
         stdout=sys.stderr,
-        # papermill asks for widgets that a terminal does not need
-        env={**os.environ, "DIP_HOME": str(home), "PYTHONWARNINGS": "ignore:IProgress not found"},
+        stderr=subprocess.PIPE,  # papermill's own words, which tell nothing unless it fails
+        text=True,
+        preexec_fn=without_ctrl_c,
+        env={
+            **os.environ,
+            **{"DIP_HOME": str(home), BOOK: str(page)},
+            # papermill asks for widgets that a terminal does not need
+            "PYTHONWARNINGS": "ignore:IProgress not found",
+        },
     )
     if run.returncode:
+        print(run.stderr, file=sys.stderr)
         sys.exit(f"{source.stem} failed; the copy with the error is {part}; finished runs are kept")
-    notebook = nbformat.read(part, as_version=4)
+    notebook, made = nbformat.read(part, as_version=4), page / "made.json"
     scrub(notebook)
     if parameters:
         notebook.metadata["companion"] = dict(parameters)
+    if needs:
+        notebook.metadata["needs"] = needs
     said = json.loads(made.read_text("utf-8")) if made.is_file() else {}
     notebook.metadata["made"] = said | {"code": code_fingerprint(notebook.cells)}
     nbformat.write(notebook, part)
+    take_over(page, home / "results", source.stem)
     os.replace(part, target)
+
+
+def take_over(page: Path, results: Path, name: str) -> None:
+    """Move the numbers and data that a page has written to where the book has them."""
+    moves = {"numbers.json": f"numbers/{name}.json", "data": f"data/{name}"}
+    shutil.rmtree(results / "data" / name, ignore_errors=True)
+    for written, place in moves.items():
+        if (page / written).exists():
+            (results / place).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(page / written, results / place)
+    shutil.rmtree(page)

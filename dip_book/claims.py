@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dip_book.statistics import Interval
+from dip_book.interval import Interval
 from dip_lib.errors import one_of
 
 DIRECTIONS = (">=", ">", "<=", "<", "==")
@@ -98,7 +98,8 @@ def verdict(claim: Claim, interval: Interval | None) -> str:
 def scoreboard(claims_path: Path, numbers_dir: Path) -> list[dict[str, Any]]:
     """One row a claim, in the file's order, for the table in the book.
 
-    A number counts only for claims of its own world (its entry "world", by default "embedded").
+    A number counts only for claims of its own world (its entry "world", by default "embedded"), and
+    not when its entry "undecided" says why it decides nothing.
 
     Returns:
         Rows with keys id, claim, source, world, value (or None), interval ((low, high) or None),
@@ -107,7 +108,8 @@ def scoreboard(claims_path: Path, numbers_dir: Path) -> list[dict[str, Any]]:
     rows = []
     for claim in load_claims(claims_path):
         number = _number(claim, numbers_dir)
-        interval = None if number is None else _interval(claim, number)
+        decides = number is not None and not number.get("undecided")
+        interval = _interval(claim, number) if number and decides else None
         bounded = interval is not None and math.isfinite(interval.high - interval.low)
         rows.append(
             {
@@ -160,7 +162,8 @@ def _detail(claim: Claim, interval: Interval | None, number: dict[str, Any]) -> 
     asked = f"asked: {claim.direction} {claim.threshold:g}{loosened}"
     if interval is None:
         how = f"{claim.command} ({claim.cost})" if claim.command else f"run {claim.notebook}"
-        return f"{asked}; to measure: {how}"
+        few = number.get("undecided", "")
+        return f"{asked}; to measure: {how}" + (f"; decides nothing: {few}" if few else "")
     if verdict(claim, interval) != "inconclusive":
         return asked
     if not math.isfinite(interval.high - interval.low):

@@ -1,17 +1,17 @@
 """Does new-class accuracy follow information density: along training, and across trainings.
 
-Pure functions of run records. Symbols: T points of a trajectory, N draws.
+Functions of a frame of runs (:mod:`dip_book.frame`). Symbols: T points of a trajectory, N draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from dip_book.statistics import Interval, hierarchical_bootstrap, spearman
-from dip_book.tables import Array, Record, by, trajectories, value_of
+from dip_book.tables import Array, trajectories
 
 CORRELATED = ("id1", "id2", "epoch")
 
@@ -28,16 +28,16 @@ def rho(means: Array) -> Array:
     return np.nan_to_num(np.stack(found, -1))
 
 
-def correlation_table(records: Iterable[Record]) -> pd.DataFrame:
+def correlation_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Spearman's rho of each dataset on its seed-averaged trajectory: columns of CORRELATED."""
-    paths = trajectories(records, ("new", *CORRELATED))
+    paths = trajectories(runs, ("new", *CORRELATED))
     rows = {dataset: rho(path.mean(0)) for dataset, path in paths.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(CORRELATED))
 
 
-def correlation_numbers(records: Iterable[Record]) -> dict[str, Interval]:
+def correlation_numbers(runs: pd.DataFrame) -> dict[str, Interval]:
     """The claims' statistics: medians over datasets, and how much ID_1 says beyond the epoch."""
-    paths = trajectories(records, ("new", *CORRELATED))
+    paths = trajectories(runs, ("new", *CORRELATED))
 
     def median(column: int) -> Callable[[Array], Array]:
         return lambda means: np.median(rho(means)[..., column], axis=1)
@@ -54,14 +54,14 @@ def correlation_numbers(records: Iterable[Record]) -> dict[str, Interval]:
     }
 
 
-def rho_per_run(records: Iterable[Record]) -> Interval:
+def rho_per_run(runs: pd.DataFrame) -> Interval:
     """Rho of new-class accuracy with ID_1 along each single run; the mean over datasets."""
-    paths = trajectories(records, ("new", "id1"))
+    paths = trajectories(runs, ("new", "id1"))
     rows = {d: np.nan_to_num(spearman(path[..., 0], path[..., 1])) for d, path in paths.items()}
     return hierarchical_bootstrap(rows)
 
 
-def rho_pooled(records: Iterable[Record]) -> Interval:
+def rho_pooled(runs: pd.DataFrame) -> Interval:
     """Rho of new-class accuracy with ID_1 over the points of all datasets at once.
 
     Each dataset's points are centred first, so that easy datasets do not count as dense ones.
@@ -72,12 +72,12 @@ def rho_pooled(records: Iterable[Record]) -> Interval:
         found = spearman(new.reshape(len(new), -1), id1.reshape(len(id1), -1))
         return np.nan_to_num(found)  # as in rho
 
-    return hierarchical_bootstrap(trajectories(records, ("new", "id1")), pooled, n=2000)
+    return hierarchical_bootstrap(trajectories(runs, ("new", "id1")), pooled, n=2000)
 
 
-def rank_trend(records: Iterable[Record]) -> Interval:
+def rank_trend(runs: pd.DataFrame) -> Interval:
     """Median over datasets of rho between new-class accuracy and minus effective rank."""
-    paths = trajectories(records, ("new", "rank"))
+    paths = trajectories(runs, ("new", "rank_effective"))
 
     def median(means: Array) -> Array:
         return np.median(np.nan_to_num(spearman(means[..., 0], -means[..., 1])), axis=1)
@@ -85,12 +85,11 @@ def rank_trend(records: Iterable[Record]) -> Interval:
     return hierarchical_bootstrap(paths, median, n=2000)
 
 
-def rho_across_runs(records: Iterable[Record]) -> Interval:
+def rho_across_runs(runs: pd.DataFrame) -> Interval:
     """Rho of final ID_1 and new accuracy over the runs of each dataset and seed; their mean."""
-    groups = by(records, lambda record: (record["spec"]["dataset"], record["spec"]["seed"]))
+    ends = runs[runs["last"] & (runs["status"] == "finished")]
     rows: dict[str, list[float]] = {}
-    for (dataset, _), found in groups.items():
-        last = [record["checkpoints"][-1] for record in found if record["status"] == "finished"]
-        rho = spearman([value_of(c, "id1") for c in last], [value_of(c, "new") for c in last])
-        rows.setdefault(dataset, []).append(float(np.nan_to_num(rho)))
+    for (dataset, _), found in ends.groupby(["dataset", "seed"], sort=False):
+        rho = float(np.nan_to_num(spearman(found["id1"], found["new"])))
+        rows.setdefault(dataset, []).append(rho)
     return hierarchical_bootstrap(rows)

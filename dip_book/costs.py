@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from dip_book.plots import COLOURS, LABELS, MARKERS, WIDTH
 
 Result = Mapping[str, Any]
+RUNS = {"coop": "CoOp", "dip": "DIP"}
+"""The runs of ``end_to_end`` -> their labels."""
 PEERS, OURS = COLOURS["zero-shot"], COLOURS["other"]
 WAYS = {
     "reference": ("all 77 tokens (open_clip's blocks)", PEERS, "D", "-"),
@@ -115,7 +117,7 @@ def accuracy_against_seconds(result: Result) -> None:
     ours = result["ours"]
     encoding = ours["phases"]["draw and encode images"]
     for axes, method in zip(panels, methods, strict=True):
-        looks = {"color": COLOURS[method], "marker": MARKERS[method], "ms": 4}
+        looks = {"color": COLOURS[RUNS[method]], "marker": MARKERS[RUNS[method]], "ms": 4}
         plain, here = result["peers"][method]["curve"], ours["curves"][method]
         for points, line, spared, label in (
             (plain, ":", 0.0, "plain loop"),
@@ -126,6 +128,6 @@ def accuracy_against_seconds(result: Result) -> None:
             axes.plot(seconds, [point["base"] for point in points], line, **looks)
             if axes is panels[0]:
                 axes.plot([], [], line, color="0.3", label=label)
-        axes.set(title=LABELS[method], ylabel="base accuracy, %")
+        axes.set(title=LABELS[RUNS[method]], ylabel="base accuracy, %")
     panels[-1].set(xlabel=f"seconds on {result['dataset']}, one core", xlim=(0, None))
     figure.legend(loc="outside upper left", ncols=1)

@@ -6,6 +6,8 @@ In the style of :mod:`dip_book.plots`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,34 +18,34 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from dip_book.plots import COLOURS, MARKERS, WIDTH
+from dip_book.plots import COLOURS, LABELS, MARKERS, WIDTH
 from dip_book.statistics import Interval
 
 Curves = Mapping[str, pd.DataFrame]
-"""Method -> frame with the columns value, low and high."""
+"""Label of a run, or any name -> frame with the columns value, low and high."""
 
 
-def _line(axes: Axes, method: str, frame: pd.DataFrame, label: str | None) -> None:
-    colour = COLOURS.get(method, COLOURS["other"])
-    marker = MARKERS.get(method, "^")
+def _line(axes: Axes, name: str, frame: pd.DataFrame, label: str) -> None:
+    colour = COLOURS.get(name, COLOURS["other"])
+    marker = MARKERS.get(name, "^")
     axes.fill_between(frame.index, frame["low"], frame["high"], color=colour, alpha=0.13, lw=0)
     axes.plot(frame.index, frame["value"], color=colour, marker=marker, ms=4.5, label=label)
 
 
 def curves(
     panels: Mapping[str, Curves],
-    labels: Mapping[str, str],
     xlabel: str,
     doubling: bool = False,
     across: int = 1,
+    labels: Mapping[str, str] = LABELS,
 ) -> None:
     """One panel for each quantity, a line with its 95 % band for each method.
 
     Args:
-        panels: what is on the y axis -> method -> curve.
-        labels: method -> what the legend calls it.
+        panels: what is on the y axis -> label of the runs, which has a colour -> curve.
         doubling: whether x doubles from point to point.
         across: panels in a row.
+        labels: label -> what the legend calls it; others stand as they are.
     """
     down = -(-len(panels) // across)
     figure, grid = plt.subplots(
@@ -54,8 +56,8 @@ def curves(
         squeeze=False,
     )
     for axes, (name, lines) in zip(grid.flat, panels.items(), strict=False):
-        for method, frame in lines.items():
-            _line(axes, method, frame, labels[method])
+        for label, frame in lines.items():
+            _line(axes, label, frame, labels.get(label, label))
             at = list(frame.index)
         if doubling and 0 in at:  # with a place for none at all
             axes.set_xscale("symlog", base=2, linthresh=1)
@@ -85,7 +87,7 @@ def intervals(rows: Mapping[str, Interval], xlabel: str, breaks: Sequence[str] =
     _, axes = plt.subplots(figsize=(WIDTH, 0.33 * at[-1] + 1.3))
     for y, interval in zip(at, rows.values(), strict=True):
         sure = interval.low > 0 or interval.high < 0
-        colour = COLOURS["dip"] if interval.value > 0 else COLOURS["coop"]
+        colour = COLOURS["DIP"] if interval.value > 0 else COLOURS["CoOp"]
         axes.plot([interval.low, interval.high], [y, y], color=colour, lw=1.6)
         face = colour if sure else "white"
         axes.plot(interval.value, y, "o", color=colour, markerfacecolor=face, ms=6.5)
@@ -99,7 +101,7 @@ def difference_map(table: pd.DataFrame, label: str) -> None:
     """A table of differences as a map, blue above zero and orange below, with numbers."""
     most = float(np.nanmax(np.abs(table.to_numpy())))
     figure, axes = plt.subplots(figsize=(WIDTH, 0.36 * len(table) + 1.9))
-    shades = (COLOURS["coop"], "white", COLOURS["dip"])
+    shades = (COLOURS["CoOp"], "white", COLOURS["DIP"])
     colours = LinearSegmentedColormap.from_list("difference", shades)
     picture = axes.imshow(table, cmap=colours, vmin=-most, vmax=most, aspect="auto")
     axes.set_xticks(range(table.shape[1]), table.columns, rotation=60, ha="right")
@@ -124,7 +126,7 @@ def bars(values: Mapping[str, float], xlabel: str) -> None:
     """A dot for each row on a logarithmic axis: DIPs blue, what they are put on orange."""
     _, axes = plt.subplots(figsize=(WIDTH, 0.28 * len(values) + 0.9))
     for y, (name, value) in enumerate(values.items()):
-        kind = "dip" if name.endswith("dip") else "coop"
+        kind = "DIP" if name.endswith("dip") else "CoOp"
         axes.plot(value, y, MARKERS[kind], color=COLOURS[kind], ms=6.5)
     axes.set(xscale="log", xlabel=xlabel, ylim=(len(values) - 0.5, -0.5))
     axes.set_yticks(range(len(values)), list(values))
@@ -137,7 +139,7 @@ def spectra(
     pictures: Mapping[str, NDArray[np.float64]], values: Mapping[str, NDArray[np.float64]], k: int
 ) -> None:
     """Grey pictures in a row, and below the decay of their singular values up to the k-th."""
-    colours = ("#cc79a7", *(COLOURS[method] for method in ("dip", "coop", "zero-shot")))
+    colours = ("#cc79a7", *(COLOURS[name] for name in ("DIP", "CoOp", "zero-shot")))
     shades = dict(zip(pictures, colours, strict=True))
     figure = plt.figure(figsize=(WIDTH, 4.3))
     grid = figure.add_gridspec(2, len(pictures), height_ratios=(1, 1.5))
@@ -154,3 +156,29 @@ def spectra(
     lower.set_xticks(range(1, k + 1))
     _plain(lower.yaxis)
     figure.legend(loc="outside lower center", ncols=2)
+
+
+@dataclass(frozen=True)
+class BestNames:
+    """A picture, what it shows, of which kind its class is, and names with probabilities."""
+
+    picture: Any
+    truth: str
+    kind: str
+    best: Sequence[tuple[str, float]]
+
+
+def best_names(rows: Sequence[BestNames]) -> None:
+    """Each picture beside its most probable names; the bar of the right one is blue."""
+    _, grid = plt.subplots(len(rows), 2, figsize=(WIDTH, 1.3 * len(rows)), width_ratios=(1, 4))
+    for (left, right), row in zip(grid, rows, strict=True):
+        left.imshow(row.picture)
+        left.axis("off")
+        colours = [COLOURS["DIP" if name == row.truth else "zero-shot"] for name, _ in row.best]
+        right.barh(range(len(row.best)), [p for _, p in row.best], color=colours, alpha=0.6)
+        for y, (name, _) in enumerate(row.best):
+            right.text(0.01, y, name, va="center", fontsize=10)
+        right.set(xlim=(0, 1), yticks=[], xticks=[])
+        right.invert_yaxis()
+        right.set_title(f"{row.kind}: {row.truth}", loc="left", pad=2)
+    grid[-1, 1].set(xticks=(0, 0.5, 1), xlabel="probability")

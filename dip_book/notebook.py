@@ -3,53 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import types
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import pandas as pd
 import torch
 from IPython.display import Markdown, display
 
 from dip_book import plots
+from dip_book.content import BOOK, fingerprint
+from dip_book.frame import compact, frame
+from dip_book.parameters import ENOUGH, Parameters, read
 from dip_book.statistics import Interval
-from dip_lib.clip.loading import check_device
-from dip_lib.errors import one_of
 from dip_lib.files import write_atomic
 from dip_lib.paths import home, results_dir, root
-from dip_lib.training.run import RunSpec
+from dip_lib.training.run import Run
 from dip_study import study
-from dip_study.profiles import Profile, load_profile
-from dip_study.provenance import provenance, rows
-
-PARAMETERS = ("profile", "datasets", "seeds", "epochs", "device", "results")
-# names that a fresh kernel defines by itself
-KERNEL = {"In", "Out", "exit", "quit", "open", "get_ipython", "begin"}
+from dip_study.profiles import Profile
+from dip_study.provenance import provenance
 
 Record = dict[str, Any]
-
-
-def _items(name: str, value: Any) -> list[Any]:
-    """A list parameter: a list, JSON text, comma text, or one item."""
-    if isinstance(value, str):
-        text = value.strip()
-        if text.startswith("["):
-            try:
-                return list(json.loads(text))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{name}={value!r} is not a JSON list: {error}") from error
-        return [part.strip() for part in text.split(",") if part.strip()]
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _whole(items: list[Any], least: int) -> tuple[int, ...]:
-    """The items as whole numbers, each once; () when one is no whole number from ``least`` on."""
-    texts = [str(item).strip() for item in items]
-    sound = all(text.isdecimal() and int(text) in range(least, 2**63) for text in texts)
-    return tuple(dict.fromkeys(map(int, texts))) if sound else ()
+Table: TypeAlias = "pd.DataFrame | Mapping[str, Interval]"
+"""What a figure draws: a table with an index, a frame of runs, or intervals by name."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +38,37 @@ class Page:
 
     name: str
     profile: Profile
-    asked: str
-    device: str
-    results: str
+    given: Parameters
     used: dict[str, Record] = field(default_factory=dict)
 
-    def collect(self, specs: Sequence[RunSpec]) -> list[Record]:
-        """Records of ``specs``, stored or measured now."""
-        records = study.collect(specs, self.profile, self.device, self.results)
+    @property
+    def asked(self) -> str:
+        return self.given.asked
+
+    @property
+    def device(self) -> str:
+        return self.given.device
+
+    @property
+    def results(self) -> str:
+        return self.given.results
+
+    @property
+    def folder(self) -> Path:
+        """Where the page's numbers and data go: of the book's own run where the book says, of any
+        other a folder that no run with other parameters shares."""
+        book = os.environ.get(BOOK)
+        return Path(book) if book else home() / "reruns" / f"{self.name}-{self.given.key}"
+
+    def collect(self, runs: Iterable[Run]) -> pd.DataFrame:
+        """The runs, each once, stored or measured now, as a tidy frame.
+
+        Their records stay in ``used``.
+        """
+        each_once = list(dict.fromkeys(runs))
+        records = study.collect(each_once, self.profile, self.device, self.results)
         self.used.update((record["key"], record) for record in records)
-        return records
+        return frame(records)
 
     def say(self, text: str) -> None:
         """Show a line of Markdown; the book and the notebook render it alike."""
@@ -83,50 +84,68 @@ class Page:
             f"{len(p.seeds)} seeds."
         )
 
-    def cost(self, records: Sequence[Record]) -> None:
-        """The line under a figure: runs, seconds, hardware and the exact command."""
+    @property
+    def command(self) -> str:
+        """The command that makes this page again."""
+        return self.given.command(self.name)
+
+    def made_now(self, what: str) -> None:
+        """The line under a figure that every run of the page makes anew, without stored runs."""
         plots.show()  # the figures of this cell first
-        machines = sorted({f"{r['machine']['cpu']}, {r['machine']['device']}" for r in records})
-        seconds = sum(r["seconds"] for r in records)
+        self.say(f"*{self.profile.world} · {what} · re-run:* `{self.command}`")
+
+    def cost(self, runs: pd.DataFrame, **drawn: Table) -> None:
+        """The lines under a figure: runs, seconds, hardware and the exact command; then the CSV
+        file of each table that it draws, by name (see :meth:`data`)."""
+        plots.show()  # the figures of this cell first
+        once = runs.drop_duplicates("key")
+        machines, seconds = sorted(set(once["machine"])), once["seconds"].sum()
         spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
-        command = (
-            f"papermill notebooks/{self.name}.ipynb out.ipynb -p profile {self.asked} "
-            "-p results fresh"
-        )
         self.say(
-            f"*{self.profile.world} · {len(records)} runs · {spent} of one core · "
-            f"{'; '.join(machines)} · re-run:* `{command}`"
+            f"*{self.profile.world} · {len(once)} runs · {spent} of one core · "
+            f"{'; '.join(machines)} · re-run:* `{self.command}`"
         )
+        for name, table in drawn.items():
+            self.data(name, table)
 
     def benchmark(self, name: str) -> Record:
         """What ``benchmarks/<name>.py`` measured: the last short run of this machine ("fresh" makes
-        one if there is none since the program changed), else the committed file.
+        one if there is none of the present programs), else the committed file ("missing" makes a
+        short run if there is neither).
 
         Raises:
             LookupError: nothing is stored, or the benchmarks are not here (they come with the
                 repository, not with the installed package).
         """
         path = home() / "benchmarks" / f"{name}.json"
-        if self.results == "fresh":
-            if (checkout := root()) is None:
-                raise LookupError(
-                    "the benchmarks are programs of the repository: clone it to measure them, or "
-                    "use results='stored'"
-                )
-            program = checkout / "benchmarks" / f"{name}.py"
-            options = ["--quick", "--device", self.device, "--out", str(path)]
-            if not path.is_file() or path.stat().st_mtime < program.stat().st_mtime:
-                # its table is progress, not part of the page
-                subprocess.run([sys.executable, str(program), *options], check=True, stdout=2)
+        committed = results_dir() / "benchmarks" / path.name
+        if self.results == "fresh" or not (path.is_file() or committed.is_file()):
+            if self.results == "stored":
+                raise LookupError(f"{committed} is missing: run `python benchmarks/{name}.py`")
+            self._measure_benchmark(name, path)
         elif not path.is_file():
-            path = results_dir() / "benchmarks" / path.name
-            if not path.is_file():
-                raise LookupError(f"{path} is missing: run `python benchmarks/{name}.py`")
+            path = committed
         found: Record = json.loads(path.read_text("utf-8"))
         return found
 
-    def measured(self, result: Record) -> None:
-        """The line under a benchmark's figure: hardware, date and the exact command."""
+    def _measure_benchmark(self, name: str, path: Path) -> None:
+        """Write a short run to ``path``, unless it has one of the present programs and device."""
+        if (checkout := root()) is None:
+            raise LookupError(
+                "the benchmarks are programs of the repository: clone it to measure them, or "
+                "use results='stored'"
+            )
+        programs, made_by = checkout / "benchmarks", path.with_suffix(".made-by")
+        content = f"{fingerprint(programs.glob('*.py'))} {self.device}"
+        if path.is_file() and made_by.is_file() and made_by.read_text("utf-8") == content:
+            return
+        options = ["--quick", "--device", self.device, "--out", str(path)]
+        command = [sys.executable, str(programs / f"{name}.py"), *options]
+        subprocess.run(command, check=True, stdout=2)  # its table is progress, not of the page
+        write_atomic(made_by, content.encode())
+
+    def measured(self, result: Record, **drawn: Table) -> None:
+        """The lines under a benchmark's figure, as :meth:`cost` has them for runs."""
         plots.show()  # the figures of this cell first
         machine = result["machine"]
         where = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
@@ -134,6 +153,8 @@ class Page:
             f"*{where}, {machine['threads']} thread · torch {machine['torch']} · "
             f"{machine['date']} · re-run:* `python benchmarks/{result['benchmark']}.py`"
         )
+        for name, table in drawn.items():
+            self.data(name, table)
 
     def numbers(
         self,
@@ -141,7 +162,7 @@ class Page:
         detectable: Mapping[str, float] | None = None,
         n: Mapping[str, int] | None = None,
     ) -> None:
-        """Write the page's numbers, for prose and claims, to ``numbers/<notebook>.json``.
+        """Write the page's numbers, for prose and claims, to ``numbers.json`` in its folder.
 
         ``detectable`` gives the smallest effect that could have been found, for some keys; ``n``
         how many units an interval rests on, where that is not the number of datasets.
@@ -158,25 +179,29 @@ class Page:
             if detectable and key in detectable:
                 found[key]["detectable"] = detectable[key]
             found[key]["world"] = "paper" if self.profile.world == "photos" else "embedded"
-        made = provenance([*self.used.values()], self.asked)
-        for folder, what in (("numbers", found), ("made", made)):
+            found[key] |= self._mark()
+        made = provenance([*self.used.values()], self.asked) | self._mark()
+        for name, what in (("numbers", found), ("made", made)):
             text = json.dumps(what, indent=1, sort_keys=True) + "\n"
-            write_atomic(home() / folder / f"{self.name}.json", text.encode())
+            write_atomic(self.folder / f"{name}.json", text.encode())
 
-    def data(
-        self, name: str, values: pd.DataFrame | Mapping[str, Interval] | Sequence[Record]
-    ) -> None:
-        """Write what a figure draws to ``data/<notebook>/<name>.csv``, and link it below.
+    def _mark(self) -> dict[str, str]:
+        """What a number carries that decides nothing."""
+        return {"undecided": self.given.undecided} if self.given.undecided else {}
 
-        ``values`` are a frame with an index, intervals by name, or runs: a row a checkpoint.
-        """
+    def data(self, name: str, values: Table) -> None:
+        """Write what a figure draws to ``data/<name>.csv`` in the page's folder; link it below."""
         plots.show()  # the figures of this cell first
         if isinstance(values, Mapping):
             values = pd.DataFrame({key: vars(each) for key, each in values.items()}).T
-        frame = values if isinstance(values, pd.DataFrame) else rows(values)
-        text = frame.to_csv(float_format="%.6g", lineterminator="\n")
-        write_atomic(home() / "data" / self.name / f"{name}.csv", text.encode())
-        self.say(f"*Data of the figure:* [{name}.csv](../results/data/{self.name}/{name}.csv)")
+        table = compact(values) if "key" in values else values
+        text = table.to_csv(float_format="%.6g", lineterminator="\n")
+        path = self.folder / "data" / f"{name}.csv"
+        write_atomic(path, text.encode())
+        if BOOK in os.environ:  # which puts it there
+            self.say(f"*Data of the figure:* [{name}.csv](../results/data/{self.name}/{name}.csv)")
+        else:  # nobody knows where the output notebook will lie, and not everything opens files
+            self.say(f"*Data of the figure:* [{name}.csv]({path.as_uri()}), `{path}`")
 
 
 def begin(name: str, parameters: Mapping[str, Any]) -> Page:
@@ -190,31 +215,14 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
         ValueError: an unknown parameter, profile, dataset, device or source of results, each with
             the nearest valid names; seeds or epochs that are not whole numbers.
     """
-    for key, value in parameters.items():
-        if not (key.startswith("_") or key in KERNEL or isinstance(value, types.ModuleType)):
-            one_of("parameter", key, PARAMETERS)
-    profile = load_profile(asked := str(parameters["profile"]))
-    datasets, seeds, epochs = (parameters[name] for name in ("datasets", "seeds", "epochs"))
-    if datasets != "all":
-        chosen = tuple(dict.fromkeys(str(d) for d in _items("datasets", datasets)))
-        for dataset in chosen:
-            one_of(f"dataset of profile {profile.name}", dataset, profile.datasets)
-        if not chosen:
-            raise ValueError(f"datasets={datasets!r} must be 'all' or name at least one dataset")
-        profile = replace(profile, datasets=chosen)
-    if seeds != "all":
-        if not (numbers := _whole(_items("seeds", seeds), 0)):
-            raise ValueError(
-                f"seeds={seeds!r} must be 'all' or whole numbers below 2**63, such as '1,2,3'"
-            )
-        profile = replace(profile, seeds=numbers)
-    if epochs is not None:
-        if not (numbers := _whole([epochs], 1)):
-            raise ValueError(f"epochs={epochs!r} must be None or a whole number from 1 on")
-        profile = profile.with_epochs(numbers[0])
-    check_device(str(parameters["device"]))
-    if profile.world == "Glyph World":
+    given = read(parameters)
+    if given.profile.world == "Glyph World":
         torch.set_num_threads(1)  # as fast for models this small, and no waiting on busy cores
-    results = one_of("results", str(parameters["results"]), ("stored", "fresh"))
     plots.use_style()
-    return Page(name, profile, asked, str(parameters["device"]), results)
+    page = Page(name, given.profile, given)
+    if given.undecided:
+        page.say(
+            f"**This page decides nothing:** {given.undecided}, and an interval over fewer than "
+            f"{ENOUGH} datasets tells little."
+        )
+    return page

@@ -1,4 +1,4 @@
-"""The book's figures, in one style. Each function draws one figure from records or tables.
+"""The book's figures, in one style. Each function draws one figure from a frame of runs or a table.
 
 Figures are five inches wide with text of ten points, so that nothing falls below nine pixels on a
 phone; a method has the same colour everywhere (Okabe and Ito's palette, safe for colour-blind
@@ -7,7 +7,7 @@ readers) and a different marker. Files are byte-identical from the same data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,13 +17,14 @@ from matplotlib.axes import Axes
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from numpy.typing import NDArray
 
-from dip_book.tables import Record, final, trajectories, where
+from dip_book.tables import final, trajectories
 from dip_lib.data import harmonic_mean
 
-COLOURS = {"zero-shot": "#5f6b76", "coop": "#d55e00", "dip": "#0072b2", "other": "#009e73"}
-COLOURS |= {"vpt": "#cc79a7", "spt": "#e69f00", "cvpt": "#56b4e9"}
-LABELS = {"zero-shot": "zero-shot CLIP", "coop": "CoOp (full rank)", "dip": "DIP (rank 1)"}
-MARKERS = {"zero-shot": "D", "coop": "o", "dip": "s", "vpt": "v", "spt": "P", "cvpt": "X"}
+COLOURS = {"zero-shot": "#5f6b76", "CoOp": "#d55e00", "DIP": "#0072b2", "other": "#009e73"}
+COLOURS |= {"VPT": "#cc79a7", "SPT": "#e69f00", "CVPT": "#56b4e9"}
+LABELS = {"zero-shot": "zero-shot CLIP", "CoOp": "CoOp (full rank)", "DIP": "DIP (rank 1)"}
+"""Label of a run -> what a legend calls it; other labels stand as they are."""
+MARKERS = {"zero-shot": "D", "CoOp": "o", "DIP": "s", "VPT": "v", "SPT": "P", "CVPT": "X"}
 WIDTH = 5.0
 
 Array = NDArray[np.float64]
@@ -60,11 +61,11 @@ def show() -> None:
     set_matplotlib_formats("svg", metadata={"Date": None})
 
 
-def _band(axes: Axes, epochs: Array, paths: Array, method: str, label: str | None = None) -> None:
+def _band(axes: Axes, epochs: Array, paths: Array, name: str, label: str | None = None) -> None:
     """Mean over the first axis of (S, T) as a line, the range of the seeds as a band."""
-    colour = COLOURS[method]
+    colour = COLOURS[name]
     axes.fill_between(epochs, paths.min(0), paths.max(0), color=colour, alpha=0.15, lw=0)
-    axes.plot(epochs, paths.mean(0), color=colour, marker=MARKERS[method], ms=4, label=label)
+    axes.plot(epochs, paths.mean(0), color=colour, marker=MARKERS[name], ms=4, label=label)
 
 
 def contact_sheet(rows: Mapping[str, Array], across: int) -> None:
@@ -85,31 +86,42 @@ def contact_sheet(rows: Mapping[str, Array], across: int) -> None:
         axes.axis("off")
 
 
-def first_prompt(records: Sequence[Record]) -> None:
+def first_prompt(runs: pd.DataFrame) -> None:
     """Base and new accuracy along the training of single runs, one colour a method."""
     _, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9), sharey=True)
-    for record in records:
-        method = record["spec"]["method"]
-        path = trajectories([record], ("epoch", "base", "new"))[record["spec"]["dataset"]][0]
-        for axes, column in ((left, 1), (right, 2)):
-            _band(axes, path[:, 0], path[None, :, column], method, LABELS[method])
+    for name, run in runs.groupby("label"):
+        for axes, half in ((left, "base"), (right, "new")):
+            _band(axes, run["epoch"], run[half].to_numpy()[None], name, LABELS[name])
     left.set(xlabel="epoch", ylabel="test accuracy, %", title="base classes")
     right.set(xlabel="epoch", title="new classes")
     handles, labels = left.get_legend_handles_labels()
     left.figure.legend(handles, labels, loc="outside lower center", ncols=2)
 
 
-def trajectory(records: Iterable[Record]) -> None:
+def learning(history: pd.DataFrame) -> None:
+    """One prompt as it learns: accuracy on base and new classes above, its ID_1 below.
+
+    ``history`` has the columns base, new and ID1; its index is the epoch.
+    """
+    _, (upper, lower) = plt.subplots(2, 1, figsize=(WIDTH, 3.8), sharex=True)
+    upper.plot(history["base"], color=COLOURS["DIP"], label="base classes")
+    upper.plot(history["new"], color=COLOURS["DIP"], ls="--", label="new classes")
+    lower.plot(history["ID1"], color=COLOURS["DIP"])
+    upper.set_ylabel("test accuracy, %")
+    lower.set(xlabel="epoch", ylabel="ID$_1$", ylim=(0, 1.02))
+    upper.figure.legend(loc="outside upper center", ncols=2)
+
+
+def trajectory(runs: pd.DataFrame) -> None:
     """Figure 1 of the paper on the average of all datasets: new-class accuracy above, ID below."""
-    records = list(records)
     _, (upper, lower) = plt.subplots(2, 1, figsize=(WIDTH, 4.6), sharex=True)
-    for method in ("coop", "dip"):
-        paths = trajectories(where(records, method=method), ("epoch", "new", "id1", "id2"))
-        mean = np.mean([p.mean(0) for p in paths.values()], axis=0)  # (T, 4)
+    for name, found in runs.groupby("label"):
+        paths = trajectories(found, ("epoch", "new", "id1", "id2"))
         seeds = np.mean(np.stack(list(paths.values())), axis=0)  # (S, T, 4)
-        _band(upper, mean[:, 0], seeds[..., 1], method, LABELS[method])
-        _band(lower, mean[:, 0], seeds[..., 2], method)
-        lower.plot(mean[:, 0], mean[:, 3], color=COLOURS[method], ls="--", lw=1.2)
+        epochs = seeds[0, :, 0]
+        _band(upper, epochs, seeds[..., 1], name, LABELS[name])
+        _band(lower, epochs, seeds[..., 2], name)
+        lower.plot(epochs, seeds[..., 3].mean(0), color=COLOURS[name], ls="--", lw=1.2)
     upper.set_ylabel("accuracy on\nnew classes, %")
     lower.set(ylabel="Information Density", xlabel="epoch", ylim=(0, 1.02))
     lower.plot([], [], color="0.3", label="ID$_1$")
@@ -124,7 +136,7 @@ def correlation_dots(table: pd.DataFrame) -> None:
     _, axes = plt.subplots(figsize=(WIDTH, 0.34 * len(table) + 1.2))
     at = np.arange(len(ordered))
     styles = {
-        "id1": ("o", COLOURS["dip"], "with ID$_1$", 0.0),
+        "id1": ("o", COLOURS["DIP"], "with ID$_1$", 0.0),
         "id2": ("s", COLOURS["other"], "with ID$_2$", 0.2),
         "epoch": ("|", "black", "with minus epoch", -0.2),
     }
@@ -139,22 +151,21 @@ def correlation_dots(table: pd.DataFrame) -> None:
     axes.figure.legend(loc="outside lower center", ncols=3, handletextpad=0.2, columnspacing=1)
 
 
-def trajectory_grid(records: Iterable[Record]) -> None:
+def trajectory_grid(runs: pd.DataFrame) -> None:
     """Every dataset by itself: new-class accuracy against ID_1, one point a checkpoint."""
-    records = list(records)
-    paths = {m: trajectories(where(records, method=m), ("new", "id1")) for m in ("coop", "dip")}
-    names = sorted(paths["coop"])
+    paths = {name: trajectories(found, ("new", "id1")) for name, found in runs.groupby("label")}
+    names = sorted(set(runs["dataset"]))
     rows = -(-len(names) // 2)
     figure, grid = plt.subplots(rows, 2, figsize=(WIDTH, 1.75 * rows), sharex=True, squeeze=False)
     for axes, name in zip(grid.flat, names, strict=False):
-        for method, found in paths.items():
+        for label, found in paths.items():
             mean = found[name].mean(0)  # (T, 2)
             axes.plot(
-                mean[:, 1], mean[:, 0], color=COLOURS[method], marker=MARKERS[method], ms=3.5,
-                lw=1.2, label=LABELS[method],
+                mean[:, 1], mean[:, 0], color=COLOURS[label], marker=MARKERS[label], ms=3.5,
+                lw=1.2, label=LABELS[label],
             )  # fmt: skip
-        start = paths["coop"][name].mean(0)[0]
-        axes.plot(start[1], start[0], "*", color="black", ms=9, label="start", zorder=5)
+        # all methods start at the same prompt
+        axes.plot(mean[0, 1], mean[0, 0], "*", color="black", ms=9, label="start", zorder=5)
         axes.set_title(name, pad=3)
     for axes in grid.flat[len(names) :]:
         axes.axis("off")
@@ -175,37 +186,38 @@ def _isolines(axes: Axes) -> None:
     axes.clabel(lines, fmt="H %.0f", fontsize=9.5, colors="0.5")
 
 
-def frontier(coop: Iterable[Record], dip: Iterable[Record], zero: tuple[float, float]) -> None:
+def frontier(coop: pd.DataFrame, dip: pd.DataFrame, zero: pd.DataFrame) -> None:
     """Average new against base accuracy: CoOp at each learning rate, DIP, zero-shot."""
-    coop = list(coop)
-    rates = sorted({r["spec"]["lr"] for r in coop})
+    paths = {rate: _average_path(found) for rate, found in coop.groupby("lr")}
     _, axes = plt.subplots(figsize=(WIDTH, 4.4))
-    shades = sns.blend_palette(["#f6c9a3", COLOURS["coop"], "#7a3300"], len(rates))
-    for rate, shade in zip(rates, shades, strict=True):
-        mean = _average_path(where(coop, lr=rate))
+    shades = sns.blend_palette(["#f6c9a3", COLOURS["CoOp"], "#7a3300"], len(paths))
+    for (rate, mean), shade in zip(paths.items(), shades, strict=True):
         axes.plot(mean[:, 0], mean[:, 1], "-o", color=shade, ms=3.5, lw=1.3, label=f"CoOp {rate:g}")
-    mean = _average_path(list(dip))
-    axes.plot(mean[:, 0], mean[:, 1], "-s", color=COLOURS["dip"], ms=4, label=LABELS["dip"])
-    axes.plot(*mean[-1], "s", color=COLOURS["dip"], ms=9)
-    axes.plot(*zero, "D", color=COLOURS["zero-shot"], ms=7, label=LABELS["zero-shot"])
+    mean = _average_path(dip)
+    axes.plot(mean[:, 0], mean[:, 1], "-s", color=COLOURS["DIP"], ms=4, label=LABELS["DIP"])
+    axes.plot(*mean[-1], "s", color=COLOURS["DIP"], ms=9)
+    axes.plot(
+        *_average_path(zero)[-1], "D", color=COLOURS["zero-shot"], ms=7, label=LABELS["zero-shot"]
+    )
     axes.set(xlabel="accuracy on base classes, %", ylabel="accuracy on new classes, %")
     axes.margins(0.08)
     _isolines(axes)
     axes.figure.legend(loc="outside lower center", ncols=3, columnspacing=1, handlelength=1.4)
 
 
-def _average_path(records: Sequence[Record]) -> Array:
+def _average_path(runs: pd.DataFrame) -> Array:
     """(T, 2) base and new accuracy at every checkpoint, over datasets and seeds."""
-    found = trajectories(records, ("base", "new"))
+    found = trajectories(runs, ("base", "new"))
     return np.mean([path.mean(0) for path in found.values()], axis=0)
 
 
-def gains(
-    ours: Iterable[Record], theirs: Iterable[Record], groups: Mapping[str, Sequence[str]]
-) -> None:
-    """Ours minus theirs on each dataset of each group: a dot a seed, a bar their mean."""
+def gains(ours: pd.DataFrame, theirs: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> None:
+    """Ours minus theirs on each dataset: a dot a seed, a bar their mean.
+
+    ``groups`` gives headings -> the datasets below them; {} shows all without a heading.
+    """
     a, b = final(ours, "base", "new"), final(theirs, "base", "new")
-    rows: list[str] = []  # from the top: a group's name, then its datasets
+    rows: list[str] = [] if groups else sorted(a)  # from the top
     for group, members in groups.items():
         rows += [f"{group}:", *sorted(set(members) & set(a))]
     _, grid = plt.subplots(1, 3, figsize=(WIDTH, 0.3 * len(rows) + 1.3), sharey=True, sharex=True)
@@ -218,7 +230,7 @@ def gains(
         for y, name in enumerate(rows):
             if name in a:
                 gap = value(a[name]) - value(b[name])
-                colour = COLOURS["dip"] if gap.mean() > 0 else COLOURS["coop"]
+                colour = COLOURS["DIP"] if gap.mean() > 0 else COLOURS["CoOp"]
                 axes.barh(y, gap.mean(), color=colour, alpha=0.35, height=0.7)
                 axes.plot(gap, np.full(len(gap), y), "o", color=colour, ms=2.6)
         axes.axvline(0, color="0.4", lw=0.8)
@@ -229,34 +241,32 @@ def gains(
     grid[1].set_xlabel("DIP minus CoOp, points")
 
 
-def density_at_the_end(records: Iterable[Record]) -> None:
+def density_at_the_end(runs: pd.DataFrame) -> None:
     """New-class accuracy against ID_1 at the end of training: CoOp at each rate, and DIP."""
-    records = list(records)
     _, axes = plt.subplots(figsize=(WIDTH, 3.4))
-    for method in ("coop", "dip"):
+    for name, found in runs.groupby("label"):
         points = []
-        for rate in sorted({r["spec"]["lr"] for r in where(records, method=method)}):
-            ends = final(where(records, method=method, lr=rate), "id1", "new")
+        for rate, at_rate in found.groupby("lr"):
+            ends = final(at_rate, "id1", "new")
             points.append(np.mean([each.mean(0) for each in ends.values()], axis=0))
-            if method == "coop":
+            if name == "CoOp":
                 axes.annotate(f"{rate:g}", points[-1], xytext=(6, 3), textcoords="offset points")
         x, y = np.array(points).T
         line = "-" if len(points) > 1 else ""
-        axes.plot(x, y, line, color=COLOURS[method], marker=MARKERS[method], label=LABELS[method])
+        axes.plot(x, y, line, color=COLOURS[name], marker=MARKERS[name], label=LABELS[name])
     axes.set(xlabel="ID$_1$ at the end of training", ylabel="accuracy on new classes, %")
     axes.margins(0.1)
     axes.figure.legend(loc="outside upper center", ncols=2)
 
 
-def ranks(records: Iterable[Record]) -> None:
+def ranks(runs: pd.DataFrame) -> None:
     """Effective rank along training as a line with its range over seeds, numerical rank dashed."""
-    records = list(records)
     _, axes = plt.subplots()
-    for method in ("coop", "dip"):
-        found = trajectories(where(records, method=method), ("epoch", "rank", "full_rank"))
+    for name, each in runs.groupby("label"):
+        found = trajectories(each, ("epoch", "rank_effective", "rank_numerical"))
         seeds = np.mean(np.stack(list(found.values())), axis=0)  # (S, T, 3)
-        _band(axes, seeds[0, :, 0], seeds[..., 1], method, LABELS[method])
-        axes.plot(seeds[0, :, 0], seeds[..., 2].mean(0), color=COLOURS[method], ls="--", lw=1.2)
+        _band(axes, seeds[0, :, 0], seeds[..., 1], name, LABELS[name])
+        axes.plot(seeds[0, :, 0], seeds[..., 2].mean(0), color=COLOURS[name], ls="--", lw=1.2)
     axes.plot([], [], color="0.3", ls="--", lw=1.2, label="numerical rank")
     axes.set(xlabel="epoch", ylabel="rank of the prompt", ylim=(0.9, None))
     axes.figure.legend(loc="outside upper center", ncols=2)

@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from dip_book.interval import Interval
 from dip_lib.data.splits import harmonic_mean
 
 Array = NDArray[np.float64]
 Values = Mapping[str, ArrayLike]
 """For each dataset its values over seeds, (S,) or (S, ...); S may differ between datasets."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A measured value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def average(means: Array) -> Array:

@@ -29,6 +29,7 @@ from dip_lib.files import write_atomic
 from dip_lib.methods import CoOp
 from dip_lib.prompt import load_prompt, low_rank_prompt, save_prompt
 from dip_lib.training.batch_data import TrainingData
+from dip_lib.training.loop import train_epochs
 from dip_lib.training.run import Data, LowRank, Run, Schedule, Tower
 from dip_lib.training.runs import Runs
 
@@ -120,7 +121,7 @@ class PromptedClassifier:
         labels = dataset.labels("train")[rows].to(p0.device)
         training = TrainingData(names, dataset.template, images[None], labels[None])
         runs = Runs.prepare([run], self.clip, training)
-        bar = tqdm(runs.epochs(), "training", self.epochs, unit="epoch", delay=2, leave=False)
+        bar = tqdm(train_epochs(runs), "training", self.epochs, unit="epoch", delay=2, leave=False)
         for alive, _ in bar:
             if not alive.all():
                 rate = cast(Schedule, run.schedule).lr

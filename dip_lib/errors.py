@@ -1,11 +1,77 @@
-"""Errors in one voice: refusing a name, and telling running out of memory from other faults."""
+"""Errors with types of their own, so that a caller need not read their words.
+
+Each is also the built-in error that it always was. Their ``args`` are what happened, as plain
+values, and so they pass from a worker to its parent; the sentence is made when it is shown.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-import torch
+
+class UnknownNameError(ValueError):
+    """A name that is none of the valid ones.
+
+    Attributes:
+        kind: what the value names ("profile", "dataset", ...).
+        value: the name as given.
+        choices: every valid name, sorted.
+    """
+
+    def __init__(self, kind: str, value: str, choices: Iterable[str]) -> None:
+        self.kind, self.value, self.choices = kind, value, sorted(choices)
+        super().__init__(kind, value, self.choices)
+
+    def __str__(self) -> str:
+        near = get_close_matches(str(self.value), self.choices, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        return f"unknown {self.kind} {self.value!r}.{hint} Valid: {', '.join(self.choices)}."
+
+
+class DamagedFileError(ValueError):
+    """A file whose content is not what it should be: its ``path``, and the ``reason``."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(path, reason)
+
+    def __str__(self) -> str:
+        return f"{self.path} is damaged or not the file it should be: {self.reason}"
+
+
+class OutOfDiskError(OSError):
+    """What cannot fit: the ``folder``, what it ``needs`` and what is ``free``, in words."""
+
+    def __init__(self, folder: str, needs: str, free: str) -> None:
+        self.folder, self.needs, self.free = folder, needs, free
+        super().__init__(folder, needs, free)
+
+    def __str__(self) -> str:
+        return f"{self.folder} needs {self.needs} of disk, {self.free} are free"
+
+
+class MissingDownloadError(LookupError):
+    """Files that a person has to fetch: their ``paths``, and ``how``."""
+
+    def __init__(self, paths: Sequence[str], how: str) -> None:
+        self.paths, self.how = paths, how
+        super().__init__(paths, how)
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.paths)}: missing. {self.how}"
+
+
+class NotMeasuredError(LookupError):
+    """Runs that are asked for and not stored: how ``many``, of how many (``total``), and ``how``
+    to measure them."""
+
+    def __init__(self, many: int, total: int, how: str) -> None:
+        self.many, self.total, self.how = many, total, how
+        super().__init__(many, total, how)
+
+    def __str__(self) -> str:
+        return f"{self.many} of {self.total} runs are not stored. {self.how}"
 
 
 def one_of(kind: str, value: str, choices: Iterable[str]) -> str:
@@ -17,18 +83,18 @@ def one_of(kind: str, value: str, choices: Iterable[str]) -> str:
         choices: every valid name.
 
     Raises:
-        ValueError: names the value, the nearest valid names and all valid names.
+        UnknownNameError: names the value, the nearest valid names and all valid names.
     """
     names = sorted(choices)
-    if value in names:
-        return value
-    near = get_close_matches(str(value), names, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    raise ValueError(f"unknown {kind} {value!r}.{hint} Valid: {', '.join(names)}.")
+    if value not in names:
+        raise UnknownNameError(kind, value, names)
+    return value
 
 
 def out_of_memory(error: Exception) -> bool:
     """Whether torch raised ``error`` because memory ran out, on a GPU or on the CPU."""
+    import torch  # not above: names are refused where torch is not installed, too
+
     # the CPU's allocator and oneDNN raise plain RuntimeErrors; oneDNN does not give the reason
     said = ("can't allocate memory", "could not create a primitive")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import signal
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from importlib.metadata import version
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from threading import Thread
+from threading import RLock, Thread
 
 import torch
 from torch import Tensor
@@ -111,6 +112,7 @@ def _stamp(record: Record, backbone: Backbone) -> Record:
 
 def _start_worker() -> None:
     torch.set_num_threads(1)  # two threads a process on two busy cores are slower than one
+    tqdm.set_lock(RLock())  # its own outlives a worker that is ended, and Python warns of that
     Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -164,6 +166,14 @@ def _measure_all(runs: Sequence[Run], store: Store, device: str) -> None:
             return
         context = get_context("spawn")
         with ProcessPoolExecutor(min(workers, len(batches)), context, _start_worker) as pool:
-            waiting = [pool.submit(_measure, batch, device, store.live) for batch in batches]
-            for done in as_completed(waiting):
-                keep(done.result())
+            # Ctrl-C is for this process: its workers, which inherit the mask, end with it
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            under_way = [pool.submit(_measure, b, device, store.live) for b in batches]
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+            try:
+                for done in as_completed(under_way):
+                    keep(done.result())
+            except KeyboardInterrupt:
+                for worker in active_children():
+                    worker.terminate()
+                raise

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dip_lib.archives import amount
 from dip_lib.clip.loading import backbone_config
 from dip_lib.data import load_dataset
 from dip_lib.data.dataset import is_photos
@@ -25,6 +24,7 @@ from dip_lib.data.photos import PHOTOS
 from dip_lib.data.protocols import trained_and_new
 from dip_lib.data.splits import VAL_SHOTS
 from dip_lib.errors import one_of
+from dip_lib.fetch.archives import amount
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.vpt import VPT
 from dip_lib.paths import results_dir

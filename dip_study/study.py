@@ -1,30 +1,26 @@
 """Studies: which runs a figure needs, measured or read from the store.
 
 A study is a function from a profile to a list of run specs. ``collect`` returns their records: it
-reads what is stored and, when asked for fresh results, measures what is missing.
-``python -m dip_study.study measure`` measures what the committed results lack, ``... export``
-writes them.
+reads what is stored and, when asked to, measures what is missing.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, cast
 
 from dip_lib.data.dataset import dataset_source
-from dip_lib.errors import one_of
+from dip_lib.errors import NotMeasuredError, one_of
 from dip_lib.methods import METHODS, CoOp
 from dip_lib.paths import home, results_dir
 from dip_lib.prompt.low_rank import SITES
 from dip_lib.store import Store
-from dip_lib.store.export import export
 from dip_lib.training.record import Record
 from dip_lib.training.run import LowRank, Run, Schedule
 from dip_study.measure import measure
-from dip_study.profiles import Profile, load_profile, names
+from dip_study.profiles import Profile
 from dip_study.runs import DIP, coop, costly, dip, frontier, once, probes, seeds, zero_shots
 from dip_study.visual import visual
 
@@ -228,13 +224,27 @@ ALONG = ("base_to_new", "hosts")
 """Those whose pages look along training: of all others the last checkpoint is committed."""
 
 
+def each_run_once(profile: Profile, studies: Iterable[str]) -> Iterator[tuple[str, list[Run]]]:
+    """Each study's name and runs, without those of the studies before it."""
+    earlier = set[Run]()
+    for name in studies:
+        runs = [run for run in STUDIES[name](profile) if run not in earlier]
+        earlier.update(runs)
+        yield name, runs
+
+
 # ---- the store of a profile -------------------------------------------------------------------
+
+RESULTS = ("stored", "missing", "fresh")
+"""Where records come from: runs that this machine or ``results/`` has ("stored"); those, and what
+is missing is measured ("missing"); this machine's alone, and what is missing is measured ("fresh").
+"""
 
 
 def open_store(profile: Profile, results: str) -> Store:
-    """Live runs, and beneath them (for "stored") the committed exports of the profile."""
-    one_of("results", results, ("stored", "fresh"))
-    committed = sorted((results_dir() / profile.name).glob("*.json")) if results == "stored" else []
+    """Live runs, and beneath them, unless they must be "fresh", the profile's committed exports."""
+    one_of("results", results, RESULTS)
+    committed = [] if results == "fresh" else sorted((results_dir() / profile.name).glob("*.json"))
     return Store(home() / "store", committed)
 
 
@@ -244,17 +254,18 @@ def collect(
     """Records of ``specs``, in their order.
 
     Raises:
-        LookupError: ``results="stored"`` and runs are missing or stale, with the command that
+        NotMeasuredError: ``results="stored"`` and runs are missing or stale, with the command that
             measures them.
     """
     store = open_store(profile, results)
     missing = store.missing(specs)
     if missing and results == "stored":
-        raise LookupError(
-            f"{len(missing)} of {len(specs)} runs of profile {profile.name!r} are not stored, or "
-            f"were made with other code, weights or data (first: {missing[0]}). Measure them: "
-            "run the notebook with results='fresh', or `make publish` for the committed book."
+        how = (
+            f"They are of profile {profile.name!r}, or were made with other code, weights or data "
+            f"(first: {missing[0]}). Measure them: run the notebook with results='missing', or "
+            f"`dip measure --profile {profile.name}`."
         )
+        raise NotMeasuredError(len(missing), len(specs), how)
     if missing:
         measure(missing, store, device)
     records = [store.get(run) for run in specs]
@@ -262,28 +273,3 @@ def collect(
     if lost:
         raise LookupError(f"{len(lost)} runs vanished from the store while reading: {lost[0]}")
     return [record for record in records if record is not None]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure and write the committed results.")
-    parser.add_argument("command", choices=["measure", "export"])
-    parser.add_argument("--profile", default="embedded-full", help=", ".join(names()))
-    parser.add_argument("--study", nargs="*", default=[*STUDIES], choices=[*STUDIES])
-    parser.add_argument("--device", default="cpu")
-    given = parser.parse_args()
-    profile, store = load_profile(given.profile), None
-    written: set[Run] = set()
-    for name in given.study:
-        runs = [run for run in STUDIES[name](profile) if run not in written]  # each in one file
-        if given.command == "measure":  # what neither this machine nor the committed files have
-            store = open_store(profile, "stored")
-            measure(store.missing(runs), store, given.device)
-        else:
-            path = results_dir() / profile.name / f"{name}.json"
-            export(collect(runs, profile, results="stored"), path, name not in ALONG)
-            print(path)
-        written.update(runs)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,13 @@
-"""Made run records whose answers are known: curves that are functions of time."""
+"""Made runs whose answers are known: curves that are functions of time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pandas as pd
+
+from dip_book.frame import frame
 from dip_lib.training.parts import LowRank
 from dip_study.profiles import load_profile
 from dip_study.runs import DIP, make_run
@@ -50,7 +53,13 @@ def made(
     }
 
 
-def study(method: str = "coop", shift: float = 0.0, seeds: Sequence[int] = (1, 2)) -> list[Any]:
+def stop(record: dict[str, Any]) -> dict[str, Any]:
+    """The record as it is when the run stopped before its end."""
+    record["status"] = "stopped: non-finite loss in epoch 3"
+    return record
+
+
+def records(method: str = "coop", shift: float = 0.0, seeds: Sequence[int] = (1, 2)) -> list[Any]:
     """Two datasets by some seeds, with accuracies that differ between all of them."""
 
     def one(dataset: str, level: float, seed: int) -> dict[str, Any]:
@@ -58,3 +67,8 @@ def study(method: str = "coop", shift: float = 0.0, seeds: Sequence[int] = (1, 2
         return made(dataset, method, seed, lambda t: 50 + height - 9 * t + shift, lambda t: height)
 
     return [one(d, level, s) for d, level in (("greek", 3.0), ("latin", 8.0)) for s in seeds]
+
+
+def study(method: str = "coop", shift: float = 0.0, seeds: Sequence[int] = (1, 2)) -> pd.DataFrame:
+    """The frame of :func:`records`."""
+    return frame(records(method, shift, seeds))

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book"))  # as when book/build.py is run as a program
 
-from execute import choose, execute, up_to_date  # noqa: E402
+from execute import about, choose, execute, up_to_date  # noqa: E402
 
+from dip_book.content import fingerprint  # noqa: E402
+from dip_lib.errors import UnknownNameError  # noqa: E402
 from dip_study.provenance import code_fingerprint  # noqa: E402
 
 
@@ -33,15 +39,31 @@ def write_notebook(path: Path, code: str) -> Path:
     return path
 
 
-def test_notebooks_are_chosen_by_name_or_number_and_long_ones_by_wish() -> None:
+def say(path: Path, about: dict[str, Any]) -> None:
+    """Write what a notebook says of itself into its metadata."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["companion_page"] = about
+    nbformat.write(notebook, path)
+
+
+def test_notebooks_are_chosen_by_name_or_number_and_long_ones_by_wish(tmp_path: Path) -> None:
     names = ("01_glyph_world", "02_information_density", "10_hosts")
-    sources = {name: Path(name) for name in names}
-    assert choose(sources, "") == [Path(name) for name in names[:2]]  # 10 takes long
-    assert choose(sources, "all") == list(sources.values())
-    assert choose(sources, "02") == choose(sources, "02_information_density")
-    assert choose(sources, "10, 01") == [Path("10_hosts"), Path("01_glyph_world")]
-    with pytest.raises(ValueError, match=r"'02_information'.* mean '02_information_density'"):
+    sources = {name: write_notebook(tmp_path / f"{name}.ipynb", "1") for name in names}
+    first, second, last = sources.values()
+    say(last, {"long": True})
+    assert choose(sources, "") == [first, second]
+    assert choose(sources, "all") == [first, second, last]
+    assert choose(sources, "02") == choose(sources, "02_information_density") == [second]
+    assert choose(sources, "10, 01") == [last, first]
+    with pytest.raises(UnknownNameError, match="02_information_density"):
         choose(sources, "02_information")
+
+
+def test_readme_and_page_name_the_notebooks_that_take_long() -> None:
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    long = ", ".join(path.name.split("_")[0] for path in notebooks if about(path).get("long"))
+    for name in ("README.md", "book/rerun.md"):
+        assert f"take long ({long})" in (ROOT / name).read_text("utf-8"), name
 
 
 def test_execution_passes_parameters_and_home(tmp_path: Path) -> None:
@@ -53,11 +75,26 @@ def test_execution_passes_parameters_and_home(tmp_path: Path) -> None:
     assert done.cells[-1].outputs[0].text == f"embedded {tmp_path / 'home'}\n"
     assert done.metadata.companion == {"profile": "embedded"}
     assert done.metadata.made == {"code": code_fingerprint(done.cells)}
-    notes = (tmp_path / "home" / "made", '{"runs": 2}')  # as a page writes when it has runs
-    write = f"from pathlib import Path\nPath({str(notes[0])!r}).mkdir()\n"
-    write += f"_ = Path({str(notes[0] / 'b.json')!r}).write_text({notes[1]!r})"
-    execute(write_notebook(tmp_path / "b.ipynb", write), target, {}, tmp_path / "home")
-    assert nbformat.read(target, as_version=4).metadata.made.runs == 2
+
+
+PAGE = """\
+import os, pathlib
+page = pathlib.Path(os.environ["DIP_PAGE"])
+(page / "data").mkdir()
+_ = (page / "numbers.json").write_text(profile), (page / "made.json").write_text('{"runs": 2}')
+_ = (page / "data" / f"{profile}.csv").write_text("x")
+"""
+
+
+def test_what_a_page_writes_becomes_the_books_with_the_notebook(tmp_path: Path) -> None:
+    source, home = write_notebook(tmp_path / "b.ipynb", PAGE), tmp_path / "home"
+    target = home / "notebooks" / "b.ipynb"
+    for profile in ("embedded", "smoke"):
+        execute(source, target, {"profile": profile}, home)
+        assert nbformat.read(target, as_version=4).metadata.made.runs == 2
+        assert (home / "results" / "numbers" / "b.json").read_text() == profile
+        data = home / "results" / "data" / "b"
+        assert [path.name for path in data.iterdir()] == [f"{profile}.csv"]  # of this run alone
 
 
 def test_executing_twice_gives_the_same_bytes_without_times_or_progress(tmp_path: Path) -> None:
@@ -90,14 +127,39 @@ def test_progress_is_shown_and_nothing_of_a_log_is_lost(
 def test_a_notebook_is_up_to_date_until_something_that_it_needs_changes(tmp_path: Path) -> None:
     source = write_notebook(tmp_path / "a.ipynb", "1 + 1")
     target, code, given = tmp_path / "out" / "a.ipynb", tmp_path / "code.py", {"profile": "smoke"}
-    code.write_text("")
-    assert not up_to_date(target, given, [source, code])
-    execute(source, target, given, tmp_path / "home")
-    assert up_to_date(target, given, [source, code])
-    assert not up_to_date(target, {"profile": "embedded"}, [source, code])
+    code.write_text("x = 1")
+
+    def current(parameters: dict[str, str] = given) -> bool:
+        return up_to_date(target, parameters, fingerprint([source, code]))
+
+    assert not current()
+    execute(source, target, given, tmp_path / "home", fingerprint([source, code]))
+    assert current() and not current({"profile": "embedded"})
     later = target.stat().st_mtime + 1
-    os.utime(code, (later, later))
-    assert not up_to_date(target, given, [source, code])
+    for path in (source, code):  # touched
+        os.utime(path, (later, later))
+    assert current()
+    execute(source, source, {}, tmp_path / "home")  # it has other outputs now, the same code
+    assert current()
+    code.write_text("x = 2")
+    os.utime(code, (0, 0))  # changed, and older than what was made from it
+    assert not current()
+    code.write_text("x = 1")
+    assert current()
+    write_notebook(source, "1 + 2")
+    os.utime(source, (0, 0))
+    assert not current()
+
+
+def test_a_changed_file_is_told_by_its_name_and_content(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.py", tmp_path / "two.py"
+    one.write_text("x = 1")
+    two.write_text("x = 2")
+    both = fingerprint([one, two])
+    assert fingerprint([two, one]) == both != fingerprint([one])
+    one.write_text("x = 2")
+    two.write_text("x = 1")
+    assert fingerprint([one, two]) != both
 
 
 def test_a_failing_notebook_leaves_the_earlier_one_whole(tmp_path: Path) -> None:
@@ -105,7 +167,7 @@ def test_a_failing_notebook_leaves_the_earlier_one_whole(tmp_path: Path) -> None
     target = tmp_path / "out" / "a.ipynb"
     target.parent.mkdir()
     target.write_text("earlier")
-    with pytest.raises(SystemExit, match=r"a failed; the copy with the error is .*partial"):
+    with pytest.raises(SystemExit, match="partial"):
         execute(source, target, {}, tmp_path / "home")
     assert target.read_text() == "earlier"
     assert "disk full" in (tmp_path / "home" / "partial" / "a.ipynb").read_text()
@@ -118,5 +180,31 @@ def test_publish_refuses_a_profile_that_the_notebooks_do_not_show(tmp_path: Path
     script = [sys.executable, str(tmp_path / "book" / "build.py"), "publish", "--profile", "paper"]
     run = subprocess.run(script, capture_output=True, text=True)
     assert run.returncode == 1
-    assert "shows profile 'smoke': publish that, not 'paper'" in run.stderr
+    assert "'smoke'" in run.stderr and "'paper'" in run.stderr
     assert source.read_bytes() == before
+
+
+def test_ctrl_c_ends_the_build_with_one_line_and_130_and_no_kernel_is_left(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "book", tmp_path / "book")
+    wait = "import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(600)"
+    write_notebook(tmp_path / "notebooks" / "01_a.ipynb", wait)
+    script = [sys.executable, str(tmp_path / "book" / "build.py"), "run", "--profile", "smoke"]
+    at_work = subprocess.Popen(
+        script,
+        cwd=tmp_path,
+        env={**os.environ, "DIP_HOME": str(tmp_path / "home")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # not under &
+    )
+    while not (tmp_path / "begun").exists():
+        assert at_work.poll() is None
+        time.sleep(0.05)
+    children = psutil.Process(at_work.pid).children(recursive=True)
+    os.killpg(at_work.pid, signal.SIGINT)
+    said = at_work.communicate()[1]
+    assert at_work.returncode == 130
+    assert said == "interrupted; the same command resumes\n"
+    assert children and psutil.wait_procs(children, timeout=60)[1] == []

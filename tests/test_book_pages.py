@@ -14,6 +14,7 @@ import launch_buttons
 import nbformat
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from pybtex.database import parse_file
 
 import dip_lib
 
@@ -28,6 +29,7 @@ NUMBERS = {
 def book(root: Path, index: str) -> Path:
     """A checkout at ``root``: a book with ``index``, two executed notebooks and NUMBERS."""
     shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("mathjax"))
+    shutil.copytree(ROOT / "examples", root / "examples")
     shutil.copy(ROOT / "_config.yml", root)
     for page in ("method", "rerun", "references"):
         (root / "book" / f"{page}.md").unlink()
@@ -52,10 +54,9 @@ def write_notebook(path: Path) -> None:
     measure = new_code_cell(
         "import json, os, pathlib\n"
         f"keys, name = {list(NUMBERS[path.stem])}, {path.stem!r}\n"
-        "folder = pathlib.Path(os.environ['DIP_HOME']) / 'numbers'\n"
-        "folder.mkdir(parents=True)\n"
+        "folder = pathlib.Path(os.environ['DIP_PAGE'])\n"
         "fresh = {key: {'value': 7, 'text': f'seven {profile}'} for key in keys}\n"
-        "_ = (folder / f'{name}.json').write_text(json.dumps(fresh))"
+        "_ = (folder / 'numbers.json').write_text(json.dumps(fresh))"
     )
     link = f"[curve.csv](../results/data/{path.stem}/curve.csv)"  # as Page.data writes it
     shown = {"image/svg+xml": SVG}, {"text/markdown": link}
@@ -132,10 +133,12 @@ Card text.
     icons = (tmp_path / "_build/html/_static/scripts/fontawesome.js").read_text("utf-8")
     assert '"magnifying-glass":[' in icons and "expand:[" in icons  # shown on every page
     assert "yelp:[" not in icons and len(icons) < 200_000
-    bibtex = (tmp_path / "_build/html/_downloads/dip-companion.bib").read_text("utf-8")
-    assert "author = {Hao, Tianxiang and Lyu, Mengyao and" in bibtex
+    bibtex = parse_file(tmp_path / "_build/html/_downloads/dip-companion.bib").entries
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
-    assert f"title = {{{{{cited['title']}}}}}" in bibtex and cited["version"] in bibtex
+    assert bibtex["dipcompanion"].fields["title"] == f"{{{cited['title']}}}"
+    assert bibtex["dipcompanion"].fields["version"] == cited["version"]
+    names = [str(person) for person in bibtex["hao2023dip"].persons["author"]]
+    assert names[:2] == ["Hao, Tianxiang", "Lyu, Mengyao"]
     assert 'href="../_downloads/dip-companion.bib"' in page
 
 
@@ -172,6 +175,41 @@ def test_fresh_pages_and_numbers_replace_committed_ones_and_say_so(tmp_path: Pat
     assert "0.42 [0.1, 0.6]" in page
     assert "Measured on this machine: notebooks 03 (smoke)" in page
     assert (root / "notebooks" / "03_base_to_new.ipynb").read_bytes() == committed
+
+
+def test_what_decides_nothing_is_marked_wherever_it_is_read_and_judges_no_claim(
+    tmp_path: Path,
+) -> None:
+    index = """# Title
+{measured}`03_base_to_new/trainable_4_512_1`, {measured}`02_information_density/median_rho_id1`
+
+```{claims}
+```
+
+::::{gallery}
+:::{thumb} 03_base_to_new
+Card text.
+:::
+:::{thumb} 02_information_density
+Card text.
+:::
+::::
+"""
+    root, reason = book(tmp_path, index), "profile smoke, 2 datasets"
+    numbers = root / "results" / "numbers" / "03_base_to_new.json"
+    few = {key: each | {"undecided": reason} for key, each in NUMBERS[numbers.stem].items()}
+    numbers.write_text(json.dumps(few))
+    path = root / "notebooks" / "03_base_to_new.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata |= {"companion": {"profile": "smoke"}, "made": {"undecided": reason}}
+    nbformat.write(notebook, path)
+    status, errors = build(root, "site")
+    assert status == 0, errors
+    page = index_page(root)
+    assert f"516 ({reason})" in page and "0.42 [0.1, 0.6]<" in page
+    assert page.count(f"Decides nothing: {reason}.") == 1  # on its own card
+    assert f"notebooks 03 ({reason}: decides nothing)" in page
+    assert 'id="claim-half-k-parameters" data-verdict="not measured"' in page
 
 
 def test_every_public_name_has_an_entry_in_the_api() -> None:

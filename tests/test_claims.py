@@ -67,17 +67,17 @@ def test_no_interval_is_not_measured_and_an_undefined_value_is_inconclusive() ->
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "token"),
     [
-        ({"direction": "=>"}, "unknown direction of claim 'c': '=>'"),
-        ({"world": "papers"}, "unknown world of claim 'c': 'papers'. Did you mean 'paper'"),
-        ({"tolerance": -0.1}, "tolerance -0.1 is below 0"),
-        ({"tolerance": math.nan}, "tolerance nan is below 0"),
-        ({"world": "paper"}, "say the command and cost"),
+        ({"direction": "=>"}, "=>"),
+        ({"world": "papers"}, "papers"),
+        ({"tolerance": -0.1}, "-0.1"),
+        ({"tolerance": math.nan}, "nan"),
+        ({"world": "paper"}, "cost"),
     ],
 )
-def test_a_claim_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_a_claim_that_makes_no_sense_is_refused(changes: dict[str, Any], token: str) -> None:
+    with pytest.raises(ValueError, match=token):
         replace(CLAIM, **changes)
 
 
@@ -125,6 +125,15 @@ def test_what_is_absent_is_not_measured_and_says_how_to(tmp_path: Path) -> None:
     assert row["detail"].endswith("to measure: make it (a day)")
 
 
+def test_a_number_that_decides_nothing_gives_no_verdict_and_says_why(tmp_path: Path) -> None:
+    enough = {"value": 2.0, "low": 1.9, "high": 2.1}
+    few = enough | {"undecided": "profile smoke, 2 datasets"}
+    assert board(tmp_path, {"key": enough})["verdict"] == "reproduced"
+    row = board(tmp_path, {"key": few})
+    assert (row["verdict"], row["value"], row["interval"]) == ("not measured", None, None)
+    assert row["detail"].endswith("profile smoke, 2 datasets")
+
+
 def test_a_number_counts_only_in_its_own_world(tmp_path: Path) -> None:
     glyphs = {"key": {"value": 1.5, "low": 1.0, "high": 2.0}}
     photos = {"key": {"value": 1.5, "low": 1.0, "high": 2.0, "world": "paper"}}
@@ -152,7 +161,7 @@ def test_with_nothing_measured_every_claim_is_not_measured(tmp_path: Path) -> No
 def test_two_claims_with_one_id_and_misspelt_fields_are_refused(tmp_path: Path) -> None:
     text = CLAIMS.read_text("utf-8")
     (tmp_path / "twice.toml").write_text(text + text)
-    with pytest.raises(ValueError, match="duplicate claim ids"):
+    with pytest.raises(ValueError, match="'c'"):
         load_claims(tmp_path / "twice.toml")
     (tmp_path / "misspelt.toml").write_text(text.replace("threshold", "treshold"))
     with pytest.raises(TypeError, match="treshold"):

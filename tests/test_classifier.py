@@ -201,9 +201,9 @@ def assert_plain_agrees(
 
 def test_nothing_works_before_a_fit(tmp_path: Path, folder: Path) -> None:
     fresh = PromptedClassifier("glyph-vit")
-    with pytest.raises(ValueError, match="call fit"):
+    with pytest.raises(ValueError, match="fit"):
         fresh.predict(folder, OWN)
-    with pytest.raises(ValueError, match="call fit"):
+    with pytest.raises(ValueError, match="fit"):
         fresh.save(tmp_path / "prompt")
     assert not list(tmp_path.glob("prompt*"))
 
@@ -211,11 +211,11 @@ def test_nothing_works_before_a_fit(tmp_path: Path, folder: Path) -> None:
 def test_bad_names_and_pictures_are_refused(
     fitted: PromptedClassifier, file: Path, tmp_path: Path, folder: Path
 ) -> None:
-    with pytest.raises(ValueError, match="give class_names"):
+    with pytest.raises(ValueError, match="class_names"):
         PromptedClassifier.load(file).predict(folder)
-    with pytest.raises(ValueError, match="has never seen 'dog'"):
+    with pytest.raises(ValueError, match="dog"):
         fitted.predict(folder, ["dog", "black square"])
-    with pytest.raises(ValueError, match="duplicate class names"):
+    with pytest.raises(ValueError, match="duplicate"):
         fitted.predict(folder, ["black square", "Black_square"])
     (tmp_path / "page.jpg").write_text("<html>")
     with pytest.raises(ValueError, match=r"page\.jpg"):
@@ -227,11 +227,11 @@ def test_bad_names_and_pictures_are_refused(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"method": "dipp"}, "unknown method 'dipp'.*'dip'"),
+        ({"method": "dipp"}, "dipp"),
         ({"rank": 5}, "rank = 5"),
         ({"dropout": 1.0}, "dropout = 1.0"),
         ({"shots": 0}, "shots = 0"),
-        ({"lr": 1e30}, "not finite with lr = 1e"),
+        ({"lr": 1e30}, "finite"),
     ],
 )
 def test_a_failed_fit_says_why_and_keeps_the_prompt(
@@ -247,12 +247,12 @@ def test_a_failed_fit_says_why_and_keeps_the_prompt(
 
 def test_one_class_is_refused(fitted: PromptedClassifier, tmp_path: Path) -> None:
     write_pictures(tmp_path / "one", "shapes", OWN[:1])
-    with pytest.raises(ValueError, match=f"one has one class, '{OWN[0]}'"):
+    with pytest.raises(ValueError, match=OWN[0]):
         PromptedClassifier(fitted.clip).fit(tmp_path / "one")
 
 
 def test_random_weights_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="RN50 needs weights: give pretrained='openai'"):
+    with pytest.raises(ValueError, match="openai"):
         PromptedClassifier("RN50")
 
 
@@ -260,21 +260,21 @@ def test_another_backbone_is_refused_and_both_are_named(
     fitted: PromptedClassifier, file: Path
 ) -> None:
     for other in ("glyph-resnet", load_backbone("glyph-resnet")):
-        with pytest.raises(ValueError, match="trained with glyph-vit.*used with glyph-resnet"):
+        with pytest.raises(ValueError, match="glyph-resnet"):
             PromptedClassifier.load(file, other)
     # the same name with other weights: the embeddings of the words differ
     twin = load_backbone("glyph-vit")
     twin.model.token_embedding.weight += 1e-3
-    with pytest.raises(ValueError, match="of another backbone"):
+    with pytest.raises(ValueError, match="backbone"):
         PromptedClassifier.load(file, twin)
 
 
 def test_a_damaged_file_is_refused(file: Path, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(ValueError, match="damaged or not a prompt file"):
+    with pytest.raises(ValueError, match="damaged"):
         PromptedClassifier.load(file)
     save_file({"A": torch.zeros(4, 1), "B": torch.zeros(1, 128)}, tmp_path / "bare")
-    with pytest.raises(ValueError, match="damaged or not a prompt file"):
+    with pytest.raises(ValueError, match="damaged"):
         PromptedClassifier.load(tmp_path / "bare")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         PromptedClassifier.load(tmp_path / "nowhere")

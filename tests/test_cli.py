@@ -1,19 +1,23 @@
 """The command: what it prints, what it exits with, and no traceback whatever goes wrong."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from broken_server import serving
 from glyph_pictures import write_pictures
 from test_archives import tree, zipped
 
-from dip_lib.download import sources
+from dip_lib.fetch.download import sources
 from dip_study import plan
-from dip_study.cli import main
+from dip_study.cli import INTERRUPTED, main
 from dip_study.profiles import load_profile
 
 SPLIT = b'{"train": [], "val": [], "test": []}'
@@ -143,7 +147,10 @@ def test_a_wrong_usage_exits_with_two_and_says_what_is_wrong(
     assert said in capsys.readouterr().err
 
 
-COMMANDS = [[], ["data"], ["data", "get"], ["data", "status"], ["fit"], ["predict"], ["plan"]]
+COMMANDS = [
+    *([], ["data"], ["data", "get"], ["data", "status"], ["fit"], ["predict"], ["plan"]),
+    *(["measure"], ["export"]),
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -156,8 +163,8 @@ def test_help_shows_examples_and_exit_codes(
     shown = capsys.readouterr().out
     assert "dip data get eurosat dtd --data pictures" in shown
     assert "dip fit animals --out animals.safetensors" in shown
-    codes = dict(re.findall(r"^  ([0-9])  (.+)", shown, re.MULTILINE))
-    assert list(codes) == ["0", "1", "2"]
+    codes = dict(re.findall(r"^  ([0-9]+)  +(.+)", shown, re.MULTILINE))
+    assert list(codes) == ["0", "1", "2", "130"]
     assert ("--json" in shown.partition("examples:")[0]) == (command not in ([], ["data"]))
 
 
@@ -232,3 +239,68 @@ def test_plan_counts_before_anything_is_there(capsys: pytest.CaptureFixture[str]
     assert [row["dataset"] for row in found["rows"]] == [*costs.index.get_level_values("dataset")]
     assert [row["images"] for row in found["rows"]] == costs["images"].tolist()
     assert {row["text_minutes"] for row in found["rows"] if row["tower"] == "RN50"} == {0.0}
+
+
+def test_measure_takes_what_this_machine_or_the_committed_results_have_and_export_writes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIP_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("DIP_WORKERS", "1")
+    some = ["--profile", "smoke", "--study", "dropout", "epochs"]
+    with pytest.raises(SystemExit, match="smoke"):
+        main(["export", *some])
+    assert main(["measure", *some, "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert list(counts) == ["dropout", "epochs"]  # what both ask for is in the first
+    assert all(each["runs"] == each["measured"] > 0 for each in counts.values())
+    assert main(["export", *some]) == 0
+    files = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert files == [tmp_path / "results" / "smoke" / f"{name}.json" for name in counts]
+    # another machine, which has nothing but the committed results
+    monkeypatch.setenv("DIP_HOME", str(tmp_path / "elsewhere"))
+    assert main(["measure", *some, "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again == {name: each | {"measured": 0} for name, each in counts.items()}
+    assert not (tmp_path / "elsewhere" / "store").exists()
+
+
+def test_ctrl_c_ends_with_one_line_and_130_and_no_worker_is_left(tmp_path: Path) -> None:
+    command = ["measure", "--profile", "embedded", "--study", "base_to_new"]
+    where = {**os.environ, "DIP_HOME": str(tmp_path), "DIP_RESULTS": str(tmp_path / "none")}
+    at_work = subprocess.Popen(
+        [sys.executable, "-m", "dip_study.cli", *command],
+        env={**where, "DIP_WORKERS": "2"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # not under &
+    )
+    while len(workers := psutil.Process(at_work.pid).children()) < 2 or not any(
+        (tmp_path / "store").glob("*.json")
+    ):
+        assert at_work.poll() is None
+        time.sleep(0.05)
+    os.killpg(at_work.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+    said = at_work.communicate()[1]
+    assert at_work.returncode == INTERRUPTED
+    assert said.splitlines()[-1].startswith("dip: interrupted")
+    assert "Traceback" not in said
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
+
+
+def test_ctrl_c_before_the_work_begins_is_one_line_too() -> None:
+    starting = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "dip_study.cli", "plan"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    for line in starting.stderr or ():
+        if "typing" in line:  # it imports what it works with, which takes seconds
+            starting.send_signal(signal.SIGINT)
+            break
+    said = (starting.stderr.read() if starting.stderr else "").splitlines()
+    assert starting.wait() == INTERRUPTED
+    assert [line for line in said if not line.startswith("import time:")] == [
+        "dip: interrupted; run the command again to resume"
+    ]

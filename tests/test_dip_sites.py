@@ -11,6 +11,7 @@ from few_glyphs import Bench, few, run
 from torch import Tensor
 
 from dip_lib import LowRankPrompt
+from dip_lib.errors import UnknownNameError
 from dip_lib.methods.dip import NEXT_SEED, LowRank, held
 from dip_lib.training.run import RunSpec
 from dip_lib.training.step import State, stack
@@ -177,29 +178,29 @@ DIP = run("dip", rank=1, dropout=0.5)
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"),
+    ("bad", "token"),
     [
-        (replace(DIP, rank=0), "rank = 0 must be between 1 and min.n, d. = 4"),
-        (replace(DIP, rank=5), "rank = 5 must be between 1 and min.n, d. = 4"),
-        (replace(DIP, dropout=1.0), r"dropout = 1\.0 must be in \[0, 1\)"),
-        (replace(DIP, dropout=-0.1), r"dropout = -0\.1 must be in"),
-        (replace(DIP, site="row"), "'row'.*'rows'"),
-        (run("coop", rank=2), "coop trains the full prompt: rank 2 is method 'dip'"),
-        (run("kgcoop", rank=9), "rank = 9 must be between 1 and"),
-        (run("kgcoop", dropout=0.5), r"kgcoop without a rank.*'update'.*dropout 0\.5"),
-        (run("kgcoop", dropout=0.5, site="rows"), "kgcoop without a rank has no update.*'rows'"),
-        (run("coop", dropout=1.5, site="prompt"), r"dropout = 1\.5 must be in"),
+        (replace(DIP, rank=0), "rank = 0"),
+        (replace(DIP, rank=5), "rank = 5"),
+        (replace(DIP, dropout=1.0), "dropout = 1.0"),
+        (replace(DIP, dropout=-0.1), "dropout = -0.1"),
+        (replace(DIP, site="row"), "'row'"),
+        (run("coop", rank=2), "coop"),
+        (run("kgcoop", rank=9), "rank = 9"),
+        (run("kgcoop", dropout=0.5), "dropout 0.5"),
+        (run("kgcoop", dropout=0.5, site="rows"), "'rows'"),
+        (run("coop", dropout=1.5, site="prompt"), "dropout = 1.5"),
     ],
 )
-def test_what_no_prompt_can_be_is_refused(bad: RunSpec, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_what_no_prompt_can_be_is_refused(bad: RunSpec, token: str) -> None:
+    with pytest.raises(ValueError, match=token):
         held(torch.randn(4, 16), 0, bad)
 
 
 def test_words_and_random_vectors_are_refused_together(bench: Bench) -> None:
-    with pytest.raises(ValueError, match=r"context='a photo of a', vectors=4"):
+    with pytest.raises(ValueError, match="vectors=4"):
         bench.runs(run("coop", vectors=4))
-    with pytest.raises(ValueError, match=r"context='', vectors=0"):
+    with pytest.raises(ValueError, match="vectors=0"):
         bench.runs(run("coop", context=""))
 
 
@@ -207,7 +208,7 @@ def test_words_and_random_vectors_are_refused_together(bench: Bench) -> None:
 def test_prompts_of_an_image_tower_need_a_transformer(method: str) -> None:
     resnet = few("glyph-resnet")
     spec = run(method, backbone="glyph-resnet")
-    with pytest.raises(ValueError, match="glyph-resnet is a ModifiedResNet.*such as ViT-B-16"):
+    with pytest.raises(ValueError, match="ModifiedResNet"):
         train([spec], resnet.clip, resnet.dataset, resnet.features)
 
 
@@ -216,9 +217,7 @@ def test_prompts_of_an_image_tower_need_a_transformer(method: str) -> None:
 def test_a_depth_that_the_tower_does_not_have_is_refused(
     bench: Bench, method: str, depth: int
 ) -> None:
-    with pytest.raises(
-        ValueError, match="depth = 0 must be at least 1|3 deep prompts for the 3 blocks"
-    ):
+    with pytest.raises(ValueError, match="depth" if depth == 0 else "blocks"):
         train([run(method, depth=depth)], bench.clip, bench.dataset, bench.features)
 
 
@@ -226,5 +225,5 @@ def test_a_depth_that_the_tower_does_not_have_is_refused(
     ("name", "near"), [("kgcop", "kgcoop"), ("prompt-src", "promptsrc"), ("cocop", "cocoop")]
 )
 def test_an_unknown_method_is_refused_with_the_nearest(bench: Bench, name: str, near: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}.*{near}"):
+    with pytest.raises(UnknownNameError, match=near):
         train([run(name)], bench.clip, bench.dataset, bench.features)

@@ -15,16 +15,11 @@ from matplotlib.colors import same_color, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from dip_book import figures
-from dip_book.plots import COLOURS, MARKERS, use_style
+from dip_book import figures, plots
+from dip_book.plots import COLOURS, LABELS, MARKERS, use_style
 from dip_book.statistics import Interval
 
-LABELS = {
-    "zero-shot": "zero-shot CLIP",
-    "probe": "linear probe",
-    "coop": "CoOp (full rank)",
-    "dip": "DIP (rank 1)",
-}
+NAMES = ("zero-shot", "linear probe", "CoOp", "DIP")
 SHOTS = [1, 2, 4, 8, 16]
 
 
@@ -60,7 +55,9 @@ def readable(figure: Figure) -> None:
         if not (text.get_visible() and text.get_text().strip()):
             continue
         assert text.get_fontsize() >= 9, text.get_text()
-        assert not re.search(r"[\^_]", text.get_text()), "an exponent is too small to read"
+        assert not re.search(r"[\^_]", text.get_text().replace("ID$_1$", "")), (
+            "an exponent is too small to read"
+        )
     box = figure.get_tightbbox()  # in inches
     width, height = figure.get_size_inches()
     assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
@@ -76,29 +73,28 @@ def shown(axes: Axes) -> list[str]:
 
 
 def test_a_curve_shows_the_values_of_its_table_in_the_colour_of_its_method() -> None:
-    lines = {m: curve(i * 10) for i, m in enumerate(LABELS)}
-    figures.curves({"accuracy, %": lines}, LABELS, "images of each class", doubling=True)
+    lines = {name: curve(i * 10) for i, name in enumerate(NAMES)}
+    figures.curves({"accuracy, %": lines}, "images of each class", doubling=True)
     (axes,) = drawn().axes
-    for line, band, (method, table) in zip(
-        axes.lines, axes.collections, lines.items(), strict=True
-    ):
+    for line, band, (name, table) in zip(axes.lines, axes.collections, lines.items(), strict=True):
         np.testing.assert_allclose(line.get_xdata(), SHOTS)
         np.testing.assert_allclose(line.get_ydata(), table["value"])
-        assert same_color(line.get_color(), COLOURS.get(method, COLOURS["other"]))
-        assert line.get_label() == LABELS[method]
-        assert line.get_marker() == MARKERS.get(method, "^")
+        assert same_color(line.get_color(), COLOURS.get(name, COLOURS["other"]))
+        assert line.get_label() == LABELS.get(name, name)
+        assert line.get_marker() == MARKERS.get(name, "^")
         heights = band.get_paths()[0].vertices[:, 1]
         assert (heights.min(), heights.max()) == (table["low"].min(), table["high"].max())
     assert len({line.get_marker() for line in axes.lines}) == len(lines)
     assert (axes.get_xscale(), axes.get_ylabel()) == ("log", "accuracy, %")
     assert shown(axes) == [str(each) for each in SHOTS]
     (legend,) = axes.figure.legends
-    assert sorted(each.get_text() for each in legend.get_texts()) == sorted(LABELS.values())
+    said = ["CoOp (full rank)", "DIP (rank 1)", "linear probe", "zero-shot CLIP"]
+    assert sorted(each.get_text() for each in legend.get_texts()) == said
 
 
 def test_an_axis_that_doubles_has_a_place_for_nothing_at_all() -> None:
     at = [0, 1, 10, 20, 40]
-    figures.curves({"accuracy, %": {"vpt": curve(5, at)}}, {"vpt": "VPT"}, "prompts", doubling=True)
+    figures.curves({"accuracy, %": {"VPT": curve(5, at)}}, "prompts", doubling=True)
     (axes,) = drawn().axes
     assert shown(axes) == [str(each) for each in at]
     places = axes.transData.transform([(x, 0.0) for x in at])[:, 0]
@@ -109,8 +105,8 @@ def test_an_axis_that_doubles_has_a_place_for_nothing_at_all() -> None:
 
 def test_panels_share_their_axis_and_the_lowest_of_each_column_names_it() -> None:
     names = ["greek", "latin", "boxes", "runes", "knots"]
-    panels = {name: {"coop": curve(i), "dip": curve(i + 5)} for i, name in enumerate(names)}
-    figures.curves(panels, LABELS, "epochs", doubling=True, across=2)
+    panels = {name: {"CoOp": curve(i), "DIP": curve(i + 5)} for i, name in enumerate(names)}
+    figures.curves(panels, "epochs", doubling=True, across=2)
     panel = drawn().axes
     assert [axes.get_title() for axes in panel] == [*names, ""]
     for axes, (name, lines) in zip(panel, panels.items(), strict=False):
@@ -125,8 +121,8 @@ def test_panels_share_their_axis_and_the_lowest_of_each_column_names_it() -> Non
 
 
 def test_one_panel_below_the_other_on_a_plain_axis() -> None:
-    panels = {f"{k}, %": {"dip": curve(5, [0, 1, 2])} for k in ("base", "new", "H")}
-    figures.curves(panels, LABELS, "dropout")
+    panels = {f"{k}, %": {"DIP": curve(5, [0, 1, 2])} for k in ("base", "new", "H")}
+    figures.curves(panels, "dropout")
     panel = drawn().axes
     assert [axes.get_ylabel() for axes in panel] == list(panels)
     assert [axes.get_xlabel() for axes in panel] == ["", "", "dropout"]
@@ -153,7 +149,7 @@ def test_a_dot_is_filled_only_when_its_interval_is_on_one_side_of_zero() -> None
         assert list(bar.get_xdata()) == [row.low, row.high]
         assert list(dot.get_xdata()) == [row.value]
         assert list(bar.get_ydata()) == [dot.get_ydata()[0]] * 2
-        colour = COLOURS["dip" if row.value > 0 else "coop"]
+        colour = COLOURS["DIP" if row.value > 0 else "CoOp"]
         assert same_color(bar.get_color(), colour) and same_color(dot.get_color(), colour)
         face = colour if name.startswith("clearly") else "white"
         assert same_color(dot.get_markerfacecolor(), face), name
@@ -206,7 +202,7 @@ def test_the_map_prints_each_number_readably_in_the_colour_of_who_is_ahead() -> 
         assert text.get_text() == str(int(np.round(value)))  # no "-0"
         cell = to_hex(picture.cmap(picture.norm(value)))
         assert contrast(to_hex(text.get_color()), cell) > 4.4, value
-    for value, colour in ((8, COLOURS["dip"]), (-8, COLOURS["coop"]), (0, "white")):
+    for value, colour in ((8, COLOURS["DIP"]), (-8, COLOURS["CoOp"]), (0, "white")):
         assert np.allclose(picture.cmap(picture.norm(value))[:3], to_rgb(colour), atol=0.01)
     assert shown(axes) == names
 
@@ -227,7 +223,7 @@ def test_each_row_has_its_dot_and_the_axis_its_plain_numbers(top: float) -> None
     (axes,) = drawn().axes
     for row, (line, (name, value)) in enumerate(zip(axes.lines, values.items(), strict=True)):
         assert (line.get_xdata()[0], line.get_ydata()[0]) == (value, row)
-        kind = "dip" if "dip" in name else "coop"
+        kind = "DIP" if "dip" in name else "CoOp"
         assert same_color(line.get_color(), COLOURS[kind]) and line.get_marker() == MARKERS[kind]
     assert [each.get_text() for each in axes.get_yticklabels()] == list(values)
     low, high = axes.get_xlim()
@@ -260,3 +256,31 @@ def test_a_spectrum_is_the_share_of_each_singular_value_framed_as_its_picture() 
     assert len({line.get_color() for line in lower.lines}) == 4
     assert len({line.get_marker() for line in lower.lines}) == 4
     assert lower.get_yscale() == "log" and lower.get_ylim()[0] > 1e-4
+
+
+# ---- names of pictures, and one prompt as it learns ---------------------------------------------
+
+
+def test_the_bar_of_the_right_name_is_blue_wherever_it_stands() -> None:
+    best = [("small alpha", 0.6), ("small beta", 0.3), ("small gamma", 0.05)]
+    picture = np.zeros((8, 8, 3))
+    rows = [figures.BestNames(picture, name, "own", best) for name in ("small beta", "small mu")]
+    figures.best_names(rows)
+    panels = drawn().axes
+    colours = [[to_hex(bar.get_facecolor()) for bar in axes.patches] for axes in panels[1::2]]
+    blue, grey = COLOURS["DIP"], COLOURS["zero-shot"]
+    assert colours == [[grey, blue, grey], [grey, grey, grey]]
+    assert [bar.get_width() for bar in panels[1].patches] == [share for _, share in best]
+    assert [text.get_text() for text in panels[1].texts] == [name for name, _ in best]
+    assert panels[3].get_title(loc="left") == "own: small mu"
+
+
+def test_a_prompt_as_it_learns_has_both_halves_above_its_density() -> None:
+    history = pd.DataFrame({"base": [60, 70, 75], "new": [50, 52, 51], "ID1": [0.4, 0.8, 0.9]})
+    plots.learning(history)
+    upper, lower = drawn().axes
+    base, new = upper.lines
+    assert list(base.get_ydata()) == [60, 70, 75] and list(new.get_ydata()) == [50, 52, 51]
+    assert base.get_linestyle() != new.get_linestyle()
+    assert list(lower.lines[0].get_ydata()) == [0.4, 0.8, 0.9]
+    assert lower.get_ylim() == (0, 1.02)

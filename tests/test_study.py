@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 from dip_lib import load_backbone
 from dip_lib.clip.features import encode_split
+from dip_lib.errors import NotMeasuredError, UnknownNameError
 from dip_lib.methods import CoOp
 from dip_lib.store.export import export
 from dip_lib.store.store import LAYOUT
@@ -120,12 +121,12 @@ def test_a_file_of_your_own_is_a_profile_and_what_is_wrong_with_it_is_said(tmp_p
     found = load_profile(str(mine))
     assert found == replace(load_profile("smoke"), name="mine", shots=2)
     mine.write_text(text.replace("shots = 16", ""))
-    with pytest.raises(ValueError, match=r"missing \['shots'\]"):
+    with pytest.raises(ValueError, match="shots"):
         load_profile(str(mine))
     mine.write_text("shots = ")
-    with pytest.raises(ValueError, match=r"mine.toml' cannot be read"):
+    with pytest.raises(ValueError, match="mine.toml"):
         load_profile(str(mine))
-    with pytest.raises(ValueError, match=r"other.toml' cannot be read: .*No such file"):
+    with pytest.raises(ValueError, match="other.toml"):
         load_profile(str(tmp_path / "other.toml"))
 
 
@@ -259,7 +260,7 @@ def test_a_damaged_record_alone_is_measured_again_to_the_same_result(home: Path)
     (whole,) = study.collect([run], SMOKE)
     path, before = home / "store" / f"{run.key()}.json", stamps(home)
     path.write_text(path.read_text()[:100])
-    with pytest.warns(UserWarning, match=f"{path.name} is damaged"):
+    with pytest.warns(UserWarning, match=path.name):
         records = study.collect(study.base_to_new(SMOKE), SMOKE, results="fresh")
     again = next(record for record in records if record["key"] == run.key())
     for here, there in zip(again["checkpoints"], whole["checkpoints"], strict=True):
@@ -428,11 +429,10 @@ def test_killed_half_way_the_next_call_keeps_what_was_finished(
 
 def test_an_empty_store_is_refused_with_the_command() -> None:
     runs = study.base_to_new(SMOKE)
-    with pytest.raises(LookupError, match=rf"{len(runs)} of {len(runs)} runs.*'smoke'") as caught:
+    with pytest.raises(NotMeasuredError, match="dip measure --profile smoke") as caught:
         study.collect(runs, replace(SMOKE, name="smoke"), results="stored")
-    assert "results='fresh'" in str(caught.value)
-    assert "make publish" in str(caught.value)
-    with pytest.raises(ValueError, match="results 'frsh'.*'fresh'"):
+    assert caught.value.many == caught.value.total == len(runs)
+    with pytest.raises(UnknownNameError, match="frsh"):
         study.collect(runs, SMOKE, results="frsh")
 
 
@@ -464,8 +464,9 @@ def assert_close(here: Any, there: Any) -> None:
 def test_one_stale_run_is_missing_and_a_live_run_wins(published: list[Record]) -> None:
     runs = study.dip(SMOKE)
     stale = replace(runs[1], data=replace(runs[1].data, fingerprint="0" * 12))
-    with pytest.raises(LookupError, match=r"1 of 2 runs"):
+    with pytest.raises(NotMeasuredError) as caught:
         study.collect([runs[0], stale], SMOKE, results="stored")
+    assert (caught.value.many, caught.value.total) == (1, 2)
     store = study.open_store(SMOKE, "stored")
     live = next(r for r in published if r["key"] == runs[0].key()) | {"seconds": 12345.0}
     store.put(live)
@@ -477,6 +478,15 @@ def test_fresh_results_take_nothing_from_what_is_committed() -> None:
     runs = study.base_to_new(SMOKE)
     assert study.open_store(SMOKE, "stored").missing(runs) == []
     assert study.open_store(SMOKE, "fresh").missing(runs) == runs
+
+
+@pytest.mark.usefixtures("published")
+def test_of_missing_results_only_those_are_measured_that_nobody_has(tmp_path: Path) -> None:
+    committed, more = study.dip(SMOKE), study.dip(SMOKE, rank=2)
+    records = study.collect([*committed, *more], SMOKE, results="missing")
+    assert [record["key"] for record in records] == [run.key() for run in (*committed, *more)]
+    measured = {path.stem for path in (tmp_path / "elsewhere" / "store").glob("*.json")}
+    assert measured == {run.key() for run in more}
 
 
 @pytest.mark.usefixtures("published")

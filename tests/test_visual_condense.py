@@ -9,6 +9,7 @@ from torch import Tensor
 from visual_towers import TOWERS, pixels, tower
 
 from dip_lib import densify
+from dip_lib.errors import UnknownNameError
 from dip_lib.methods.cvpt import CrossPrompts
 from dip_lib.methods.vpt import VisualPrompts, first_head, first_prompts
 from dip_lib.training.condense import condensed, importance, kept
@@ -107,12 +108,12 @@ def test_a_condensed_model_holds_the_kept_rows_and_costs_less() -> None:
 
 @pytest.mark.parametrize("percent", [0, -5, 100.5])
 def test_a_share_outside_its_range_is_refused(percent: float) -> None:
-    with pytest.raises(ValueError, match=r"keep .* % of the prompts: k must be in \(0, 100\]"):
+    with pytest.raises(ValueError, match="keep"):
         kept(SCORES, percent)
 
 
 def test_an_unknown_ranking_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown ranking 'layers'.*'layer'"):
+    with pytest.raises(UnknownNameError, match="layers"):
         kept(SCORES, 50, "layers")
 
 

@@ -80,13 +80,13 @@ def test_pictures_are_normalised_as_the_tower_wants_them(eye: Eye) -> None:
 
 
 def test_a_folder_that_is_no_task_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no list of 'train': put train800.txt or train.json"):
+    with pytest.raises(ValueError, match="train800.txt"):
         listed_pictures(tmp_path)
     folder = write_task(tmp_path / "task", "vtab")
     with (folder / "test.txt").open("a") as file:
         file.write("images/a.png 9\n")
-    with pytest.raises(ValueError, match=r"test images of classes \[9\]"):
+    with pytest.raises(ValueError, match=r"\[9\]"):
         listed_pictures(folder)
     (folder / "val200.txt").write_text("images/a.png\n")
-    with pytest.raises(ValueError, match='line 1: .* is no "path label"'):
+    with pytest.raises(ValueError, match="line 1"):
         listed_pictures(folder)

@@ -106,7 +106,7 @@ PYTHON = """case "$*" in
 -m\\ venv*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python";;
 *freeze*) echo newest==1.0;;
 *{fails}*) echo "ValueError: changed" >&2; exit 1;;
-*papermill*) echo "$DIP_HOME $*" >>"{calls}";;
+-m\\ papermill*) echo "$DIP_HOME $*" >>"{calls}";;
 esac
 """
 

@@ -34,7 +34,7 @@ def normalised(source: str) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [each for each in body if not _is_text(each)]  # type: ignore[attr-defined]
+            body[:] = [each for each in body if not _is_text(each)]
     return _text(tree)
 
 

@@ -57,6 +57,24 @@ class Learned:
     prompts: tuple[Tensor, ...]  # (R, n, d) each
     others: tuple[Tensor, ...] = ()  # (R, ...) each
 
+    def tensors(self, run: int) -> dict[str, Tensor]:
+        """What one run has learned, by name, as the store keeps it.
+
+        "prompt" is the first prompt (n, d), merged; then "prompt.1", ..., "other.0", ...
+        """
+        named = {f"prompt.{i}" if i else "prompt": p for i, p in enumerate(self.prompts)}
+        named |= {f"other.{i}": each for i, each in enumerate(self.others)}
+        return {name: each[run].detach().cpu().clone() for name, each in named.items()}
+
+    @classmethod
+    def of(cls, kept: Sequence[Mapping[str, Tensor]], device: torch.device) -> Learned:
+        """The reverse of :meth:`tensors`, for R runs of one method."""
+        stacked = {name: torch.stack([k[name] for k in kept]).to(device) for name in kept[0]}
+        kinds = {"prompt": list[Tensor](), "other": list[Tensor]()}
+        for name in sorted(stacked, key=lambda name: (len(name), name)):  # "prompt.10" behind ".2"
+            kinds[name.split(".")[0]].append(stacked[name])
+        return cls(tuple(kinds["prompt"]), tuple(kinds["other"]))
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -68,8 +68,9 @@ def _shared(rows: Sequence[Mapping[str, Any]]) -> Record:
     common: Record = {}
     for name in rows[0] if rows else ():
         values = [row.get(name) for row in rows]
-        if all(isinstance(value, dict) for value in values):
-            if inner := _shared(values):  # type: ignore[arg-type]
+        nested = [value for value in values if isinstance(value, dict)]
+        if len(nested) == len(values):
+            if inner := _shared(nested):
                 common[name] = inner
         elif len({json.dumps(value, sort_keys=True) for value in values}) == 1:
             common[name] = values[0]

@@ -1,37 +1,136 @@
 """R runs of one method, ready to train: what the trainer, the classifier and benchmarks share.
 
-The training loop stands here: epochs over augmented views, an epoch-wise cosine after one warm-up
-epoch (CoOp's protocol). Runs may differ in seed, rank, dropout, learning rate and in the settings
-that their method lists in ``per_run``.
+Whatever trains has a leading R. A run whose prompts are full matrices trains them; one with a
+low-rank update trains factors: P = base + mask * (A B). Runs may differ in seed, rank, dropout,
+learning rate and in the settings that their method lists in ``per_run``.
 
-Symbols: R runs, N training images.
+Symbols: R runs, n vectors of a prompt, d width, r largest rank (smaller ones are padded with zeros,
+whose gradients stay zero).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dip_lib.clip.backbone import Backbone
 from dip_lib.methods.prompt_method import PromptMethod
-from dip_lib.methods.prompts import FrozenClip, Learned
-from dip_lib.randomness import permutation
+from dip_lib.methods.prompts import FrozenClip, Learned, Start
+from dip_lib.prompt.low_rank import (
+    NEXT_SEED,
+    SITES,
+    check_settings,
+    initial_factors,
+    low_rank_prompt,
+)
+from dip_lib.randomness import dropout_mask
 from dip_lib.training.batch_data import TrainingData
-from dip_lib.training.cuda_graph import Replay
-from dip_lib.training.run import Run, Schedule
-from dip_lib.training.state import State, stack
-from dip_lib.training.step import EpochTensors, learning_rate, take_step
+from dip_lib.training.run import Run
 
 
-class EpochEnd(NamedTuple):
-    """What training hands over after an epoch."""
+class Factored(NamedTuple):
+    """A prompt base + A B. The base trains where there is no rank, else the factors do."""
 
-    alive: Tensor  # (R,) which runs still have a finite loss
-    loss: Tensor  # (R,) the epoch's mean loss of each
+    base: Tensor  # (..., n, d)
+    a: Tensor  # (..., n, r)
+    b: Tensor  # (..., r, d)
+
+
+def factored(prompt: Tensor, index: int, run: Run, has_words: bool) -> Factored:
+    """The ``index``-th prompt (n, d) of a run as it trains: itself, or P0 with factors.
+
+    A ~ N(0, 1/r) and B = 0, so that training starts exactly at P0. A first prompt without words has
+    no P0: both factors start at random.
+
+    Raises:
+        ValueError: a rank above min(n, d).
+    """
+    n, d = prompt.shape
+    if not run.rank:
+        return Factored(prompt, prompt.new_zeros(n, 0), prompt.new_zeros(0, d))
+    check_settings(prompt.shape, run.rank, run.low_rank.dropout if run.low_rank else 0.0)
+    bare = index == 0 and not has_words
+    a, b = initial_factors(run.seed + index * NEXT_SEED, prompt.shape, run.rank, bare)
+    base = torch.zeros_like(prompt) if bare else prompt
+    return Factored(base, a.to(prompt.device), b.to(prompt.device))
+
+
+@dataclass(frozen=True)
+class State:
+    """What R runs train. Updated in place."""
+
+    prompts: tuple[Factored, ...]  # (R, n, d), (R, n, r), (R, r, d) each
+    others: tuple[Tensor, ...]  # (R, ...) each
+    full: Tensor  # (R, 1, 1) whether the prompts' bases are trained, and not their factors
+    dropout: Tensor  # (R, 1, 1)
+    seeds: Tensor  # (R,)
+    site: str
+    rates: tuple[float, ...]  # of others, as multiples of the run's
+
+    @property
+    def trained(self) -> list[Tensor]:
+        """Every tensor, in the order in which gradients come."""
+        return [*(tensor for prompt in self.prompts for tensor in prompt), *self.others]
+
+    def learned(self, step: Tensor | None = None) -> Learned:
+        """The prompts under the dropout masks of ``step``; without one as they are evaluated."""
+        return Learned(
+            tuple(self._prompt(i, each, step) for i, each in enumerate(self.prompts)), self.others
+        )
+
+    def _prompt(self, index: int, prompt: Factored, step: Tensor | None) -> Tensor:
+        if step is None:
+            return low_rank_prompt(*prompt)
+        of_row, of_column = SITES[self.site]
+        n, d = prompt.base.shape[1:]
+        shape = n if of_row else 1, d if of_column else 1
+        mask = dropout_mask(self.seeds + index * NEXT_SEED, step, shape, self.dropout)
+        if self.site == "prompt":
+            return mask * low_rank_prompt(*prompt)
+        return low_rank_prompt(*prompt, mask)
+
+
+def _stack(prompts: Sequence[Factored]) -> Factored:
+    rank = max(p.a.shape[1] for p in prompts)
+    return Factored(
+        torch.stack([p.base for p in prompts]).requires_grad_(),
+        torch.stack([F.pad(p.a, (0, rank - p.a.shape[1])) for p in prompts]).requires_grad_(),
+        torch.stack([F.pad(p.b, (0, 0, 0, rank - p.b.shape[0])) for p in prompts]).requires_grad_(),
+    )
+
+
+def stack(starts: Sequence[Start], runs: Sequence[Run], has_words: bool) -> State:
+    """The runs' starts as one state that can be differentiated.
+
+    Args:
+        has_words: whether the first prompt starts from words, which are then P0.
+
+    Raises:
+        ValueError: what :func:`factored` refuses.
+    """
+    device = starts[0].prompts[0].device
+    each = [
+        [factored(prompt, i, run, has_words) for i, prompt in enumerate(start.prompts)]
+        for start, run in zip(starts, runs, strict=True)
+    ]
+    dropout = [run.low_rank.dropout if run.low_rank else 0.0 for run in runs]
+    return State(
+        tuple(_stack(prompts) for prompts in zip(*each, strict=True)),
+        tuple(
+            torch.stack(tensors).requires_grad_()
+            for tensors in zip(*(start.others for start in starts), strict=True)
+        ),
+        torch.tensor([not run.rank for run in runs], device=device).view(-1, 1, 1),
+        torch.tensor(dropout, device=device).view(-1, 1, 1),
+        torch.tensor([run.seed for run in runs], device=device),
+        runs[0].site,
+        starts[0].rates or (1.0,) * len(starts[0].others),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +142,7 @@ class Runs:
         method: of the runs; settings in which they differ are in ``frozen.per_run``.
         frozen: the towers, class names and texts that do not change.
         data: what is trained on.
-        state: what trains; updated in place by :meth:`epochs`.
+        state: what trains; updated in place by :func:`dip_lib.training.loop.train_epochs`.
         trainable: trainable parameters of each run.
     """
 
@@ -80,61 +179,6 @@ class Runs:
         """What the runs have learned so far, as it is evaluated: without dropout."""
         return self.state.learned()
 
-    def epochs(self, graphs: bool = True) -> Iterator[EpochEnd]:
-        """Train in place, and hand over after every epoch. The last step is the result.
-
-        Args:
-            graphs: on a GPU, replay the step as a recorded graph; False to check against.
-        """
-        schedule, device = cast(Schedule, self.runs[0].schedule), self.frozen.clip.device
-        trained = self.state.trained
-        velocity, averaged = ([torch.zeros_like(each) for each in trained] for _ in range(2))
-        lr = [cast(Schedule, run.schedule).lr for run in self.runs]
-        rates = torch.tensor(lr, device=device).view(-1, 1, 1)
-        epoch_tensors = self._epoch_tensors(rates)
-        step = Replay(
-            lambda: take_step(
-                self.state, velocity, epoch_tensors, self.method, self.frozen, schedule
-            ),
-            device,
-            record=graphs and self.method.cuda_graph,
-        )
-        count, views = self.data.labels.shape[1], self.runs[0].data.views
-        # as the peers: an incomplete last batch is dropped
-        steps = count // min(schedule.batch, count)
-        for epoch in range(schedule.epochs):
-            self._begin(epoch_tensors, epoch, epoch % views)
-            factor = learning_rate(epoch, schedule.epochs, 1.0, schedule.warmup)
-            epoch_tensors.rate.copy_(rates * factor)
-            for _ in range(steps):
-                step()
-            weight = self.method.average_weight(epoch, schedule.epochs)
-            if weight is not None:
-                _average(trained, averaged, weight, epoch + 1 == schedule.epochs)
-            yield EpochEnd(epoch_tensors.alive.flatten(), epoch_tensors.loss / steps)
-
-    def _epoch_tensors(self, rates: Tensor) -> EpochTensors:
-        device, data = rates.device, self.data
-        return EpochTensors(
-            torch.empty_like(data.images[:, 0]),
-            data.labels,
-            torch.empty_like(data.labels),
-            torch.empty_like(rates),
-            torch.zeros((), dtype=torch.int64, device=device),
-            torch.zeros(len(self.runs), device=device),
-            torch.ones(len(self.runs), 1, 1, dtype=torch.bool, device=device),
-            None if data.pixels is None else torch.empty_like(data.pixels[:, 0]),
-        )
-
-    def _begin(self, tensors: EpochTensors, epoch: int, view: int) -> None:
-        """Set what the steps of an epoch read."""
-        tensors.images.copy_(self.data.images[:, view])
-        if tensors.pixels is not None and self.data.pixels is not None:
-            tensors.pixels.copy_(self.data.pixels[:, view])
-        order = permutation(self.state.seeds, epoch, self.data.labels.shape[1])
-        tensors.order.copy_(order)
-        tensors.loss.zero_()
-
 
 def frozen_clip(
     runs: Sequence[Run], clip: Backbone, names: tuple[str, ...], template: str
@@ -144,14 +188,3 @@ def frozen_clip(
     values = {name: [getattr(run.method, name) for run in runs] for name in settings}
     tensors = {name: torch.tensor(each, device=clip.device) for name, each in values.items()}
     return FrozenClip(clip, names, template, tensors)
-
-
-@torch.no_grad()
-def _average(
-    trained: Sequence[Tensor], totals: Sequence[Tensor], weight: float, last: bool
-) -> None:
-    """Add an epoch's end to the weighted average; the last epoch's step ends at the average."""
-    for total, tensor in zip(totals, trained, strict=True):
-        total += weight * tensor
-        if last:
-            tensor.copy_(total)

@@ -15,10 +15,10 @@ from dip_lib.data import Dataset
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.training.batch_data import draws, evaluation_data, training_data
 from dip_lib.training.evaluate import evaluate, shrunk, with_prompted_tower
+from dip_lib.training.loop import train_epochs
 from dip_lib.training.record import FINISHED, Result, record
 from dip_lib.training.run import Run, Schedule
 from dip_lib.training.runs import Runs
-from dip_lib.training.tensors import to_tensors
 
 
 def checkpoint_epochs(epochs: int, count: int) -> list[int]:
@@ -67,7 +67,7 @@ def train(
     if 0 in due:
         add_checkpoint(0, [None] * len(runs))
     stopped: dict[int, int] = {}  # run -> epoch in which its loss was not finite
-    for epoch, (alive, loss) in enumerate(batch.epochs(graphs)):
+    for epoch, (alive, loss) in enumerate(train_epochs(batch, graphs)):
         for r in (~alive).nonzero().flatten().tolist():
             stopped.setdefault(r, epoch)
         if epoch + 1 in due:
@@ -94,5 +94,5 @@ def train(
             status,
             len(runs),
         )
-        results.append(Result(kept, to_tensors(final, r)))
+        results.append(Result(kept, final.tensors(r)))
     return results

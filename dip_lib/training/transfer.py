@@ -17,13 +17,12 @@ from dip_lib.clip.features import encode_split
 from dip_lib.data import Dataset
 from dip_lib.data.protocols import tested_halves
 from dip_lib.methods.prompt_method import PromptMethod
-from dip_lib.training.accuracy import accuracies
+from dip_lib.methods.prompts import Learned
 from dip_lib.training.batch_data import EvaluationData
-from dip_lib.training.evaluate import with_prompted_tower
+from dip_lib.training.evaluate import accuracies, with_prompted_tower
 from dip_lib.training.record import Result, record
 from dip_lib.training.run import Run, Schedule
 from dip_lib.training.runs import frozen_clip
-from dip_lib.training.tensors import from_tensors
 
 
 @torch.no_grad()
@@ -34,7 +33,7 @@ def transfer(
 
     Args:
         runs: runs with that target.
-        kept: what each has learned (:func:`dip_lib.training.tensors.to_tensors`).
+        kept: what each has learned (:meth:`Learned.tensors`).
 
     Returns:
         A result for each, with one checkpoint and without tensors.
@@ -42,7 +41,7 @@ def transfer(
     began = time.perf_counter()
     method, test = cast(PromptMethod, runs[0].method), encode_split(clip, target, "test")
     base, new = tested_halves(target, test, "all-classes")
-    learned = from_tensors(kept, clip.device)
+    learned = Learned.of(kept, clip.device)
     frozen = frozen_clip(runs, clip, base.names, target.template)
     data = EvaluationData(base, new, new)
     data = with_prompted_tower(data, method, learned, frozen, target, "all-classes")

@@ -15,8 +15,8 @@ from dip_lib.data import Dataset
 from dip_lib.data.protocols import Split, tested_halves
 from dip_lib.methods.probe import LinearProbe
 from dip_lib.methods.zero_shot import ZeroShot
-from dip_lib.training.accuracy import accuracies
 from dip_lib.training.batch_data import draws, training_data
+from dip_lib.training.evaluate import accuracies
 from dip_lib.training.record import Result, record
 from dip_lib.training.run import Run
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from absent import without_packages
 from fresh import ROOT, Fresh
 from test_tooling import CONDA_NAMES
 
@@ -30,13 +31,14 @@ FLAGS = [
 
 @pytest.fixture(scope="session")
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The book built from what is committed, in a copy, so that _build/html stays as it is."""
+    """The book built from what is committed, with no more than make site has, in a copy."""
     root = tmp_path_factory.mktemp("checkout")
-    for folder in ("book", "notebooks", "results"):
+    for folder in ("book", "examples", "notebooks", "results"):
         shutil.copytree(ROOT / folder, root / folder)
     shutil.copy(ROOT / "_config.yml", root)
     script = [sys.executable, str(root / "book" / "build.py"), "site"]
-    subprocess.run(script, env={**os.environ, "DIP_HOME": str(root / "home")}, check=True)
+    variables = without_packages(root / "absent") | {"DIP_HOME": str(root / "home")}
+    subprocess.run(script, env=variables, check=True)
     return root / "_build" / "html"
 
 
@@ -62,8 +64,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def fresh() -> Iterator[Fresh]:
-    """What Binder has before ``postBuild``: the packages of environment.yml, and JupyterLab."""
+def plain() -> Iterator[Fresh]:
+    """What a plain install brings, at the versions of environment.yml, and nothing else."""
     listed = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
     names = {conda: name for name, conda in CONDA_NAMES.items()}
     pins = [line.split("=") for line in listed if "=" in line and not line.startswith("python=")]
@@ -71,5 +73,20 @@ def fresh() -> Iterator[Fresh]:
     with tempfile.TemporaryDirectory() as folder:
         place = Fresh(Path(folder))
         subprocess.run([sys.executable, "-m", "venv", str(place.folder / "env")], check=True)
-        place.run("python", "-m", "pip", "install", "--quiet", *packages, "jupyterlab")
+        place.run("python", "-m", "pip", "install", "--quiet", *packages)
+        yield place
+
+
+@pytest.fixture(scope="session")
+def binder(plain: Fresh) -> Iterator[Fresh]:
+    """What Binder has before ``postBuild``: JupyterLab beside the packages of environment.yml."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Fresh(Path(folder))
+        # pip and setuptools, too, are those beneath
+        venv = [sys.executable, "-m", "venv", "--without-pip", str(place.folder / "env")]
+        subprocess.run(venv, check=True)
+        where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        beneath, own = (Path(each.run("python", "-c", where).strip()) for each in (plain, place))
+        (own / "plain.pth").write_text(f"{beneath}\n")
+        place.run("python", "-m", "pip", "install", "--quiet", "jupyterlab")
         yield place

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,3 +45,19 @@ class Fresh:
         )
         assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
         return run.stdout
+
+    def papermill(
+        self, source: Path, out: Path, *options: str, kernel: Sequence[str] = (), **more: str
+    ) -> None:
+        """Run a notebook in a kernel of this environment, by the papermill of the tests' own.
+
+        ``kernel`` are options of ipykernel.
+        """
+        about = self.folder / "jupyter" / "kernels" / "outside" / "kernel.json"
+        program = [str(self.folder / "env" / "bin" / "python"), "-m", "ipykernel_launcher"]
+        start = {"argv": [*program, "-f", "{connection_file}", *kernel], "display_name": "Outside"}
+        about.parent.mkdir(parents=True, exist_ok=True)
+        about.write_text(json.dumps({**start, "language": "python"}))
+        words = [sys.executable, "-m", "papermill", source, out, "-k", "outside", *options]
+        where = {"JUPYTER_PATH": str(self.folder / "jupyter")}
+        self.run(*words, "--no-progress-bar", cwd=out.parent, **where, **more)

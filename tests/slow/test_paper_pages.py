@@ -73,5 +73,6 @@ def test_a_page_runs_on_photos_and_says_so(name: str, place: Path) -> None:
     drawn = "\n".join(o.get("data", {}).get("image/svg+xml", "") for o in outputs)
     if name.startswith(("02", "03")):  # on the others datasets are points of an average
         assert all(f"<!-- {dataset} -->" in drawn for dataset in DATASETS)
-    numbers = json.loads((place / "home" / "numbers" / f"{name}.json").read_text("utf-8"))
+    (written,) = (place / "home" / "reruns").glob(f"{name}-tiny-*")  # named with the profile's file
+    numbers = json.loads((written / "numbers.json").read_text("utf-8"))
     assert {each["world"] for each in numbers.values()} == {"paper"}

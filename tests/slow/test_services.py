@@ -1,8 +1,9 @@
 """Binder and Colab as far as they can be had here: what their buttons open runs, and is seen.
 
 Binder is a fresh environment of ``environment.yml`` and ``postBuild``, a Jupyter server and a real
-browser. Colab is a kernel whose shell is of ``google.colab``, without this library; the repository
-that its first cell installs is a local one that git is led to.
+browser. Colab is a kernel whose shell is of ``google.colab``, with the packages of a plain install
+and without this library; the repository that its first cell installs is a local one that git is led
+to.
 """
 
 from __future__ import annotations
@@ -127,14 +128,14 @@ def choose(browser: Any, menu: str, command: str) -> None:
 
 
 def test_binder_runs_all_and_shows_the_figure_in_its_memory(
-    fresh: Fresh, html: Path, browser: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    binder: Fresh, html: Path, browser: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkout = copy_sources(tmp_path / "checkout")
-    fresh.run("bash", "postBuild", cwd=checkout)
+    binder.run("bash", "postBuild", cwd=checkout)
     buttons = launch_buttons.shown(html / "notebooks" / f"{NOTEBOOK}.html")
-    (binder,) = (button for button in buttons if "mybinder" in button)
-    (path,) = parse_qs(urlsplit(binder).query)["urlpath"]
-    with jupyter(fresh, checkout) as (server, about), peak_memory(server) as peak:
+    (button,) = (button for button in buttons if "mybinder" in button)
+    (path,) = parse_qs(urlsplit(button).query)["urlpath"]
+    with jupyter(binder, checkout) as (server, about), peak_memory(server) as peak:
         browser.set_window_size(1440, 900)
         browser.get(f"{about['url']}{path}?token={about['token']}")
         until(lambda: browser.execute_script(IDLE) and browser.execute_script(FIGURES), 120)
@@ -155,19 +156,13 @@ def test_binder_runs_all_and_shows_the_figure_in_its_memory(
     assert peak["bytes"] < BINDER_MEMORY
 
 
-def test_colab_installs_the_library_and_runs(fresh: Fresh, tmp_path: Path) -> None:
-    fresh.run("pip", "uninstall", "--quiet", "--yes", "dip-lib")
+def test_colab_installs_the_library_and_runs(plain: Fresh, tmp_path: Path) -> None:
+    plain.run("pip", "uninstall", "--quiet", "--yes", "dip-lib")
     fake = tmp_path / "fake" / "google" / "colab"
     fake.mkdir(parents=True)
     (fake / "__init__.py").touch()
     (fake / "_shell.py").write_text(SHELL)
     (fake / "_kernel.py").write_text(KERNEL)
-    kernel = fresh.folder / ".local/share/jupyter/kernels/colab"
-    kernel.mkdir(parents=True)
-    program = [str(fresh.folder / "env" / "bin" / "python"), "-m", "ipykernel_launcher"]
-    own = "--IPKernelApp.kernel_class=google.colab._kernel.Kernel"
-    start = {"argv": [*program, "-f", "{connection_file}", own], "display_name": "Colab"}
-    (kernel / "kernel.json").write_text(json.dumps({**start, "language": "python"}))
 
     # pip asks git for the address of the repository, and git is led to a copy of it
     repository = copy_sources(tmp_path / "repository")
@@ -182,10 +177,11 @@ def test_colab_installs_the_library_and_runs(fresh: Fresh, tmp_path: Path) -> No
         "GIT_CONFIG_VALUE_0": address,
     }
     source, out = ROOT / "notebooks" / f"{NOTEBOOK}.ipynb", tmp_path / "out.ipynb"
-    fresh.run("papermill", source, out, "-k", "colab", "--no-progress-bar", cwd=tmp_path, **where)
+    kernel = ["--IPKernelApp.kernel_class=google.colab._kernel.Kernel"]
+    plain.papermill(source, out, kernel=kernel, **where)
     cells = [c for c in nbformat.read(out, as_version=4).cells if c.cell_type == "code"]
     kinds = {kind for cell in cells for o in cell.outputs for kind in o.get("data", {})}
     assert kinds & {"image/png", "image/jpeg", "image/svg+xml"}
-    found = fresh.run("python", "-c", "import dip_lib; print(dip_lib.__file__)", cwd=tmp_path)
+    found = plain.run("python", "-c", "import dip_lib; print(dip_lib.__file__)", cwd=tmp_path)
     assert "site-packages" in found
-    assert f'"{address}"' in fresh.run("pip", "inspect", "--local").replace(".git", "")
+    assert f'"{address}"' in plain.run("pip", "inspect", "--local").replace(".git", "")

@@ -11,15 +11,15 @@ from fresh import ROOT, Fresh, copy_sources
 
 
 @pytest.fixture(scope="module")
-def outside(fresh: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Fresh:
-    """The fresh environment with the wheel in it."""
+def outside(plain: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Fresh:
+    """The plain install with the wheel in it."""
     dist = tmp_path_factory.mktemp("dist")
     source = copy_sources(dist / "source")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(dist)]
     subprocess.run([*build, str(source)], check=True, stdout=subprocess.DEVNULL)
     (wheel,) = dist.glob("*.whl")
-    fresh.run("pip", "install", "--quiet", "--no-deps", "--force-reinstall", wheel)
-    return fresh
+    plain.run("pip", "install", "--quiet", "--no-deps", "--force-reinstall", wheel)
+    return plain
 
 
 def test_the_library_loads_its_weights(outside: Fresh) -> None:
@@ -29,7 +29,6 @@ def test_the_library_loads_its_weights(outside: Fresh) -> None:
 
 def test_the_first_notebook_runs(outside: Fresh, tmp_path: Path) -> None:
     notebook = ROOT / "notebooks" / "01_glyph_world.ipynb"
-    given = ["-p", "profile", "smoke", "-p", "results", "fresh", "--no-progress-bar"]
-    home = str(tmp_path / "home")
-    outside.run("papermill", notebook, "out.ipynb", *given, cwd=tmp_path, DIP_HOME=home)
-    assert (tmp_path / "home" / "numbers" / "01_glyph_world.json").is_file()
+    given = ["-p", "profile", "smoke", "-p", "results", "fresh"]
+    outside.papermill(notebook, tmp_path / "out.ipynb", *given, DIP_HOME=str(tmp_path / "home"))
+    assert (tmp_path / "home/reruns/01_glyph_world-smoke/numbers.json").is_file()

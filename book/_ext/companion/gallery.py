@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import json
-from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from docutils import nodes
 from PIL import Image
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+from .templates import html
 
 logger = logging.getLogger(__name__)
 SUFFIX = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
@@ -95,14 +96,11 @@ class Thumb(SphinxDirective):
         (folder / f"thumb-{name}.{suffix}").write_bytes(content)
         here = builder.get_target_uri(self.env.docname)
         up = "../" * here.count("/")
-        link = escape(builder.get_relative_uri(self.env.docname, f"notebooks/{name}"))
+        link = builder.get_relative_uri(self.env.docname, f"notebooks/{name}")
+        image = f"{up}_images/thumb-{name}.{suffix}"
         card = nodes.container(classes=["thumb"])
-        card += nodes.raw(
-            "",
-            f'<a class="thumb-picture" href="{link}" tabindex="-1">'
-            f'<img src="{up}_images/thumb-{name}.{suffix}" alt="{escape(alt)}" loading="lazy"></a>'
-            f'<p class="thumb-title"><a href="{link}">{escape(heading)}</a></p>',
-            format="html",
-        )
+        card += html("thumb.html", link=link, picture=image, alt=alt, title=heading)
+        if reason := notebook["metadata"].get("made", {}).get("undecided"):
+            card += nodes.paragraph("", f"Decides nothing: {reason}.", classes=["undecided"])
         self.state.nested_parse(self.content, self.content_offset, card)
         return [card]

@@ -1,7 +1,8 @@
 """The role ``{measured}`notebook/key```: a number in prose, read from a results file.
 
 A notebook writes the numbers that prose may use to ``<notebook>.json`` as
-``{key: {"value": ..., "text": "..."}}``. The role prints the text and links it to the notebook.
+``{key: {"value": ..., "text": "..."}}``. The role prints the text and links it to the notebook;
+of a number that decides nothing it adds the reason, its ``undecided``.
 A missing file or key is a warning, and the book is built with warnings as errors.
 """
 
@@ -48,7 +49,9 @@ class Measured(SphinxRole):
         notebook = self.text.split("/")[0]
         self.env.note_dependency(str(folder / f"{notebook}.json"))
         try:
-            text = str(look_up(folder, self.text)["text"])
+            entry = look_up(folder, self.text)
+            reason = entry.get("undecided")
+            text = f"{entry['text']} ({reason})" if reason else str(entry["text"])
         except (ValueError, KeyError) as error:
             logger.warning("measured: %s", error, location=self.get_location())
             return [nodes.problematic(self.rawtext, self.rawtext)], []

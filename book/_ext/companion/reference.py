@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import yaml
 from docutils import nodes
+from pybtex.database import BibliographyData, Entry, Person
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.ext.autodoc import _CLASS_NEW_BLACKLIST
+from sphinx.ext.autodoc.mock import _MockObject
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from dip_lib.paths import root
 
+from .templates import html
+
 logger = logging.getLogger(__name__)
 OURS = ("dip_lib", "dip_study", "dip_book", "glyph_world")
 PAGE = "book/references"
 """The page that says how to cite."""
+NOT_NEEDED = (
+    *("torch", "torchvision", "open_clip", "timm", "safetensors", "sklearn", "fontTools"),
+    *("numpy", "scipy", "pandas", "matplotlib", "seaborn", "tqdm", "IPython"),
+)
+"""Packages that docstrings are read without, so that ``make site`` need not install them."""
+
+
+def complete_mocks() -> None:
+    """Let Sphinx's mocks stand in ``Tensor | None``, and hide no signature of their subclasses."""
+
+    def either(mocked: Any, other: Any) -> Any:
+        return Union[mocked, other]  # noqa: UP007 (a mock has no "|", which is what this gives it)
+
+    mock: Any = _MockObject
+    mock.__or__ = either
+    _CLASS_NEW_BLACKLIST.append(f"{mock.__module__}.{mock.__new__.__qualname__}")
 
 
 def autodoc(app: Sphinx, config: Config) -> None:
     """Docstrings become the API page; only names of this repository must resolve there."""
+    complete_mocks()
+    config.autodoc_mock_imports = [*NOT_NEEDED]
     config.autodoc_member_order = "bysource"
     config.autodoc_typehints = "none"  # docstrings say types where a reader needs them
     config.napoleon_use_ivar = True
@@ -31,32 +54,28 @@ def autodoc(app: Sphinx, config: Config) -> None:
     config.nitpick_ignore_regex = [*config.nitpick_ignore_regex, ("py:.*", others)]
 
 
-def bibtex(kind: str, key: str, fields: Mapping[str, Any]) -> str:
-    """One entry; fields without a value are left out."""
-    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
-    return "\n".join([f"@{kind}{{{key},", *lines, "}"])
-
-
-def people(authors: Sequence[Mapping[str, str]]) -> str:
-    """Authors as BibTeX has them; a group's name stands in braces of its own."""
-    return " and ".join(
-        f"{{{each['name']}}}"
+def entry(kind: str, work: Mapping[str, Any], **fields: str) -> Entry:
+    """A work of a ``CITATION.cff`` as BibTeX has it; a group's name stands in braces of its own."""
+    people = [
+        Person(last=f"{{{each['name']}}}")
         if "name" in each
-        else f"{each['family-names']}, {each['given-names']}"
-        for each in authors
-    )
+        else Person(first=each["given-names"], last=each["family-names"])
+        for each in work["authors"]
+    ]
+    return Entry(kind, {"title": f"{{{work['title']}}}", **fields}, {"author": people})
 
 
 def entries(citation: Mapping[str, Any], year: str) -> str:
     """BibTeX of this companion and of the paper, from the content of a ``CITATION.cff``."""
     (paper,) = citation["references"]
     (identifier,) = paper["identifiers"]
-    ours = {"author": people(citation["authors"]), "title": f"{{{citation['title']}}}"}
-    ours |= {"year": year, "version": citation["version"], "url": citation["repository-code"]}
-    theirs = {"author": people(paper["authors"]), "title": f"{{{paper['title']}}}"}
-    theirs |= {"year": paper["year"], "journal": identifier["value"], "url": paper["url"]}
-    found = bibtex("software", "dipcompanion", ours), bibtex("article", "hao2023dip", theirs)
-    return "\n\n".join(found)
+    ours = {"year": year, "version": citation["version"], "url": citation["repository-code"]}
+    theirs = {"year": str(paper["year"]), "journal": identifier["value"], "url": paper["url"]}
+    both = {
+        "dipcompanion": entry("software", citation, **ours),
+        "hao2023dip": entry("article", paper, **theirs),
+    }
+    return BibliographyData(both).to_string("bibtex").strip()
 
 
 class CiteUs(SphinxDirective):
@@ -79,12 +98,9 @@ class CiteUs(SphinxDirective):
         (folder / "CITATION.cff").write_text(text, "utf-8")
         (folder / "dip-companion.bib").write_text(f"{shown}\n", "utf-8")
         up = "../" * self.env.app.builder.get_target_uri(self.env.docname).count("/")
-        links = " · ".join(
-            f'<a href="{up}_downloads/{name}" download>{name}</a>'
-            for name in ("dip-companion.bib", "CITATION.cff")
-        )
         block = nodes.literal_block(shown, shown, language="bibtex")
-        return [block, nodes.raw("", f"<p>{links}</p>", format="html")]
+        names = ("dip-companion.bib", "CITATION.cff")
+        return [block, html("cite.html", folder=f"{up}_downloads", names=names)]
 
 
 def cite_button(

@@ -8,7 +8,6 @@ claim, both linked to the table. All read ``book/claims.toml`` and the measured 
 from __future__ import annotations
 
 import json
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from dip_lib.errors import one_of
 
 from .gallery import title
 from .measured import numbers_dir
+from .templates import html
 
 logger = logging.getLogger(__name__)
-# A verdict is said in words and has a sign, so that colour is never the only carrier.
 SIGNS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "~", "not measured": "○"}
 WORLDS = {"embedded": "Glyph World", "paper": "real CLIP", "any": "both"}
 HOME = "book/index"
@@ -41,17 +40,9 @@ def rows_of(env: BuildEnvironment) -> list[dict[str, Any]]:
     return scoreboard(claims, numbers)
 
 
-def prose(text: object) -> str:
-    """Escaped text with the signs of a book for the signs of a program."""
-    return escape(str(text).replace(">=", "≥").replace("<=", "≤").replace("==", "="))
-
-
-def sign(verdict: str) -> str:
-    """A verdict in words with its sign."""
-    return (
-        f'<span class="verdict {verdict.replace(" ", "-")}">'
-        f'<span aria-hidden="true">{SIGNS[verdict]}</span> {verdict}</span>'
-    )
+def prose(text: str) -> str:
+    """The text with the signs of a book for the signs of a program."""
+    return text.replace(">=", "≥").replace("<=", "≤").replace("==", "=")
 
 
 def numbers(*values: float) -> list[str]:
@@ -62,42 +53,14 @@ def numbers(*values: float) -> list[str]:
     return [f"{value:.{digits}f}" for value in values]
 
 
-def measured_cell(row: dict[str, Any]) -> str:
-    """Value and interval, or a dash."""
-    if row["value"] is None:
-        return "&mdash;"
-    value, *ends = numbers(row["value"], *(row["interval"] or ()))
-    interval = f' <span class="interval">[{", ".join(ends)}]</span>' if ends else ""
-    return f"<b>{value}</b>{interval}"
-
-
-def row_html(row: dict[str, Any], where: str) -> str:
-    """One claim; ``where`` is the link to its page."""
+def shown(row: dict[str, Any], page: str, link: str) -> dict[str, Any]:
+    """What the table says of one claim; ``page`` and ``link`` are the notebook's title and page."""
     asked, _, more = row["detail"].partition("; ")
     judged = [f"Source: {row['source']}", f"Statistic: {row['statistic']}", more.capitalize()]
-    return (
-        f'<tr id="claim-{escape(row["id"])}" data-verdict="{escape(row["verdict"])}" '
-        f'data-world="{escape(row["world"])}"><th scope="row">{prose(row["claim"])}'
-        "<details><summary>How it is judged</summary>"
-        f"{''.join(f'<p>{prose(each)}.</p>' for each in judged if each)}</details></th>"
-        f'<td data-label="World">{escape(WORLDS[row["world"]])}</td>'
-        f'<td data-label="Measured">{measured_cell(row)}'
-        f'<span class="asked">{prose(asked)}</span></td>'
-        f'<td data-label="Verdict">{sign(row["verdict"])}<span class="where">{where}</span></td>'
-        "</tr>"
-    )
-
-
-def choices(rows: list[dict[str, Any]], name: str, words: dict[str, str]) -> str:
-    """Radio buttons for one column of the table, each with how many claims it leaves."""
-    counts = {value: sum(row[name] == value for row in rows) for value in words}
-    shown = {"": f"all {len(rows)}"} | {v: f"{words[v]} {n}" for v, n in counts.items() if n}
-    buttons = "".join(
-        f'<label><input type="radio" name="{name}" value="{escape(value)}"'
-        f"{' checked' if not value else ''}><span>{escape(text)}</span></label>"
-        for value, text in shown.items()
-    )
-    return f"<fieldset><legend>{name.capitalize()}</legend>{buttons}</fieldset>"
+    value, *ends = ("",) if row["value"] is None else numbers(row["value"], *row["interval"] or ())
+    kept = {name: row[name] for name in ("id", "verdict", "world")}
+    words = {"claim": prose(row["claim"]), "asked": prose(asked), "judged": [*map(prose, judged)]}
+    return kept | words | {"value": value, "ends": ends, "page": page, "link": link}
 
 
 class Claims(SphinxDirective):
@@ -105,31 +68,22 @@ class Claims(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         try:
-            rows = rows_of(self.env)
-            body = "".join(row_html(row, self.link(row["notebook"])) for row in rows)
+            rows = [shown(row, *self.page(row["notebook"])) for row in rows_of(self.env)]
         except FAULTS as error:
             logger.warning("claims: %s", error, location=self.get_location())
             return []
-        signs = {verdict: f"{sign} {verdict}" for verdict, sign in SIGNS.items()}
-        html = (
-            '<form class="claims-filter" hidden>'  # companion.js shows it: it needs scripts
-            f"{choices(rows, 'verdict', signs)}{choices(rows, 'world', WORLDS)}"
-            f'<output aria-live="polite">{len(rows)} of {len(rows)} claims</output></form>'
-            '<table class="claims cards"><thead><tr><th>Claim</th><th>World</th>'
-            f"<th>Measured</th><th>Verdict</th></tr></thead><tbody>{body}</tbody></table>"
-        )
-        return [nodes.raw("", html, format="html")]
+        verdicts = {verdict: f"{sign} {verdict}" for verdict, sign in SIGNS.items()}
+        return [html("claims.html", rows=rows, verdicts=verdicts, signs=SIGNS, worlds=WORLDS)]
 
-    def link(self, notebook: str) -> str:
-        """The notebook's title, linked to its page; its name when the book has no such page."""
-        page = f"notebooks/{notebook}"
-        if page not in self.env.found_docs:
-            return escape(notebook)
-        path = Path(self.env.srcdir) / f"{page}.ipynb"
+    def page(self, notebook: str) -> tuple[str, str]:
+        """The notebook's title and a link to its page; without one, its name and no link."""
+        name = f"notebooks/{notebook}"
+        if name not in self.env.found_docs:
+            return notebook, ""
+        path = Path(self.env.srcdir) / f"{name}.ipynb"
         self.env.note_dependency(str(path))
-        address = self.env.app.builder.get_relative_uri(self.env.docname, page)
-        heading = title(json.loads(path.read_text("utf-8")))
-        return f'<a href="{escape(address)}">{escape(heading)}</a>'
+        link = self.env.app.builder.get_relative_uri(self.env.docname, name)
+        return title(json.loads(path.read_text("utf-8"))), link
 
 
 class Score(SphinxDirective):
@@ -141,14 +95,8 @@ class Score(SphinxDirective):
         except FAULTS as error:
             logger.warning("score: %s", error, location=self.get_location())
             return []
-        counts = {verdict: found.count(verdict) for verdict in SIGNS}
-        said = ", ".join(
-            f'<span class="{verdict.replace(" ", "-")}">{count} {verdict}</span>'
-            for verdict, count in counts.items()
-            if count
-        )
-        html = f'<p class="score">{len(found)} claims: {said}.</p>'
-        return [nodes.raw("", html, format="html")]
+        counts = {verdict: count for verdict in SIGNS if (count := found.count(verdict))}
+        return [html("score.html", total=len(found), counts=counts)]
 
 
 class Verdict(SphinxRole):
@@ -162,6 +110,5 @@ class Verdict(SphinxRole):
             logger.warning("verdict: %s", error, location=self.get_location())
             return [nodes.problematic(self.rawtext, self.rawtext)], []
         home = self.env.app.builder.get_relative_uri(self.env.docname, HOME)
-        page = "" if self.env.docname == HOME else home
-        link = f'<a class="verdict-link" href="{page}#claim-{self.text}">{sign(verdict)}</a>'
-        return [nodes.raw("", link, format="html")], []
+        link = f"{'' if self.env.docname == HOME else home}#claim-{self.text}"
+        return [html("verdict_link.html", verdict=verdict, signs=SIGNS, link=link)], []

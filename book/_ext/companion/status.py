@@ -1,36 +1,30 @@
 """The directive ``{status}``: when, where and from what every page was made, and what is stale.
 
-A study is *stale* when it has committed runs that the present code no longer asks for: a run is
-named by the hash of its recipe and all its settings, weights and data included. For a page see
-:mod:`dip_study.provenance`.
+What it says of runs and pages was computed by :mod:`dip_book.summary`; it is only read here, since
+computing it needs the whole library.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
 from pathlib import Path
-from platform import python_version
 from typing import Any
 
 from docutils import nodes
+from packaging.requirements import Requirement
+from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from dip_book.code import code_digest
 from dip_lib.errors import one_of
-from dip_lib.paths import home, results_dir
-from dip_lib.store import Store
-from dip_study.profiles import load_profile
-from dip_study.provenance import stale
-from dip_study.study import STUDIES
+from dip_lib.paths import results_dir, root
 
 from .gallery import title
+from .templates import html
 
 logger = logging.getLogger(__name__)
-PUBLISHED = "embedded-full"
-"""The profile of the committed runs."""
 STATES = {
     "current": ("✓", "reproduced"),
     "stale": ("✗", "not-reproduced"),
@@ -38,107 +32,69 @@ STATES = {
     "not recorded": ("○", "not-measured"),
 }
 """What is said of a page or a study: its sign, and the verdict whose colour it has."""
-Row = Sequence[str]
 
 
-def days(dates: Iterable[str]) -> str:
-    """ "2026-11-21", or the first and the last of several."""
-    first, *more = sorted(set(dates)) or [""]
-    return f'<span class="line">{first}</span>' + (f" to {more[-1]}" if more else "")
+def summary_of(env: BuildEnvironment) -> dict[str, Any]:
+    """The summary of the book that is built; the page that asks depends on it.
+
+    Raises:
+        OSError, ValueError: there is none, or it is no JSON.
+    """
+    path = Path(env.srcdir) / "results" / "summary.json"
+    env.note_dependency(str(path))
+    return dict(json.loads(path.read_text("utf-8")))
+
+
+def outdated(summary: Mapping[str, Any]) -> bool:
+    """Whether the summary was computed with other code than the checkout has now."""
+    checkout = root()
+    return checkout is not None and summary["code"] != code_digest(checkout)
 
 
 def spent(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def state(kind: str, why: str = "") -> str:
-    """ "current", "stale", "incomplete" or "not recorded", and why."""
-    sign, colour = STATES[kind]
-    return f'<span class="line {colour}">{sign} {kind}</span>{": " if why else ""}{escape(why)}'
+def row(about: Mapping[str, Any], name: str, link: str, runs: int, state: str, why: str) -> Any:
+    """A row of the table of pages or studies."""
+    sign, colour = STATES[state]
+    said = {"title": name, "link": link, "runs": runs, "state": state, "why": why}
+    made = {"spent": spent(about.get("seconds", 0)), "dates": about.get("dates", ())}
+    return said | made | {"sign": sign, "colour": colour}
 
 
-def table(head: Row, rows: Iterable[Row]) -> str:
-    """Cells are HTML; on a narrow screen each row becomes a card."""
-    top = "".join(f'<th scope="col">{name}</th>' for name in head)
-    body = "".join(
-        f'<tr><th scope="row">{first}</th>'
-        + "".join(
-            f'<td data-label="{name}"{"" if cell else " class=none"}>{cell or "&mdash;"}</td>'
-            for name, cell in zip(head[1:], rest, strict=True)
-        )
-        + "</tr>"
-        for first, *rest in rows
-    )
-    return f'<table class="cards"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+def study_row(about: Mapping[str, Any]) -> Any:
+    """The row of a study of the summary: current, incomplete or stale."""
+    asked, measured, old = (about[name] for name in ("asked", "measured", "old"))
+    state, why = "current", ""
+    if old:
+        state = "stale"
+        why = f"{old} of {about['committed']} runs have earlier code, data or settings"
+    elif measured < asked:
+        state, why = "incomplete", f"{measured} of {asked} runs are measured"
+    return row(about, about["name"].replace("_", " "), "", measured, state, why)
 
 
-def committed(folder: Path) -> Store:
-    """The runs of the exports in ``folder``, and no live ones."""
-    return Store(home() / "no live runs", sorted(folder.glob("*.json")))
+def page_row(about: Mapping[str, Any], name: str, link: str) -> Any:
+    """The row of a page of the summary, by its title and address."""
+    reasons = about.get("stale")
+    state = "not recorded" if reasons is None else "stale" if reasons else "current"
+    return row(about, name, link, about.get("runs", 0), state, "; ".join(reasons or ()))
 
 
-def study_row(name: str, folder: Path, store: Store) -> Row:
-    """A study's committed runs, their seconds, days and state; ``store`` reads ``folder``."""
-    wanted = {run.key(): run for run in STUDIES[name](load_profile(PUBLISHED))}
-    found = [record for run in wanted.values() if (record := store.get(run))]
-    path = folder / f"{name}.json"
-    rows = json.loads(path.read_text("utf-8"))["runs"] if path.is_file() else []
-    if old := sum(row["key"] not in wanted for row in rows):
-        said = state("stale", f"{old} of {len(rows)} runs have earlier code, data or settings")
-    elif len(found) < len(wanted):
-        said = state("incomplete", f"{len(found)} of {len(wanted)} runs are measured")
-    else:
-        said = state("current")
-    return (
-        escape(name.replace("_", " ")),
-        f"{len(found):,}",
-        spent(sum(record["seconds"] for record in found)) if found else "",
-        days(record["finished_at"][:10] for record in found),
-        said,
-    )
+def benchmark_row(path: Path) -> dict[str, str]:
+    machine = json.loads(path.read_text("utf-8"))["machine"]
+    place = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
+    where = f"{place}, {machine['threads']} thread"
+    return {"name": path.stem, "date": machine["date"], "where": where, "torch": machine["torch"]}
 
 
-def notebook_row(path: Path, link: str) -> Row:
-    """The row of one executed notebook; ``link`` is the address of its page."""
-    notebook = json.loads(path.read_text("utf-8"))
-    name = f'<a href="{escape(link)}">{escape(title(notebook))}</a>'
-    made = notebook["metadata"].get("made")
-    if made is None:
-        return name, "", "", "", state("not recorded")
-    runs, reasons = made.get("runs", 0), stale(made, notebook["cells"])
-    return (
-        name,
-        f"{runs:,}" if runs else "",
-        spent(made["seconds"]) if runs else "",
-        days(made.get("dates", ())) if runs else "",
-        state("stale", "; ".join(reasons)) if reasons else state("current"),
-    )
-
-
-def benchmark_rows(folder: Path) -> Iterable[Row]:
-    for path in sorted(folder.glob("*.json")):
-        machine = json.loads(path.read_text("utf-8"))["machine"]
-        where = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
-        yield (
-            f"<code>benchmarks/{escape(path.stem)}.py</code>",
-            escape(machine["date"]),
-            escape(f"{where}, {machine['threads']} thread"),
-            escape(machine["torch"]),
-        )
-
-
-def package_rows(records: Iterable[Mapping[str, Any]]) -> Iterable[Row]:
-    """The versions that the runs were made with, beside those that built this book."""
-    used: dict[str, set[str]] = {}
-    for record in records:
-        for name, found in record["versions"].items():
-            used.setdefault(name, set()).add(found)
-    for name, versions in used.items():
-        try:
-            here = python_version() if name == "python" else version(name)
-        except PackageNotFoundError:
-            here = ""
-        yield escape(name), escape(", ".join(sorted(versions))), escape(here)
+def locked(lock: Path) -> dict[str, str]:
+    """The version of each package that a lock file installs here."""
+    lines = (line for line in lock.read_text("utf-8").splitlines() if not line.startswith("#"))
+    pins = [Requirement(line) for line in lines if line.strip()]
+    here = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
+    return {pin.name.replace("-", "_"): str(pin.specifier).lstrip("=") for pin in here}
 
 
 class Status(SphinxDirective):
@@ -154,33 +110,33 @@ class Status(SphinxDirective):
             "packages": self.packages,
         }
         try:
-            html = tables[one_of("status table", self.arguments[0], tables)]()
+            return [tables[one_of("status table", self.arguments[0], tables)]()]
         except (OSError, ValueError, KeyError) as error:
             logger.warning("status: %s", error, location=self.get_location())
             return []
-        return [nodes.raw("", html, format="html")]
 
-    def notebooks(self) -> str:
-        found = sorted(page for page in self.env.found_docs if page.startswith("notebooks/"))
-        uri = self.env.app.builder.get_relative_uri
-        files = {page: Path(self.env.srcdir) / f"{page}.ipynb" for page in found}
-        for path in files.values():
+    def notebooks(self) -> nodes.Node:
+        summary, rows = summary_of(self.env), []
+        made = {about["name"]: about for about in summary["pages"]}
+        for page in sorted(p for p in self.env.found_docs if p.startswith("notebooks/")):
+            path = Path(self.env.srcdir) / f"{page}.ipynb"
             self.env.note_dependency(str(path))
-        rows = [notebook_row(files[page], uri(self.env.docname, page)) for page in found]
-        return table(("Page", "Runs", "Time of one core", "Measured", "State"), rows)
+            link = self.env.app.builder.get_relative_uri(self.env.docname, page)
+            name = title(json.loads(path.read_text("utf-8")))
+            rows.append(page_row(made.get(path.stem, {}), name, link))
+        return html("status.html", first="Page", rows=rows, outdated=outdated(summary))
 
-    def studies(self) -> str:
-        folder = results_dir() / PUBLISHED
-        store = committed(folder)
-        rows = [study_row(name, folder, store) for name in STUDIES]
-        return table(("Study", "Runs", "Time of one core", "Measured", "State"), rows)
+    def studies(self) -> nodes.Node:
+        summary = summary_of(self.env)
+        rows = [study_row(about) for about in summary["studies"]]
+        return html("status.html", first="Study", rows=rows, outdated=outdated(summary))
 
-    def benchmarks(self) -> str:
-        rows = benchmark_rows(results_dir() / "benchmarks")
-        return table(("Benchmark", "Measured", "On", "torch"), rows)
+    def benchmarks(self) -> nodes.Node:
+        paths = sorted((results_dir() / "benchmarks").glob("*.json"))
+        return html("benchmarks.html", rows=[benchmark_row(path) for path in paths])
 
-    def packages(self) -> str:
-        records = committed(results_dir() / PUBLISHED).committed.values()
-        machines = sorted({f"{m['cpu']}, {m['device']}" for m in (r["machine"] for r in records)})
-        where = f"<p>Runs were measured on: {escape('; '.join(machines))}.</p>"
-        return where + table(("Package", "In the runs", "In this build"), package_rows(records))
+    def packages(self) -> nodes.Node:
+        summary, checkout = summary_of(self.env), root()
+        pins = locked(checkout / "requirements.lock") if checkout else {}
+        shown = {name: summary[name] for name in ("machines", "packages")}
+        return html("packages.html", locked=pins, **shown)

@@ -1,6 +1,6 @@
-"""Getting the photo datasets: what is there, what is missing, and downloads that go on.
+"""Getting the photo datasets: what is there, what is missing, and downloads that resume.
 
-A download goes to ``NAME.part`` in the scratch folder of its dataset, goes on where it was cut,
+A download goes to ``NAME.part`` in the scratch folder of its dataset, resumes where it was cut,
 also in another process, is checked, unpacked and only then moved to where it belongs.
 """
 
@@ -23,9 +23,9 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from dip_lib.archives import SCRATCH, amount, present, require, unpack
+from dip_lib.errors import DamagedFileError, MissingDownloadError
+from dip_lib.fetch.archives import SCRATCH, amount, present, require, unpack
 from dip_lib.files import write_atomic
-from dip_lib.paths import PACKAGE
 
 LEDGER = ".dip-downloads.json"
 """The sha256 of every file fetched, under $DATA."""
@@ -37,7 +37,7 @@ NETWORK = (HTTPException, URLError, ConnectionError, TimeoutError)
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A file of a dataset, as ``datasets/sources.toml`` declares it, which explains the fields."""
+    """A file of a dataset, as ``sources.toml`` declares it, which explains the fields."""
 
     name: str
     url: str = ""
@@ -66,7 +66,7 @@ class Photos:
 
 def sources() -> dict[str, Photos]:
     """The declared datasets by name."""
-    text = (PACKAGE / "datasets" / "sources.toml").read_text("utf-8")
+    text = Path(__file__).with_name("sources.toml").read_text("utf-8")
     return {
         name: Photos(name, **(each | {"files": tuple(File(**file) for file in each["files"])}))
         for name, each in tomllib.loads(text).items()
@@ -101,8 +101,8 @@ def get(photos: Photos, data: Path, mirror: str = "", wait: tuple[float, float] 
             second try (doubled each time).
 
     Raises:
-        LookupError: a file has to be fetched by hand; says which, from where, to where.
-        ValueError: a wrong size or sha256 (kept as NAME.bad), or a bad archive.
+        MissingDownloadError: a file has to be fetched by hand; says from where, to where.
+        DamagedFileError: a wrong size or sha256, or a bad archive (kept as NAME.bad).
         OSError: the source is dead, has changed or sends a web page; disk full, no permission;
             another process at work on the same dataset. What has arrived is kept.
     """
@@ -122,7 +122,7 @@ def get(photos: Photos, data: Path, mirror: str = "", wait: tuple[float, float] 
                 _get(file, folder, "" if by_hand else url, data / LEDGER, wait)
         shutil.rmtree(folder / SCRATCH)
     if gone := [str(path) for file in photos.files for path in file.missing(folder)]:
-        raise LookupError(f"{', '.join(gone)}: missing. {photos.by_hand.format(folder=folder)}")
+        raise MissingDownloadError(gone, photos.by_hand.format(folder=folder))
 
 
 def _get(file: File, folder: Path, url: str, ledger: Path, wait: tuple[float, float]) -> None:
@@ -132,7 +132,7 @@ def _get(file: File, folder: Path, url: str, ledger: Path, wait: tuple[float, fl
     try:
         known = json.loads(ledger.read_text("utf-8")) if ledger.exists() else {}
     except ValueError as error:
-        raise ValueError(f"{ledger} is damaged ({error}): delete it") from error
+        raise DamagedFileError(str(ledger), f"{error}; delete it") from error
     try:
         if url:
             fetch(url, path, file.size, *wait)
@@ -141,30 +141,30 @@ def _get(file: File, folder: Path, url: str, ledger: Path, wait: tuple[float, fl
         expected = file.sha256 or known.get(key, digest)
         if digest != expected or size != (file.size or size or 1):
             wanted = f"{file.size or size} and {expected} (declared, or kept in {ledger})"
-            raise ValueError(f"{path} has {size} bytes and sha256 {digest}, not {wanted}")
+            found = f"it has {size} bytes and sha256 {digest}, not {wanted}"
+            raise DamagedFileError(str(path), found)
         if not file.gives:
             path.replace(folder / file.name)
         else:
             unpack(path, folder, file.take, file.into, file.inner)
             if gone := file.missing(folder):
-                raise ValueError(f"{path} did not bring {gone[0]}: not the archive it should be")
+                raise DamagedFileError(str(path), f"it did not bring {gone[0]}")
     except OSError as error:
         free = amount(shutil.disk_usage(folder).free)
-        remedy = f"run this again to go on, or fetch {file.name} with a browser into {folder}"
+        remedy = f"run this again to resume, or fetch {file.name} with a browser into {folder}"
         raise OSError(f"{error}. {free} of disk are free in {folder}; {remedy}.") from error
-    except ValueError as error:
+    except DamagedFileError as error:
         path.replace(bad)
-        raise ValueError(
-            f"{error}. It is kept as {bad}; run this again to fetch it anew"
-        ) from error
+        kept = f"{error.reason}. It is kept as {bad}; run this again to fetch it anew"
+        raise DamagedFileError(error.path, kept) from error
     write_atomic(ledger, json.dumps(known | {key: digest}, indent=1, sort_keys=True).encode())
 
 
 def fetch(url: str, target: Path, size: int = 0, timeout: float = 60, pause: float = 1) -> None:
-    """Download a file, going on where an earlier try, or an earlier process, was cut.
+    """Download a file, resuming where an earlier try, or an earlier process, was cut.
 
     ``target.part`` is what has arrived, ``target.part.json`` tells of which version of the file.
-    A server that cannot go on, or whose file has changed, is asked for all of it.
+    A server that cannot resume, or whose file has changed, is asked for all of it.
 
     Args:
         size: bytes expected; 0 if unknown.

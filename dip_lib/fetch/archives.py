@@ -6,21 +6,22 @@ import posixpath
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
-from gzip import BadGzipFile
+from collections.abc import Iterable
 from lzma import LZMAError
 from pathlib import Path
-from tarfile import TarError
-from typing import IO
+from tarfile import TarError, TarInfo
+from typing import Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from tqdm import tqdm
 
+from dip_lib.errors import DamagedFileError, OutOfDiskError
+
 SCRATCH = ".dip"
 """Folder inside a dataset's folder for what is not finished yet."""
 DAMAGE = (
-    *(TarError, BadZipFile, BadGzipFile, LZMAError, zlib.error, EOFError, ValueError),
-    *(RuntimeError, KeyError),  # an encrypted zip or a link to itself, a link to nothing
+    *(TarError, BadZipFile, LZMAError, zlib.error, EOFError, ValueError),
+    *(RuntimeError, KeyError),  # an encrypted zip, a link to nothing
 )
 
 
@@ -38,10 +39,10 @@ def require(folder: Path, size: int) -> None:
     """Refuse to begin what cannot end for lack of disk.
 
     Raises:
-        OSError: fewer than ``size`` bytes are free; says how many are needed.
+        OutOfDiskError: fewer than ``size`` bytes are free.
     """
     if (free := shutil.disk_usage(folder).free) < size:
-        raise OSError(f"{folder} needs {amount(size)} of disk, {amount(free)} are free")
+        raise OutOfDiskError(str(folder), amount(size), amount(free))
 
 
 def unpack(archive: Path, folder: Path, take: str = ".", into: str = ".", inner: str = "") -> None:
@@ -58,7 +59,7 @@ def unpack(archive: Path, folder: Path, take: str = ".", into: str = ".", inner:
         inner: if given, the archive inside the archive to unpack instead.
 
     Raises:
-        ValueError: an archive that is damaged, tries to write elsewhere or lacks ``take``.
+        DamagedFileError: an archive that is damaged, tries to write elsewhere or lacks ``take``.
         OSError: disk full.
     """
     staging, target = folder / SCRATCH / f"{archive.name}~", folder / into
@@ -67,7 +68,7 @@ def unpack(archive: Path, folder: Path, take: str = ".", into: str = ".", inner:
         extract(archive, staging)
         wanted = staging / (inner or take)
         if not wanted.exists():
-            raise ValueError(f"{archive} is not the archive it should be: no {inner or take} in it")
+            raise DamagedFileError(str(archive), f"no {inner or take} in it")
         if inner:
             unpack(wanted, folder, take, into)
         elif not present(target):
@@ -81,50 +82,47 @@ def unpack(archive: Path, folder: Path, take: str = ".", into: str = ".", inner:
 
 
 def extract(archive: Path, folder: Path) -> None:
-    """Write the files of an archive under a new folder; links become copies of their target.
+    """Write the files of an archive under a new folder; links become the file they lead to.
 
     Raises:
-        ValueError: a damaged archive; a name or link that leads outside ``folder``; a device.
+        DamagedFileError: a damaged archive; a name or link that leads outside ``folder``; a device.
         OSError: disk full.
     """
+
+    def bar(members: Iterable[Any]) -> Iterable[Any]:
+        return tqdm(members, f"unpacking {archive.name}", unit=" files", mininterval=1)
+
     folder.mkdir(parents=True)
     require(folder, archive.stat().st_size)
     try:
-        members = _zip if is_zipfile(archive) else _tar
-        bar = tqdm(members(archive), f"unpacking {archive.name}", unit=" files", mininterval=1)
-        for name, content in bar:
-            path = folder / name
-            (path.parent if content else path).mkdir(parents=True, exist_ok=True)
-            if content:
-                with content, open(path, "wb") as file:
-                    shutil.copyfileobj(content, file, 1 << 20)
-    except DAMAGE as error:
+        if is_zipfile(archive):
+            with ZipFile(archive) as file:
+                file.extractall(folder, bar(file.namelist()))
+        else:
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, bar(tar), filter=without_links)
+                while tar.fileobj.read(1 << 20):  # to its end, where gzip keeps the checksum
+                    continue
+    except (OSError, *DAMAGE) as error:
+        if isinstance(error, OSError) and error.errno:  # the disk's; gzip and bz2 give no number
+            raise
         why = str(error).partition("\n")[0].strip(":")  # tarfile lists all that it tried
-        raise ValueError(f"{archive} is damaged or not safe to unpack ({why})") from error
+        raise DamagedFileError(str(archive), why) from error
 
 
-def _zip(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    with ZipFile(archive) as file:
-        for member in file.infolist():
-            yield _inside(member.filename), None if member.is_dir() else file.open(member)
+def without_links(member: TarInfo, folder: str) -> TarInfo:
+    """Python's own filter for data, and for each symbolic link a hard link to the same file.
 
+    So the folder that is taken from an archive can be moved away from the rest of it.
 
-def _tar(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    with tarfile.open(archive) as file:
-        for member in file:
-            content = file.extractfile(
-                member
-            )  # of a link: the member that it leads to, or an error
-            if content is None and not member.isdir():
-                raise ValueError(f"{member.name!r} is neither a file nor a folder")
-            yield _inside(member.name), content
-        while file.fileobj.read(1 << 20):  # to its end, where gzip keeps the checksum
-            continue
-
-
-def _inside(name: str) -> str:
-    """The name without detours, if it stays inside the folder the archive is unpacked to."""
-    plain = posixpath.normpath(name)
-    if plain.startswith("/") or plain.split("/")[0] == ".." or "\\" in plain:
-        raise ValueError(f"{name!r} leads outside")
-    return plain
+    Raises:
+        TarError: a name or link that leads outside, a device.
+        ValueError: a link to a folder.
+    """
+    kept = tarfile.data_filter(member, folder)
+    if kept.issym():
+        kept.linkname = posixpath.join(posixpath.dirname(kept.name), kept.linkname)
+        kept.type, kept.linkname = tarfile.LNKTYPE, posixpath.normpath(kept.linkname)
+    if kept.islnk() and Path(folder, kept.linkname).is_dir():
+        raise ValueError(f"{kept.name!r} is a link to a folder")
+    return kept

@@ -1,0 +1,111 @@
+"""Runs as a tidy data frame: a row for each checkpoint of each run.
+
+The pages filter and group this frame; only this file knows how a record is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+
+from dip_lib.training.attention import effective_rank
+
+Record = Mapping[str, Any]
+
+OF_THE_RUN = ("key", "status", "label", "trainable", "seconds", "machine")
+"""Columns about the whole run, beside its settings."""
+DERIVED = ("last", "rank_effective", "rank_numerical")
+"""Columns that are computed from the others."""
+
+
+ABSENT: dict[str, Any] = {
+    **dict.fromkeys(("dataset", "method"), ""),
+    **dict.fromkeys(("seed",), 0),
+    **dict.fromkeys(("backbone", "style", "protocol", "context"), ""),
+    **{"vectors": 0, "rank": 0, "dropout": 0.0, "site": "update", "weight": 0.0, "depth": 1},
+    **dict.fromkeys(("shots", "epochs", "batch"), 0),
+    **dict.fromkeys(("lr", "momentum", "weight_decay", "warmup"), 0.0),
+    **dict.fromkeys(("views", "checkpoints"), 0),
+    **dict.fromkeys(("precision", "weights", "data", "target", "target_data"), ""),
+    **{"keep": 0.0, "ranking": "global", "tuned": 0},
+}
+"""Columns of settings, in their order, with what stands where a run has no such setting."""
+RENAMED = {"fingerprint": "data", "target_fingerprint": "target_data", "name": "method"}
+"""Settings whose column has another name."""
+
+
+def settings_of(record: Record) -> dict[str, Any]:
+    """Every setting of the run by name, without nesting; of a method of yours also its own."""
+    run = record["run"]
+    low_rank = dict(run["low_rank"] or {})
+    low_rank["rank"] = low_rank.get("rank") or 0  # a full matrix has none
+    parts = (run["data"], run["tower"], run["method"], low_rank, run["schedule"] or {})
+    named = {RENAMED.get(name, name): value for part in parts for name, value in part.items()}
+    return ABSENT | named | {"seed": run["seed"]}
+
+
+def measured_at(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint measured: each number, ID_k as ``id1``, ``id2``, ..., and two ranks.
+
+    ``rank_effective`` is exp of the entropy of the singular values' shares; ``rank_numerical``
+    counts singular values above rounding. What is nested stays an object.
+    """
+    found = {name: value for name, value in checkpoint.items() if name != "id"}
+    found |= {f"id{k}": share for k, share in enumerate(checkpoint.get("id", ()), start=1)}
+    if singular := checkpoint.get("singular"):
+        found["rank_effective"] = float(effective_rank(torch.tensor(singular, dtype=torch.float64)))
+        # singular values are stored with few digits
+        found["rank_numerical"] = float(sum(value > 1e-5 * singular[0] for value in singular))
+    return found
+
+
+def frame(records: Iterable[Record]) -> pd.DataFrame:
+    """A row for each checkpoint of each run, in their order.
+
+    Columns: ``key``, ``status``, ``label`` ("CoOp", "DIP", "KgCoOp + DIP", ...), ``trainable``,
+    ``seconds`` and ``machine`` ("processor, device") of the run; every setting; then ``epoch``,
+    ``last`` (whether it is the run's last checkpoint) and what was measured there. A quantity that
+    a checkpoint lacks is nan.
+    """
+    rows = []
+    for record in records:
+        settings = settings_of(record)
+        machine = record["machine"]
+        run = {
+            "key": record["key"],
+            "status": record["status"],
+            "label": record["label"],
+            "trainable": record["trainable"],
+            "seconds": record["seconds"],
+            "machine": f"{machine['cpu']}, {machine['device']}",
+        }
+        *earlier, end = record["checkpoints"]
+        rows += [run | settings | measured_at(each) | {"last": False} for each in earlier]
+        rows.append(run | settings | measured_at(end) | {"last": True})
+    return pd.DataFrame(rows, columns=None if rows else [*OF_THE_RUN, "epoch", "last"])
+
+
+def compact(runs: pd.DataFrame) -> pd.DataFrame:
+    """The settings and numbers of a frame of runs that differ between its rows, as a CSV has them.
+
+    Nested columns and ID beyond ``id2`` are left out; ``label`` stands for the method.
+    """
+    left_out = {*OF_THE_RUN, *DERIVED, "method"} - {"label"}
+    scalar = [
+        name
+        for name in runs.columns.difference(left_out, sort=False)
+        if not runs[name].map(lambda value: isinstance(value, list | dict)).any()
+        and not (name.startswith("id") and name[2:].isdigit() and int(name[2:]) > 2)
+    ]
+    differing = [name for name in scalar if runs[name].nunique(dropna=False) > 1]
+    return runs[differing].set_index(differing[0]) if differing else runs[scalar]
+
+
+def where(runs: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """The rows that have these values, such as ``label="DIP", dropout=0.5``."""
+    for column, value in values.items():
+        runs = runs[runs[column] == value]
+    return runs

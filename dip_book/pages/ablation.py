@@ -1,0 +1,142 @@
+"""Page 11: one setting at a time, from the book's DIP and from CoOp.
+
+Groups are frames of runs by what was changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from dip_book.frame import where
+from dip_book.statistics import Interval
+from dip_book.tables import average_of, detectable, differences, shrunk, summary
+
+Groups = Mapping[str, pd.DataFrame]
+COOP = {"label": "CoOp", "dropout": 0.0}
+DIP = {"label": "DIP", "rank": 1, "dropout": 0.5, "site": "update"}
+"""The settings from which one is changed."""
+BOOK = "DIP (words, rank 1, dropout)"
+WORDLESS = ("without frozen words", "CoOp from random vectors")
+SITES = ("update", "rows", "columns", "prompt")
+
+
+def from_words(runs: pd.DataFrame, method: Mapping[str, Any], **changed: Any) -> pd.DataFrame:
+    """Runs of :data:`COOP` or :data:`DIP` that start from words, with some settings changed."""
+    return where(runs[runs["context"] != ""], **{**method, **changed})
+
+
+def from_vectors(runs: pd.DataFrame, method: Mapping[str, Any], count: int) -> pd.DataFrame:
+    """Runs of :data:`COOP` or :data:`DIP` that start from so many random vectors."""
+    return where(runs, context="", vectors=count, **method)
+
+
+def groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The settings of the first table, by what was changed."""
+    return {
+        "CoOp (words, full rank)": from_words(runs, COOP),
+        BOOK: from_words(runs, DIP),
+        "without dropout": from_words(runs, DIP, dropout=0.0),
+        "rank 2": from_words(runs, DIP, rank=2),
+        "rank 4": from_words(runs, DIP, rank=4),
+        "rank 4, without dropout": from_words(runs, DIP, rank=4, dropout=0.0),
+        "without frozen words": from_vectors(runs, DIP, 4),
+        "CoOp with dropout of its prompt": from_words(runs, COOP, dropout=0.5, site="prompt"),
+        "CoOp from random vectors": from_vectors(runs, COOP, 4),
+    }
+
+
+def frozen_words(found: Groups) -> dict[str, Interval]:
+    """DIP minus DIP without its frozen words."""
+    return differences(found[BOOK], found["without frozen words"])
+
+
+def finding(found: Groups) -> str:
+    """The page's finding: what the frozen words, dropout and the rank do."""
+    words = frozen_words(found)["h"]
+    dropout, rank = (
+        differences(found[name], found[BOOK])["new"] for name in ("without dropout", "rank 4")
+    )
+    return (
+        f"**Finding.** With the frozen words DIP has **{words.value:+.1f}** points of H more than "
+        f"without (95 % interval {words.ends('+.1f')}). Leaving out dropout moves new classes by "
+        f"{dropout:+.1f}, rank 4 in place of 1 by {rank:+.1f}."
+    )
+
+
+def new_differences(found: Groups) -> dict[str, Interval]:
+    """New-class accuracy of each group minus that of the book's DIP."""
+    return {
+        name: differences(runs, found[BOOK])["new"] for name, runs in found.items() if name != BOOK
+    }
+
+
+def with_words(rows: Mapping[str, Interval]) -> dict[str, Interval]:
+    """The rows of settings that start from words: the others start much lower."""
+    return {name: row for name, row in rows.items() if name not in WORDLESS}
+
+
+def site_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Averages of DIP with dropout in each of its places."""
+    return summary({f"dropout of {site}": from_words(runs, DIP, site=site) for site in SITES})
+
+
+def length_table(runs: pd.DataFrame, lengths: tuple[int, ...]) -> pd.DataFrame:
+    """Averages of CoOp and DIP from prompts of each number of random vectors."""
+    found = {}
+    for n in lengths:
+        for name, method in (("CoOp", COOP), ("DIP", DIP)):
+            found[f"{name}, {n} vectors"] = from_vectors(runs, method, n)
+    return summary(found)
+
+
+def penalty_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Averages and ID_1 of DO and PP at every weight of their term."""
+    penalised = runs[runs["label"].isin(["DO", "PP"])]
+    found = {
+        f"{label}, λ = {weight:g}": each
+        for (label, weight), each in penalised.groupby(["label", "weight"])
+    }
+    density = {name: average_of(each, "id1", 1).value for name, each in found.items()}
+    return summary(found).round(1).assign(**{"ID₁": pd.Series(density).round(2)})
+
+
+# ---- CoOp's prompts made smaller ----------------------------------------------------------------
+
+
+def smaller_table(found: Groups) -> pd.DataFrame:
+    """CoOp's trained prompts changed afterwards, a row a way, and the book's DIP below."""
+    table = shrunk(found["CoOp (words, full rank)"])
+    table.loc["DIP"] = summary({"DIP": found[BOOK]})[["base", "new", "H"]].iloc[0]
+    return table
+
+
+def nearest(table: pd.DataFrame) -> str:
+    """Which way of :func:`smaller_table` comes nearest to DIP on base classes, and its accuracy."""
+    dip, ways = table.loc["DIP"], table.drop("DIP")
+    near = (ways["base"] - dip["base"]).abs().idxmin()
+    return (
+        f"The one that comes nearest to DIP on base classes is *{near}*: base "
+        f"{ways.loc[near, 'base']:.1f} and new {ways.loc[near, 'new']:.1f}, against "
+        f"{dip['base']:.1f} and {dip['new']:.1f} of DIP."
+    )
+
+
+# ---- numbers ------------------------------------------------------------------------------------
+
+
+def numbers(found: Groups) -> dict[str, Interval]:
+    """The page's numbers: the frozen words, no dropout, rank 4."""
+    parts = {
+        "frozen_branch": frozen_words(found),
+        "no_dropout": differences(found["without dropout"], found[BOOK]),
+        "rank4": differences(found["rank 4"], found[BOOK]),
+    }
+    return {f"{name}_{key}": value for name, part in parts.items() for key, value in part.items()}
+
+
+def detectable_effects(found: Groups) -> dict[str, float]:
+    """The smallest true effect of the frozen words that as many datasets would show."""
+    return {"frozen_branch_h": detectable(found[BOOK], found["without frozen words"])}

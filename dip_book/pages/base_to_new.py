@@ -1,0 +1,153 @@
+"""Page 03: base and new accuracy of CoOp, DIP and the hand-written prompt.
+
+Groups are frames of runs by label: "zero-shot", "CoOp", "DIP". Kinds are datasets by the kind of
+style they are drawn in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from dip_book.statistics import Interval, detectable_effect, paired, wilcoxon
+from dip_book.tables import averages, differences, final, h_of, subset
+from glyph_world.styles import DESTRUCTIVE, SYSTEMATIC
+
+Groups = Mapping[str, pd.DataFrame]
+Kinds = Mapping[str, Sequence[str]]
+Rows = Mapping[str, Sequence[str] | None]
+PAIRS = (("DIP", "CoOp"), ("CoOp", "zero-shot"), ("DIP", "zero-shot"))
+
+
+def kinds_of(datasets: Iterable[str]) -> dict[str, list[str]]:
+    """Kind of style -> those of the datasets that are drawn so; {} for datasets without styles."""
+    present = set(datasets)
+    kinds = {"systematic": SYSTEMATIC, "destructive": DESTRUCTIVE}
+    found = {kind: [n for n in names if n in present] for kind, names in kinds.items()}
+    return {kind: names for kind, names in found.items() if names}
+
+
+def finding(groups: Groups, frontier: pd.DataFrame, styled: bool) -> str:
+    """The page's finding: what CoOp moves, DIP minus CoOp, and whether a smaller step does it.
+
+    Args:
+        groups: the three compared.
+        frontier: CoOp at every learning rate.
+        styled: whether the datasets are drawn in styles.
+    """
+    coop = differences(groups["CoOp"], groups["zero-shot"])
+    gap = differences(groups["DIP"], groups["CoOp"])
+    verdict = {1: "DIP is ahead", -1: "CoOp is ahead", 0: "the difference is not decided"}
+    return (
+        "**Finding.** Against the hand-written prompt, CoOp moves base accuracy by "
+        f"**{coop['base'].value:+.1f}** and new accuracy by **{coop['new'].value:+.1f}** points. "
+        f"DIP minus CoOp is **{gap['base'].value:+.1f}** on base, **{gap['new'].value:+.1f}** on "
+        f"new, and in H **{gap['h'].value:+.2f}** points (95 % interval {gap['h'].ends('+.2f')}): "
+        f"{verdict[gap['h'].sign]}{' on this mix of styles' if styled else ''}. "
+        + _smaller_steps(groups["DIP"], frontier)
+    )
+
+
+def _smaller_steps(dip: pd.DataFrame, frontier: pd.DataFrame) -> str:
+    """Which learning rates of CoOp end no worse than DIP on both sides."""
+    base, new = (averages(dip)[half].value for half in ("base", "new"))
+    ends = {rate: averages(found) for rate, found in frontier.groupby("lr")}
+    better = [
+        f"{rate:g} ({end['base'].value:.1f} and {end['new'].value:.1f})"
+        for rate, end in ends.items()
+        if end["base"].value >= base and end["new"].value >= new
+    ]
+    if not better:
+        return "No CoOp of another learning rate ends above DIP on both sides."
+    return (
+        f"CoOp with a smaller step is no worse than DIP ({base:.1f} and {new:.1f}) on either side: "
+        f"at learning rate {', '.join(better)}."
+    )
+
+
+def _rows(kinds: Kinds) -> Rows:
+    """All datasets (None), then those of each kind."""
+    return {"all": None, **kinds}
+
+
+def averages_table(groups: Groups, kinds: Kinds) -> pd.DataFrame:
+    """Base, new and H of each group with intervals: over all datasets, and over each kind."""
+    cells = {
+        (row, name): {k: f"{v:.1f}" for k, v in averages(runs, datasets).items()}
+        for row, datasets in _rows(kinds).items()
+        for name, runs in groups.items()
+    }
+    return pd.DataFrame(cells).T.rename(columns={"h": "H"})
+
+
+def differences_table(groups: Groups, kinds: Kinds) -> pd.DataFrame:
+    """Each pair of groups: differences with intervals, p-value and detectable effect on new."""
+
+    def cells(ours: str, theirs: str, datasets: Sequence[str] | None) -> dict[str, str]:
+        gaps = differences(groups[ours], groups[theirs], datasets)
+        a, b = (subset(final(groups[name], "new"), datasets) for name in (ours, theirs))
+        return {name: f"{gap:+.1f}" for name, gap in gaps.items()} | {
+            "Wilcoxon p (new)": f"{wilcoxon(a, b):.3f}",
+            "detectable": f"{detectable_effect(paired(a, b)):.1f}",
+        }
+
+    table = {
+        (row, f"{ours} − {theirs}"): cells(ours, theirs, datasets)
+        for row, datasets in _rows(kinds).items()
+        for ours, theirs in PAIRS
+    }
+    return pd.DataFrame(table).T.rename(columns={"h": "H"})
+
+
+def family_table(groups: Groups) -> pd.DataFrame:
+    """Each dataset's base, new and H in each group, averaged over seeds, and the columns' means."""
+    columns = {}
+    for name, runs in groups.items():
+        for i, half in enumerate(("base", "new")):
+            both = final(runs, "base", "new")
+            columns[name, half] = {d: v[:, i].mean() for d, v in both.items()}
+        columns[name, "H"] = {d: v.mean() for d, v in h_of(runs).items()}
+    table = pd.DataFrame(columns)
+    table.loc["average"] = table.mean()
+    return table
+
+
+def world_table(groups: Groups, probe: pd.DataFrame, kinds: Kinds) -> pd.DataFrame:
+    """Base accuracy without training, by CoOp, and by a linear probe: the head-room."""
+    zero, coop, linear = (
+        {d: v.mean() for d, v in final(runs, "base").items()}
+        for runs in (groups["zero-shot"], groups["CoOp"], probe)
+    )
+    kind = {d: name for name, datasets in kinds.items() for d in datasets}
+    table = {
+        "kind": kind or dict.fromkeys(zero, ""),
+        "zero-shot base": zero,
+        "CoOp base": coop,
+        "linear probe base": linear,
+        "head-room": {d: value - zero[d] for d, value in linear.items()},
+    }
+    return pd.DataFrame(table)
+
+
+def numbers(groups: Groups, kinds: Kinds) -> dict[str, Interval]:
+    """The page's numbers: averages of each group, and differences, over all and each kind."""
+    zero, coop, dip = (groups[name] for name in ("zero-shot", "CoOp", "DIP"))
+    found = {f"dip_minus_coop_{k}": v for k, v in differences(dip, coop).items()}
+    found |= {f"coop_minus_zero_{k}": v for k, v in differences(coop, zero).items()}
+    for key, runs in (("zero_shot", zero), ("coop", coop), ("dip", dip)):
+        found |= {f"{key}_{k}": v for k, v in averages(runs).items()}
+    for kind, datasets in kinds.items():
+        part = differences(dip, coop, datasets)
+        found |= {f"{kind}_dip_minus_coop_{k}": v for k, v in part.items()}
+    return found
+
+
+def detectable(groups: Groups) -> dict[str, float]:
+    """The smallest true differences of DIP and CoOp that as many datasets would show."""
+    new = paired(final(groups["DIP"], "new"), final(groups["CoOp"], "new"))
+    h = paired(h_of(groups["DIP"]), h_of(groups["CoOp"]))
+    return {
+        "dip_minus_coop_new": detectable_effect(new),
+        "dip_minus_coop_h": detectable_effect(h),
+    }

@@ -1,0 +1,91 @@
+"""Page 08: how long a prompt is trained, and how much of its update dropout hides in a step."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dip_book.frame import where
+from dip_book.statistics import Interval, detectable_effect, paired, paired_difference
+from dip_book.tables import Array, detectable, final, gap, summary, sweep, sweep_h
+
+
+def panels(runs: pd.DataFrame, setting: str) -> dict[str, dict[str, pd.DataFrame]]:
+    """Base, new and H against a setting: title of the panel -> label of the runs -> curve."""
+    by_label = {str(label): found for label, found in runs.groupby("label")}
+    halves = {"base classes, %": "base", "new classes, %": "new"}
+    found = {
+        title: {label: sweep(each, setting, half) for label, each in by_label.items()}
+        for title, half in halves.items()
+    }
+    return found | {"H, %": {label: sweep_h(each, setting) for label, each in by_label.items()}}
+
+
+# ---- training longer ----------------------------------------------------------------------------
+
+
+def new_change(runs: pd.DataFrame) -> dict[str, Array]:
+    """Dataset -> (S,) new-class accuracy after the longest schedule minus after the shortest."""
+    ends = (runs["epochs"].max(), runs["epochs"].min())
+    longest, shortest = (final(where(runs, epochs=length), "new") for length in ends)
+    return paired(longest, shortest)
+
+
+def longer(runs: pd.DataFrame) -> str:
+    """What training longer does to new classes, with CoOp and with DIP."""
+    changes = {str(label): new_change(found) for label, found in runs.groupby("label")}
+    coop, dip = (
+        sum(change.mean() for change in changes[name].values()) / len(changes[name])
+        for name in ("CoOp", "DIP")
+    )
+    apart = paired_difference(changes["DIP"], changes["CoOp"])
+    return (
+        f"**Finding.** From {runs['epochs'].min()} to {runs['epochs'].max()} epochs, new-class "
+        f"accuracy changes by **{coop:+.1f}** points with CoOp and by **{dip:+.1f}** with DIP: a "
+        f"difference of **{apart.value:+.1f}** (95 % interval {apart.ends('+.1f')})."
+    )
+
+
+# ---- dropping more ------------------------------------------------------------------------------
+
+
+def _half_and_none(dip: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return where(dip, dropout=0.5), where(dip, dropout=0.0)
+
+
+def dropping(dip: pd.DataFrame) -> str:
+    """What dropout of one half does to DIP, on base and on new classes."""
+    base, new = (gap(*_half_and_none(dip), field) for field in ("base", "new"))
+    return (
+        f"**Finding.** Dropout of one half moves DIP by **{base.value:+.1f}** points on base "
+        f"classes (95 % interval {base.ends('+.1f')}) and by **{new.value:+.1f}** on new ones "
+        f"({new.ends('+.1f')})."
+    )
+
+
+# ---- both ---------------------------------------------------------------------------------------
+
+
+def averages_table(long: pd.DataFrame, dip: pd.DataFrame) -> pd.DataFrame:
+    """Averages of both methods at every length of training, and of DIP at every dropout."""
+    groups = {f"{a}, {n} epochs": found for (a, n), found in long.groupby(["label", "epochs"])}
+    groups |= {f"DIP, dropout {p:g}": found for p, found in dip.groupby("dropout")}
+    return summary(groups)
+
+
+def numbers(long: pd.DataFrame, dip: pd.DataFrame) -> dict[str, Interval]:
+    """The page's numbers, of trainings of every length and of DIP at every dropout."""
+    dip_change, coop_change = (new_change(where(long, label=label)) for label in ("DIP", "CoOp"))
+    return {
+        "new_change_dip_minus_coop": paired_difference(dip_change, coop_change),
+        "dropout_new": gap(*_half_and_none(dip), "new"),
+        "dropout_base": gap(*_half_and_none(dip), "base"),
+    }
+
+
+def detectable_effects(long: pd.DataFrame, dip: pd.DataFrame) -> dict[str, float]:
+    """The smallest true effects that as many datasets would show."""
+    dip_change, coop_change = (new_change(where(long, label=label)) for label in ("DIP", "CoOp"))
+    return {
+        "new_change_dip_minus_coop": detectable_effect(paired(dip_change, coop_change)),
+        "dropout_new": detectable(*_half_and_none(dip), "new"),
+    }

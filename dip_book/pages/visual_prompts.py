@@ -1,0 +1,250 @@
+"""Page 14: prompts inside the image encoder. Condensing them is in :mod:`.condensation`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from open_clip.transformer import VisionTransformer
+
+from dip_book.frame import where
+from dip_book.pages.visual_runs import ALL, Visual
+from dip_book.statistics import (
+    Interval,
+    detectable_effect,
+    exactly,
+    hierarchical_bootstrap,
+    paired,
+    paired_difference,
+)
+from dip_book.tables import Array, average_of, final, gap, sweep
+from dip_lib.clip.tower import frozen_tower
+
+Curves = dict[str, pd.DataFrame]
+Pair = tuple[pd.DataFrame, pd.DataFrame]
+NONE = 0
+
+
+def _points(difference: Interval) -> str:
+    low, high = difference.low, difference.high
+    return f"{difference.value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+
+
+def _accuracies(visual: Visual, counts: Sequence[int]) -> list[dict[str, Array]]:
+    """Dataset -> (S,) accuracy of VPT-deep, at each number of prompts."""
+    return [final(visual.ends(vectors=count), "base") for count in counts]
+
+
+def finding(visual: Visual) -> str:
+    """The page's finding: condensing, and what more prompts bring."""
+    condensed = gap(visual.kept(visual.share), visual.kept(ALL))
+    half, last = visual.prompts[-2:]
+    none, middle, end = _accuracies(visual, (visual.prompts[0], half, last))
+    first, second = paired_difference(middle, none), paired_difference(end, middle)
+    return (
+        f"**Finding.** Of {visual.most} prompts in each block, the most important {visual.share} % "
+        f"alone, trained on, change accuracy by {_points(condensed)} against all of them. From "
+        f"none to {half} prompts accuracy moves by {_points(first)}, from {half} to "
+        f"{last} by {_points(second)}."
+    )
+
+
+# ---- how many prompts, and whose ----------------------------------------------------------------
+
+LABELS = {"VPT": "VPT-deep", "other": "VPT-shallow"}
+
+
+def by_count(visual: Visual) -> dict[str, Curves]:
+    """Test accuracy against the number of prompts in each block: VPT-shallow is "other"."""
+    lines = {"other": visual.ends(depth=1)}
+    lines |= {label: visual.ends(label) for label in ("SPT", "CVPT", "VPT")}
+    curves = {name: sweep(found, "vectors", "base") for name, found in lines.items()}
+    return {"test accuracy, %": curves}
+
+
+def pair_groups(visual: Visual) -> list[dict[str, Pair]]:
+    """What is compared within the same dataset and seed, in groups of rows."""
+    few, most, none = visual.few, visual.most, visual.ends(vectors=NONE)
+    beside = {label: {"label": label} for label in ("SPT", "CVPT")} | {"VPT-shallow": {"depth": 1}}
+    groups = [
+        {
+            f"VPT, {n} prompts, minus none": (visual.ends(vectors=n), none)
+            for n in visual.prompts[1:]
+        }
+    ]
+    for name, settings in beside.items():
+        groups.append(
+            {
+                f"{name} minus VPT, {n} prompts": (
+                    visual.ends(vectors=n, **settings),
+                    visual.ends(vectors=n),
+                )
+                for n in visual.compared
+            }
+        )
+    many = visual.ends("CVPT", vectors=most)
+    groups[-1][f"CVPT, {most} prompts, minus none"] = (many, none)
+    dense = visual.ends("VPT + DIP", vectors=most), visual.ends(vectors=most)
+    groups.append({f"VPT with DIP (rank 1) minus without, {most} prompts": dense})
+    equal = f"equal cost: CVPT with {most} minus VPT with {few}"
+    groups.append({equal: (many, visual.ends(vectors=few))})
+    return groups
+
+
+def pairs_of(groups: Sequence[Mapping[str, Pair]]) -> dict[str, Pair]:
+    """All pairs, whichever group they are in."""
+    return {name: pair for group in groups for name, pair in group.items()}
+
+
+def breaks(groups: Sequence[Mapping[str, Pair]]) -> list[str]:
+    """The rows that begin a group, but for the first."""
+    return [next(iter(group)) for group in groups[1:]]
+
+
+def beside_the_pairs(visual: Visual) -> str:
+    """What the most prompts take of attention, and that the two of equal cost are so."""
+    spt, vpt = (
+        np.mean([*where(visual.ends(label, vectors=visual.most), status="finished")["mass"]])
+        for label in ("SPT", "VPT")
+    )
+    many, few = visual.ends("CVPT", vectors=visual.most), visual.ends(vectors=visual.few)
+    cvpt_flops, vpt_flops = (found["flops"].mean() / 1e6 for found in (many, few))
+    return (
+        f"*With {visual.most} prompts, SPT's take {spt:.0%} of the image tokens' attention, VPT's "
+        f"{vpt:.0%}. Equal cost: {cvpt_flops:.0f} and {vpt_flops:.0f} million operations an image.*"
+    )
+
+
+# ---- attention ----------------------------------------------------------------------------------
+
+ATTENTION = {"mass": "attention on\nprompts", "map_rank": "effective rank\nof the map"}
+
+
+def attention(visual: Visual) -> dict[str, Curves]:
+    """Attention on prompts and effective rank of its map against the number of prompts."""
+    found = where(visual.ends(), status="finished")
+    averaged = found.assign(**{name: found[name].map(np.mean) for name in ATTENTION})
+    return {title: {"VPT": sweep(averaged, "vectors", name)} for name, title in ATTENTION.items()}
+
+
+def attention_table(visual: Visual) -> pd.DataFrame:
+    """The same block by block: a row a quantity and block, a column a number of prompts."""
+    columns = {}
+    for count in visual.prompts:
+        found = visual.ends(vectors=count)
+        columns[f"{count} prompts"] = {
+            f"{title}, block {block + 1}": found[name].str[block].mean()
+            for name, title in (("mass", "share"), ("map_rank", "rank"))
+            for block in range(visual.depth)
+        }
+    return pd.DataFrame(columns)
+
+
+# ---- costs, the learning rate, the schedule -----------------------------------------------------
+
+COSTS = {"zero-shot": "operations", "other": "time", "DIP": "memory"}
+
+
+def cost_curves(result: Mapping[str, Any]) -> dict[str, Curves]:
+    """Tower -> operations, time and memory relative to no prompts, by the keys of COSTS."""
+    return {name: _relative(tower["prompts"]) for name, tower in result["towers"].items()}
+
+
+def _relative(by_count: Mapping[str, Mapping[str, Any]]) -> Curves:
+    rows = {int(count): row for count, row in by_count.items()}
+    none = rows[min(rows)]
+    ratios: dict[str, dict[int, list[float]]] = {name: {} for name in COSTS}
+    for count, row in rows.items():
+        times = np.array(row["seconds"]) / np.array(none["seconds"])
+        ratios["zero-shot"][count] = [row["flops_over_none"]] * 3
+        ratios["other"][count] = [row["seconds_over_none"], *np.percentile(times, [2.5, 97.5])]
+        ratios["DIP"][count] = [row["step_mb"] / none["step_mb"]] * 3
+    columns = ["value", "low", "high"]
+    return {
+        n: pd.DataFrame.from_dict(r, orient="index", columns=columns) for n, r in ratios.items()
+    }
+
+
+def rate_table(visual: Visual) -> pd.DataFrame:
+    """Learning rate -> validation accuracy of VPT with few prompts, of the first seed."""
+    found = {
+        rate: visual.ends(vectors=visual.few, lr=rate, seed=visual.seed) for rate in visual.rates
+    }
+    rows = {rate: average_of(runs, "val", 1).value for rate, runs in found.items()}
+    table = pd.DataFrame({"validation accuracy": rows})
+    return table.rename_axis("learning rate")
+
+
+def schedule_table(visual: Visual) -> pd.DataFrame:
+    """Accuracy and training loss of VPT, of the first seed, on both schedules."""
+    rows = {}
+    for count in (visual.prompts[0], *visual.compared):
+        for epochs in dict.fromkeys((visual.epochs, visual.longer)):
+            found = visual.ends(vectors=count, epochs=epochs, seed=visual.seed)
+            rows[f"{count} prompts, {epochs} epochs"] = {
+                "test accuracy": average_of(found, "base", 1).value,
+                "training loss": average_of(found, "loss", 1).value,
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def schedule_finding(visual: Visual) -> str:
+    """What the most prompts bring on each schedule."""
+
+    def moved(epochs: int) -> str:
+        many, none = (
+            visual.ends(vectors=count, epochs=epochs, seed=visual.seed)
+            for count in (visual.most, visual.prompts[0])
+        )
+        return f"{_points(gap(many, none))} after {epochs}"
+
+    return (
+        f"With {visual.most} prompts instead of none: {moved(visual.epochs)} epochs, "
+        f"{moved(visual.longer)}."
+    )
+
+
+# ---- numbers ------------------------------------------------------------------------------------
+
+
+def measured(visual: Visual) -> dict[str, dict[str, Array]]:
+    """The page's differences by number: dataset -> (S,)."""
+
+    def above(label: str) -> dict[str, Array]:
+        """A method minus VPT, averaged over the compared numbers of prompts."""
+        each = [
+            paired(final(visual.ends(label, vectors=n), "base"), vpt)
+            for n, vpt in zip(visual.compared, _accuracies(visual, visual.compared), strict=True)
+        ]
+        return {dataset: np.mean([found[dataset] for found in each], axis=0) for dataset in each[0]}
+
+    none, middle, end = _accuracies(visual, (visual.prompts[0], *visual.prompts[-2:]))
+    part, whole = (final(visual.kept(share), "base") for share in (visual.share, ALL))
+    fixed = visual.kept(visual.share, tuned=False)
+    return {
+        "condensed_30_minus_all": paired(part, whole),
+        "first_half_minus_second": {d: 2 * middle[d] - none[d] - end[d] for d in none},
+        "most_minus_half": paired(end, middle),
+        "spt_minus_vpt": above("SPT"),
+        "cvpt_minus_vpt": above("CVPT"),
+        "condensed_id1_minus_chance": paired(final(fixed, "id1"), final(fixed, "id_chance")),
+    }
+
+
+def numbers(visual: Visual) -> dict[str, Interval | int]:
+    """The page's numbers, with the operations of ViT-B/16 under 200 prompts, which are counted."""
+    found = {key: hierarchical_bootstrap(values) for key, values in measured(visual).items()}
+    most = gap(visual.ends(vectors=visual.most), visual.ends(vectors=NONE))
+    with torch.device("meta"):  # ViT-B/16's shapes, without numbers
+        tower = frozen_tower(VisionTransformer(224, 16, 768, 12, 12, 4.0))
+    gmacs = exactly(tower.flops([200] * len(tower.blocks)) / 2e9)
+    counted = {"most": visual.most, "share": visual.share}
+    return found | {"most_minus_none": most, "vit_b16_gmacs_200": gmacs} | counted
+
+
+def detectable_effects(visual: Visual) -> dict[str, float]:
+    """The smallest true differences that as many datasets would show."""
+    return {key: detectable_effect(values) for key, values in measured(visual).items()}

@@ -1,0 +1,168 @@
+"""The training loop of R runs: epochs over augmented views, steps, SGD, CoOp's schedule.
+
+A run sees the same sample order and the same dropout masks alone or in a batch: both are functions
+of (its seed, the step). A step works in place on tensors that stay where they are and asks for no
+value, so that a GPU can replay it.
+
+Symbols: R runs, N training images, B batch, e embedding size, S side of an image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from dip_lib.methods.prompts import Batch
+from dip_lib.randomness import permutation
+from dip_lib.training.cuda_graph import Replay
+from dip_lib.training.parts import Schedule
+from dip_lib.training.runs import Runs, State
+
+
+class EpochEnd(NamedTuple):
+    """What training hands over after an epoch."""
+
+    alive: Tensor  # (R,) which runs still have a finite loss
+    loss: Tensor  # (R,) the epoch's mean loss of each
+
+
+def train_epochs(runs: Runs, graphs: bool = True) -> Iterator[EpochEnd]:
+    """Train R runs in place, and hand over after every epoch. The last step is the result.
+
+    Args:
+        graphs: on a GPU, replay the step as a recorded graph; False to check against.
+    """
+    schedule, data = cast(Schedule, runs.runs[0].schedule), runs.data
+    device, trained = runs.frozen.clip.device, runs.state.trained
+    velocity, averaged = ([torch.zeros_like(each) for each in trained] for _ in range(2))
+    lr = [cast(Schedule, run.schedule).lr for run in runs.runs]
+    rates = torch.tensor(lr, device=device).view(-1, 1, 1)
+    current = epoch_tensors(runs, rates)
+    step = Replay(
+        lambda: take_step(runs, velocity, current), device, record=graphs and runs.method.cuda_graph
+    )
+    count, views = data.labels.shape[1], runs.runs[0].data.views
+    steps = count // min(schedule.batch, count)  # as the peers: an incomplete last batch is dropped
+    for epoch in range(schedule.epochs):
+        current.images.copy_(data.images[:, epoch % views])
+        if current.pixels is not None and data.pixels is not None:
+            current.pixels.copy_(data.pixels[:, epoch % views])
+        current.order.copy_(permutation(runs.state.seeds, epoch, count))
+        current.rate.copy_(rates * learning_rate(epoch, schedule.epochs, 1.0, schedule.warmup))
+        current.loss.zero_()
+        for _ in range(steps):
+            step()
+        weight = runs.method.average_weight(epoch, schedule.epochs)
+        if weight is not None:
+            _average(trained, averaged, weight, epoch + 1 == schedule.epochs)
+        yield EpochEnd(current.alive.flatten(), current.loss / steps)
+
+
+@dataclass(frozen=True)
+class EpochTensors:
+    """What the steps of an epoch read and count, in tensors that stay where they are."""
+
+    images: Tensor  # (R, N, e) of the epoch's view
+    labels: Tensor  # (R, N)
+    order: Tensor  # (R, N)
+    rate: Tensor  # (R, 1, 1) learning rate
+    step: Tensor  # () steps taken so far
+    loss: Tensor  # (R,) sum over the epoch's steps
+    alive: Tensor  # (R, 1, 1) False for runs that have stopped
+    pixels: Tensor | None = None  # (R, N, 3, S, S) of the view, where a method reads them
+
+
+def epoch_tensors(runs: Runs, rates: Tensor) -> EpochTensors:
+    """The tensors of the runs' epochs, not yet filled; ``rates`` are (R, 1, 1)."""
+    data, count = runs.data, len(runs.runs)
+    return EpochTensors(
+        torch.empty_like(data.images[:, 0]),
+        data.labels,
+        torch.empty_like(data.labels),
+        torch.empty_like(rates),
+        torch.zeros((), dtype=torch.int64, device=rates.device),
+        torch.zeros(count, device=rates.device),
+        torch.ones(count, 1, 1, dtype=torch.bool, device=rates.device),
+        None if data.pixels is None else torch.empty_like(data.pixels[:, 0]),
+    )
+
+
+def take_step(runs: Runs, velocity: Sequence[Tensor], epoch: EpochTensors) -> None:
+    """One step of R runs, in place: a batch's loss, its gradient, SGD."""
+    schedule, state = cast(Schedule, runs.runs[0].schedule), runs.state
+    count = epoch.order.shape[1]
+    size = min(schedule.batch, count)
+    first = epoch.step % (count // size) * size
+    chosen = epoch.order[:, first + torch.arange(size, device=first.device)]  # (R, B)
+    row = torch.arange(len(chosen), device=first.device)[:, None]
+    batch = Batch(
+        epoch.images[row, chosen],
+        epoch.labels[row, chosen],
+        None if epoch.pixels is None else _take(epoch.pixels, chosen),
+    )
+    loss, gradients = runs.method.gradient(
+        state.learned(epoch.step), runs.frozen, batch, state.trained
+    )
+    epoch.alive.logical_and_(torch.isfinite(loss).view(-1, 1, 1))
+    descend(state, velocity, gradients, epoch.rate, schedule, epoch.alive)
+    epoch.loss.add_(loss.detach())
+    epoch.step.add_(1)
+
+
+def _take(pixels: Tensor, chosen: Tensor) -> Tensor:
+    """The chosen images (R, B, 3, S, S), from main memory to where ``chosen`` lies."""
+    at = chosen.to(pixels.device)
+    return pixels[torch.arange(len(at))[:, None], at].to(chosen.device).float()
+
+
+@torch.no_grad()
+def descend(
+    state: State,
+    velocity: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    lr: Tensor,
+    schedule: Schedule,
+    alive: Tensor,
+) -> None:
+    """One step of SGD, as torch.optim.SGD with momentum and weight decay, a rate for each run.
+
+    Args:
+        velocity: momentum of each trained tensor, updated in place.
+        gradients: of each trained tensor.
+        lr: (R, 1, 1).
+        alive: (R, 1, 1), False for runs that have stopped: they keep their state.
+    """
+    parts = len(state.prompts)
+    moves = [state.full & alive, alive, alive] * parts + [alive] * len(state.others)
+    rates = [1.0] * (3 * parts) + list(state.rates)
+    zero = torch.zeros((), device=lr.device)
+    for tensor, v, gradient, move, rate in zip(
+        state.trained, velocity, gradients, moves, rates, strict=True
+    ):
+        shape = (-1, *(1,) * (tensor.dim() - 1))
+        v.mul_(schedule.momentum).add_(gradient + schedule.weight_decay * tensor)
+        tensor.sub_(torch.where(move.view(shape), rate * lr.view(shape) * v, zero))
+
+
+def learning_rate(epoch: int, epochs: int, lr: float, warmup: float) -> float:
+    """CoOp's schedule (dassl/optim/lr_scheduler.py): constant ``lr * warmup`` in epoch 0, then
+    ``lr / 2 * (1 + cos(pi * (epoch - 1) / epochs))``, which does not reach 0."""
+    if epoch == 0:
+        return lr * warmup
+    return 0.5 * lr * (1 + math.cos(math.pi * (epoch - 1) / epochs))
+
+
+@torch.no_grad()
+def _average(
+    trained: Sequence[Tensor], totals: Sequence[Tensor], weight: float, last: bool
+) -> None:
+    """Add an epoch's end to the weighted average; the last epoch's step ends at the average."""
+    for total, tensor in zip(totals, trained, strict=True):
+        total += weight * tensor
+        if last:
+            tensor.copy_(total)

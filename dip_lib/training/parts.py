@@ -1,0 +1,157 @@
+"""The parts of a run: small frozen settings that validate themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Self
+
+from dip_lib.data.protocols import PROTOCOLS
+from dip_lib.errors import one_of
+from dip_lib.prompt.low_rank import SITES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of a run: settings with defaults, in plain values."""
+
+    def __post_init__(self) -> None:
+        # 0 and 0.0 are the same setting, so they must give the same key
+        for field in fields(self):
+            if field.type == "float":
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))
+        self.check()
+
+    def check(self) -> None:
+        """Raise ValueError for settings that do not go together."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """The part with these values.
+
+        Raises:
+            ValueError: values that it does not have, or ones missing that have no default.
+        """
+        known = {field.name for field in fields(cls)}
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if values.keys() - known or needed - values.keys():
+            raise ValueError(
+                f"not the {cls.__name__} of a run: missing {sorted(needed - values.keys())}, "
+                f"unknown {sorted(values.keys() - known)}"
+            )
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(Part):
+    """The images and class names of a run.
+
+    Args:
+        dataset: its name ("greek", "eurosat", ...).
+        style: the style it is drawn in, where datasets have styles; "default" is its own.
+        protocol: "base-to-new" (train on the first half of the classes, evaluate both halves) or
+            "all-classes" (few-shot, and the source of transfer).
+        shots: training images a class; 0: none are read.
+        views: augmented views of each training image, cycled over the epochs.
+        fingerprint: of the dataset.
+        target: another dataset, on all of whose classes the trained prompts are evaluated; such a
+            run re-uses what the run without a target (:meth:`Run.source`) has learned.
+        target_fingerprint: of the target.
+    """
+
+    dataset: str
+    style: str = "default"
+    protocol: str = "base-to-new"
+    shots: int = 16
+    views: int = 4
+    fingerprint: str = ""
+    target: str = ""
+    target_fingerprint: str = ""
+
+    def check(self) -> None:
+        one_of("protocol", self.protocol, PROTOCOLS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tower(Part):
+    """The frozen backbone of a run.
+
+    Args:
+        backbone: its name.
+        weights: fingerprint of the weights it carries, or open_clip's tag; "": random.
+        precision: of the frozen towers: "fp32", "bf16" or "fp16"; prompts are always fp32.
+    """
+
+    backbone: str
+    weights: str = ""
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowRank(Part):
+    """How a method's prompts are held: P = P0 + dropout(A B), in place of full matrices.
+
+    Args:
+        rank: r of A (n, r) and B (r, d); None: the full matrix is trained, and only its dropout is
+            meant (site "prompt"), as an ablation.
+        dropout: probability of dropping a part of the prompt in a step, in [0, 1).
+        site: what dropout drops: entries of the "update" A B, its "rows" (tokens) or "columns", or
+            entries of the whole "prompt".
+    """
+
+    rank: int | None = 1
+    dropout: float = 0.5
+    site: str = "update"
+
+    def check(self) -> None:
+        one_of("site of dropout", self.site, SITES)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout} must be in [0, 1)")
+        if self.rank is not None and self.rank < 1:
+            raise ValueError(f"rank = {self.rank} must be at least 1, or None: the full matrix")
+        if self.rank is None and self.site != "prompt":
+            raise ValueError(
+                f"without a rank there is no update whose {self.site!r} dropout could drop: give a "
+                "rank, or site='prompt'"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Part):
+    """CoOp's schedule: SGD, a constant first epoch, then an epoch-wise cosine.
+
+    Args:
+        epochs, batch, momentum, weight_decay: of SGD.
+        lr: learning rate after the first epoch.
+        warmup: learning rate of epoch 0 as a fraction of ``lr``.
+        checkpoints: evaluations along training, evenly spaced, after the one at the start; 1: the
+            end alone, for methods that cost a tower's pass to be evaluated.
+    """
+
+    epochs: int = 40
+    batch: int = 128
+    lr: float = 0.03
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup: float = 1 / 200
+    checkpoints: int = 10
+
+    def check(self) -> None:
+        if self.epochs < 0 or self.batch < 1:
+            raise ValueError(f"epochs = {self.epochs} or batch = {self.batch} is too small")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamWSchedule(Part):
+    """AdamW with a linear rise over the first tenth of the steps, then a cosine to zero.
+
+    Args:
+        epochs, batch, lr, weight_decay: of AdamW.
+        momentum: its first beta; the second is 0.999.
+    """
+
+    epochs: int = 100
+    batch: int = 64
+    lr: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 0.05

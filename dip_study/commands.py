@@ -1,0 +1,193 @@
+"""What the command ``dip`` does: photo datasets, a prompt for your own pictures, the studies."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dip_lib.classifier import PromptedClassifier, picture_files
+from dip_lib.errors import NotMeasuredError
+from dip_lib.fetch import download
+from dip_lib.fetch.archives import amount
+from dip_lib.paths import results_dir
+from dip_lib.store.export import export
+from dip_study import plan, profiles, study
+from dip_study.measure import measure
+
+EPILOG = """examples:
+  dip data status --data pictures           what is there, what is missing, how large it is
+  dip data get eurosat dtd --data pictures  fetch, check, unpack; resumes where it was cut
+  dip fit animals --out animals.safetensors --backbone ViT-B-16 --pretrained openai
+  dip predict animals.safetensors photos/ --classes "red fox,wolf,lynx"
+  dip plan --profile paper                  runs, pictures, disk and time of a study
+  dip plan --profile paper --json >plan.json
+  dip measure --profile embedded --study hosts   what neither this machine nor results/ has
+  dip export --profile embedded-full        writes what was measured into results/
+exit codes:
+  0    all is well
+  1    something is missing (data status), or failed: stderr says why
+  2    wrong usage: stderr says what is valid
+  130  interrupted (Ctrl-C): the same command resumes
+With --json, stdout holds one JSON value and nothing else; progress and faults go to stderr.
+DIP_MIRROR=URL: fetch URL/folder/file instead of the published addresses."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command found: ``found`` for programs, ``lines`` for people, and the exit code."""
+
+    found: Any
+    lines: Sequence[str]
+    code: int = 0
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and print its answer.
+
+    Returns:
+        0 if all is well, 1 if something is missing or failed; a wrong usage exits with 2.
+    """
+    options = parse(arguments)
+    try:
+        answer: Answer = options.run(options)
+        shown = [json.dumps(answer.found, indent=1)] if options.json else answer.lines
+        print("".join(f"{line}\n" for line in shown), end="", flush=True)
+        return answer.code
+    except (NotMeasuredError, OSError, RuntimeError, ValueError) as error:
+        sys.exit(f"dip: {error}")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a command, ``run`` among them: the function that does it."""
+    look: dict[str, Any] = {"epilog": EPILOG, "formatter_class": argparse.RawTextHelpFormatter}
+    parser = argparse.ArgumentParser("dip", description=__doc__, **look)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    data = commands.add_parser("data", help="the photo datasets on this disk", **look)
+    actions = data.add_subparsers(required=True, metavar="ACTION")
+    status = actions.add_parser("status", help="what is there, what is missing", **look)
+    get = actions.add_parser("get", help="fetch, check and unpack what is missing", **look)
+    get.add_argument("names", nargs="+", metavar="NAME", choices=download.sources())
+    for action, run in ((status, _status), (get, _get)):
+        folder, help = os.environ.get("DATA"), "the folder of all datasets (default: $DATA)"
+        action.add_argument("--data", type=Path, default=folder, required=not folder, help=help)
+        action.set_defaults(run=run)
+    fit = commands.add_parser("fit", help="train a prompt on a folder of class folders", **look)
+    fit.add_argument("folder", help="one folder a class; half of the pictures train")
+    fit.add_argument("--out", metavar="FILE", required=True, help="the prompt file to write")
+    for name, default in {"epochs": 40, "shots": 16, "views": 4, "seed": 1}.items():
+        fit.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
+    predict = commands.add_parser("predict", help="name pictures by a saved prompt", **look)
+    predict.add_argument("prompt", help="a file that `dip fit` wrote")
+    predict.add_argument("pictures", nargs="+", help="picture files, or folders of them")
+    predict.add_argument("--classes", required=True, help="any names, separated by commas")
+    predict.add_argument("--top", type=int, default=5, help="names a picture, default 5")
+    for action, run, tower in ((fit, _fit, "glyph-vit"), (predict, _predict, "")):
+        action.add_argument("--backbone", default=tower, help=f"default {tower or 'the file says'}")
+        action.add_argument("--pretrained", default="", help="open_clip tag or file of weights")
+        action.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+        action.set_defaults(run=run)
+    cost = commands.add_parser("plan", help="what a study costs, before any work", **look)
+    cost.add_argument("--profile", default="paper", choices=profiles.names())
+    cost.add_argument("--study", default="all", choices=["all", *study.STUDIES])
+    cost.add_argument("--device", default="cpu", help="cpu, or a GPU's name in results/benchmarks")
+    cost.add_argument("--images-per-second", type=float, help="default: as measured there")
+    cost.add_argument("--steps-per-second", type=float, help="default: as measured there")
+    cost.set_defaults(run=_plan)
+    live = commands.add_parser("measure", help="measure the runs that are missing", **look)
+    live.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    kept = commands.add_parser("export", help="write measured runs into results/", **look)
+    for action, run in ((live, _measure), (kept, _export)):
+        action.add_argument("--profile", default="embedded-full", help="a name or a file of yours")
+        every = [*study.STUDIES]
+        action.add_argument("--study", nargs="+", default=every, choices=every, metavar="STUDY")
+        action.set_defaults(run=run)
+    for action in (status, get, fit, predict, cost, live, kept):
+        action.add_argument("--json", action="store_true", help="for programs")
+    return parser.parse_args(arguments)
+
+
+def _status(options: argparse.Namespace) -> Answer:
+    found = {n: download.status(each, options.data) for n, each in download.sources().items()}
+    lines = list[str]()
+    for name, each in found.items():
+        begun = f", {amount(each['begun'])} of it begun" if each["begun"] else ""
+        state = f"missing, {amount(each['download'])} to download{begun}"
+        lines.append(f"{name:16}{state if each['missing'] else 'complete'}  ({each['folder']})")
+        for file in each["missing"]:
+            hand = f"  by hand: `dip data get {name}` says how" if file["by_hand"] else ""
+            lines.append(f"{'':16}- {file['path']}{hand}")
+    return Answer(found, lines, int(any(each["missing"] for each in found.values())))
+
+
+def _get(options: argparse.Namespace) -> Answer:
+    found, mirror = dict[str, Any](), os.environ.get("DIP_MIRROR", "")
+    for name in dict.fromkeys(options.names):
+        photos, fault = download.sources()[name], None
+        try:
+            download.get(photos, options.data, mirror)
+        except (LookupError, OSError, ValueError) as error:
+            fault = str(error)
+            print(f"dip: {name}: {fault}", file=sys.stderr)
+        found[name] = {**download.status(photos, options.data), "error": fault}
+    complete = [f"{name}: complete" for name, each in found.items() if each["error"] is None]
+    return Answer(found, complete, int(len(complete) < len(found)))
+
+
+def _plan(options: argparse.Namespace) -> Answer:
+    profile = profiles.load_profile(options.profile)
+    rates = options.images_per_second, options.steps_per_second
+    costs = plan.plan(profile, options.study, options.device, *rates)
+    rows = json.loads(costs.reset_index().to_json(orient="records"))  # not measured: null
+    about = {name: getattr(options, name) for name in ("profile", "study", "device")}
+    return Answer({**about, "rows": rows}, [plan.table(costs)])
+
+
+def _fit(options: argparse.Namespace) -> Answer:
+    names = ("backbone", "pretrained", "device", "epochs", "shots", "views", "seed")
+    fitted = PromptedClassifier(**{n: getattr(options, n) for n in names}).fit(options.folder)
+    fitted.save(options.out)
+    size, classes = os.path.getsize(options.out), fitted.class_names
+    found = {"file": options.out, "bytes": size, "classes": classes}
+    return Answer(found, [f"{options.out}: {size:,} bytes, trained on {len(classes)} classes"])
+
+
+def _predict(options: argparse.Namespace) -> Answer:
+    names = [name.strip() for name in options.classes.split(",") if name.strip()]
+    tower = {"pretrained": options.pretrained, "device": options.device}
+    loaded = PromptedClassifier.load(options.prompt, options.backbone, **tower)
+    files = picture_files(options.pictures)
+    found = dict(zip(map(str, files), loaded.predict(files, names, options.top), strict=True))
+    said = {
+        path: ", ".join(f"{n} {100 * p:.1f} %" for n, p in best) for path, best in found.items()
+    }
+    lines = [f"{path}: {best}" for path, best in said.items()]
+    return Answer({path: dict(best) for path, best in found.items()}, lines)
+
+
+def _measure(options: argparse.Namespace) -> Answer:
+    profile = profiles.load_profile(options.profile)
+    found, lines = dict[str, Any](), list[str]()
+    for name, runs in study.each_run_once(profile, options.study):
+        store = study.open_store(profile, "missing")
+        missing = store.missing(runs)
+        measure(missing, store, options.device)
+        found[name] = {"runs": len(runs), "measured": len(missing)}
+        lines.append(f"{name:16}{len(runs):,} runs, {len(missing):,} of them measured now")
+    return Answer(found, lines)
+
+
+def _export(options: argparse.Namespace) -> Answer:
+    profile = profiles.load_profile(options.profile)
+    found = dict[str, str]()
+    for name, runs in study.each_run_once(profile, options.study):
+        path = results_dir() / profile.name / f"{name}.json"
+        records = study.collect(runs, profile, results="stored")
+        export(records, path, name not in study.ALONG)
+        found[name] = str(path)
+    return Answer(found, [*found.values()])

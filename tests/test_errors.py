@@ -1,0 +1,47 @@
+"""Errors say what happened in fields, are the built-in errors they always were, and travel."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from dip_lib.errors import (
+    DamagedFileError,
+    MissingDownloadError,
+    NotMeasuredError,
+    OutOfDiskError,
+    UnknownNameError,
+    one_of,
+)
+
+EACH = [
+    (UnknownNameError("profile", "smok", ["smoke", "paper"]), ValueError),
+    (DamagedFileError("photos.zip", "cut"), ValueError),
+    (OutOfDiskError("pictures", "2GB", "1GB"), OSError),
+    (MissingDownloadError(["a.tar", "b.tar"], "Ask."), LookupError),
+    (NotMeasuredError(2, 3, "Measure them."), LookupError),
+]
+
+
+@pytest.mark.parametrize(("error", "built_in"), EACH, ids=lambda each: type(each).__name__)
+def test_an_error_keeps_its_fields_and_words_from_a_worker_to_its_parent(
+    error: Exception, built_in: type[Exception]
+) -> None:
+    assert isinstance(error, built_in)
+    here = pickle.loads(pickle.dumps(error))
+    assert type(here) is type(error)
+    assert vars(here) == vars(error) and str(here) == str(error)
+    for value in vars(error).values():
+        for each in value if isinstance(value, list) else [value]:
+            assert str(each) in str(error)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_and_all_valid_ones() -> None:
+    assert one_of("profile", "smoke", {"smoke", "paper"}) == "smoke"
+    with pytest.raises(UnknownNameError) as caught:
+        one_of("profile", "smok", {"smoke", "paper"})
+    assert (caught.value.value, caught.value.choices) == ("smok", ["paper", "smoke"])
+    before, after = str(caught.value).split("?")
+    assert "'smoke'" in before and "'paper'" not in before
+    assert "paper, smoke" in after
