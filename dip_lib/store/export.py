@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dip_lib.errors import DamagedFileError
 from dip_lib.files import write_atomic
 from dip_lib.store.records import Record, fault, is_flat, is_outdated, plain
 
@@ -34,15 +35,28 @@ def export(records: Iterable[Record], path: Path, ends: bool = False) -> None:
     write_atomic(path, f'{{"common": {json.dumps(common)},\n"runs": [\n{lines}\n]}}\n'.encode())
 
 
+def every_record(path: Path) -> list[Record]:
+    """The records of an export as they stand, of whatever code or layout.
+
+    Raises:
+        OSError: a file that is not there.
+        DamagedFileError: one that is no export.
+    """
+    try:
+        saved = json.loads(path.read_bytes())
+        return [_merged(saved["common"], row) for row in saved["runs"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedFileError(str(path), f"{type(error).__name__}: {error}") from error
+
+
 def read_export(path: Path) -> list[Record]:
     """The sound records of an export; what is damaged is named in a warning."""
     if not path.is_file():
         return []
     try:
-        saved = json.loads(path.read_bytes())
-        records = [_merged(saved["common"], row) for row in saved["runs"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        _warn(path, f"it is damaged ({type(error).__name__}: {error})")
+        records = every_record(path)
+    except DamagedFileError as error:
+        _warn(path, f"it is damaged ({error.reason})")
         return []
     if any(map(is_flat, records)):
         _warn(path, "it is of an earlier layout: bring it over with `dip store migrate`")
