@@ -8,8 +8,12 @@ from typing import Any
 import pandas as pd
 
 from dip_book.frame import frame
+from dip_lib.training.parts import LowRank
+from dip_study.profiles import load_profile
+from dip_study.runs import DIP, make_run
 
 POINTS = 11
+PROFILE = load_profile("embedded")
 Curve = Callable[[float], float]
 
 
@@ -20,19 +24,33 @@ def made(
     new: Curve = lambda t: 60 - 10 * t,
     base: Curve = lambda t: 60 + 10 * t,
     id1: Curve = lambda t: 0.6 - 0.3 * t,
-    **spec: Any,
+    low_rank: LowRank | None = None,
+    **changes: Any,
 ) -> dict[str, Any]:
-    """A record whose curves are functions of the time t in 0..1."""
+    """A record whose curves are functions of the time t in 0..1.
+
+    Args:
+        method: its name; "dip": CoOp with the book's low-rank update.
+        changes: settings of the run, as :func:`dip_study.runs.make_run` takes them.
+    """
     times = [i / (POINTS - 1) for i in range(POINTS)]
     checkpoints: list[dict[str, Any]] = [
         {"epoch": i, "base": base(t), "new": new(t), "val": base(t) - 1, "id": [id1(t), id1(t) / 2]}
         | {"joint": base(t) / 2, "ece": 3 + t, "singular": [id1(t), (1 - id1(t)) / 2] * 2}
         for i, t in enumerate(times)
     ]
-    spec = {"dataset": dataset, "method": method, "seed": seed, "lr": 0.03, "rank": 0} | spec
-    run = {"key": str(sorted(spec.items())), "status": "finished", "trainable": 2048}
+    if method == "dip":
+        method, low_rank = "coop", low_rank or DIP
+    run = make_run(PROFILE, dataset, method, seed, low_rank, fingerprint="", **changes)
+    names = {"key": run.key(), "label": run.label, "run": run.to_dict()}
     machine = {"cpu": "Test CPU, 2 cores", "device": "cpu", "threads": 1}
-    return run | {"spec": spec, "checkpoints": checkpoints, "seconds": 1.5, "machine": machine}
+    return names | {
+        "status": "finished",
+        "checkpoints": checkpoints,
+        "trainable": 2048,
+        "seconds": 1.5,
+        "machine": machine,
+    }
 
 
 def stop(record: dict[str, Any]) -> dict[str, Any]:

@@ -109,6 +109,7 @@ SPLIT_FILES: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
         [
             ("banded", "banded/banded_{:04}.jpg"),
             ("blotchy", "blotchy/blotchy_{:04}.jpg"),
+            ("dotted", "dotted/dotted_{:04}.jpg"),
             ("zigzagged", "zigzagged/zigzagged_{:04}.jpg"),
         ],
     ),

@@ -135,7 +135,8 @@ def test_the_dead_source_of_the_cars_is_told_by_hand(
         (["fit", "animals", "--out", "p", "--epochs", "many"], "invalid int value: 'many'"),
         (["predict", "p", "a.jpg"], "required: --classes"),
         (["predict", "p", "--classes", "a,b"], "required: pictures"),
-        (["data", "get", "eurosta", "--data", "x"], "'eurosta' (choose from 'imagenet', "),
+        (["data", "get", "eurosta", "--data", "x"], "'eurosta'"),
+        (["measure", "--study", "few_shots"], "'few_shots'"),
     ],
 )
 def test_a_wrong_usage_exits_with_two_and_says_what_is_wrong(
@@ -214,15 +215,16 @@ def test_what_cannot_be_is_one_line_and_exits_with_one(tmp_path: Path) -> None:
     nowhere, page = tmp_path / "nowhere", tmp_path / "page.jpg"
     page.write_text("<html>")
     for command, said in (
-        (("fit", nowhere, "--out", nowhere), f"cannot read the folder {nowhere}"),
-        (("fit", tmp_path / "own", "--out", nowhere), "own has one class, 'lozenge'"),
-        (("predict", page, page, "--classes", "a"), f"{page} is damaged or not a prompt file"),
-        (("predict", nowhere, page, "--classes", "a"), f"No such file or directory: {nowhere}"),
+        (("fit", nowhere, "--out", nowhere), nowhere),
+        (("fit", tmp_path / "own", "--out", nowhere), "lozenge"),
+        (("predict", page, page, "--classes", "a"), page),
+        (("predict", nowhere, page, "--classes", "a"), nowhere),
+        (("measure", "--profile", "smok"), "smoke"),
     ):
         with pytest.raises(SystemExit) as exit:
             main([str(word) for word in command])
         # Python prints such a code on stderr and exits with 1
-        assert str(exit.value.code).startswith(f"dip: {said}")
+        assert str(exit.value.code).startswith("dip: ") and str(said) in str(exit.value.code)
         assert "\n" not in str(exit.value.code)
     assert not nowhere.exists()
 
@@ -247,7 +249,7 @@ def test_measure_takes_what_this_machine_or_the_committed_results_have_and_expor
     monkeypatch.setenv("DIP_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("DIP_WORKERS", "1")
     some = ["--profile", "smoke", "--study", "dropout", "epochs"]
-    with pytest.raises(SystemExit, match="smoke"):
+    with pytest.raises(SystemExit, match="dip measure"):
         main(["export", *some])
     assert main(["measure", *some, "--json"]) == 0
     counts = json.loads(capsys.readouterr().out)

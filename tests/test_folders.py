@@ -14,9 +14,9 @@ from PIL import Image
 
 from dip_lib import load_backbone
 from dip_lib.clip.features import load_features
+from dip_lib.data import protocols
 from dip_lib.data.folders import picture_folder, picture_list
-from dip_lib.data.protocols import task
-from dip_lib.training.run import RunSpec
+from dip_lib.data.protocols import draw
 
 CLASSES = ("Red_fox", "arctic_hare", "wolf")
 SPLITS = ("train", "val", "test")
@@ -53,13 +53,14 @@ def test_a_folder_of_class_folders_is_a_dataset(folder: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*have fewer than")
-def test_own_pictures_go_through_features_and_base_to_new(folder: Path) -> None:
+def test_own_pictures_go_through_features_and_base_to_new(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "animals", classes=(*CLASSES, "lynx"))
     clip, dataset = load_backbone("glyph-resnet"), picture_folder(folder)
     features = load_features(clip, dataset, views=1)
-    spec = RunSpec(dataset="animals", method="coop", seed=1, shots=4)
-    found = task([spec], dataset, features)
-    assert found.names == ("Red fox", "arctic hare")
-    assert found.images.shape == (1, 1, 8, 128)
+    base, new = protocols.tested_halves(dataset, features.test, "base-to-new")
+    assert (base.names, new.names) == (("Red fox", "arctic hare"), ("lynx", "wolf"))
+    train, _ = draw(dataset.labels, 4, 1, "base-to-new")
+    assert features.pick("train", train).shape == (1, 8, 128)
 
 
 def test_the_deal_is_the_same_everywhere_and_for_other_classes(

@@ -19,9 +19,8 @@ from dip_lib import load_backbone
 from dip_lib.clip.features import encode_split
 from dip_lib.data import few_shot, load_dataset
 from dip_lib.data.photos import load_photos
-from dip_lib.data.protocols import draws
+from dip_lib.data.protocols import draw
 from dip_lib.data.splits import read_draw
-from dip_lib.training.run import RunSpec
 from dip_study import gate, study
 from dip_study.measure import dataset_of
 from dip_study.profiles import load_profile
@@ -85,7 +84,7 @@ def files(home: Path) -> dict[str, int]:
 def test_every_run_of_the_study_is_measured_by_worker_processes(home: Path) -> None:
     runs = study.base_to_new(PAPER)
     records = study.collect(runs, PAPER, results="fresh")
-    assert {run.method for run in runs} == {"zero-shot", "probe", "coop", "dip"}
+    assert {run.label for run in runs} == {"zero-shot", "linear probe", "CoOp", "DIP"}
     assert len(runs) == 2 + 3 * 2
     for run, record in zip(runs, records, strict=True):
         assert (record["key"], record["status"]) == (run.key(), "finished")
@@ -93,7 +92,7 @@ def test_every_run_of_the_study_is_measured_by_worker_processes(home: Path) -> N
         assert record["test_images"] == [6, 4]
         assert 0 <= record["checkpoints"][-1]["base"] <= 100
         prompt = home / "store" / f"{run.key()}.safetensors"
-        assert prompt.is_file() == (run.method in ("coop", "dip"))
+        assert prompt.is_file() == (run.schedule is not None)
         if prompt.is_file():
             assert load_file(prompt)["prompt"].shape == (4, 512)
             assert record["checkpoints"][-1]["update_norm"] > 0
@@ -139,8 +138,7 @@ def test_the_draws_that_runs_trained_on_are_written_for_people(home: Path) -> No
     for seed, path in zip(PAPER.seeds, files, strict=True):
         drawn = read_draw(path, eurosat.files)  # checks the hashes
         assert drawn == few_shot(labels["train"], 2, seed, labels["val"])
-        run = study.base_to_new(PAPER)[-1]
-        trained = draws([replace(run, seed=seed)], eurosat.labels)[seed]
+        trained = draw(eurosat.labels, 2, seed, "base-to-new")
         assert all(set(mine) < set(every) for mine, every in zip(trained, drawn, strict=True))
 
 
@@ -168,8 +166,7 @@ def test_resnet_on_imagenet_reads_no_training_picture_outside_the_draw(
     photo_archives.make("imagenet", folder)
     monkeypatch.setenv("DATA", str(folder))
     found = load_dataset("imagenet")
-    run = RunSpec(dataset="imagenet", method="dip", seed=1, shots=RESNET.shots)
-    ((train, _),) = draws([run], found.labels).values()
+    train, _ = draw(found.labels, RESNET.shots, 1, "base-to-new")
     listed = sorted((folder / "imagenet/images/train").rglob("*.JPEG"))
     assert 0 < len(train) < len(listed) == len(found.labels("train"))
     for i, path in enumerate(listed):
@@ -201,13 +198,13 @@ def test_a_prompt_of_imagenet_is_judged_on_all_ten_datasets_and_four_shifts(
         stored.items()
         <= {p.name: p.stat().st_mtime_ns for p in (tmp_path / "store").iterdir()}.items()
     )
-    assert {run.target for run in runs} == {"", *small.datasets, *small.shifts} - {"imagenet"}
+    assert {run.data.target for run in runs} == {"", *small.datasets, *small.shifts} - {"imagenet"}
     torch.manual_seed(0)
     clip = load_backbone("ViT-S-32-alt")
     for run, record in zip(runs, records, strict=True):
-        if not run.target:
+        if not run.data.target:
             continue
-        target = load_dataset(run.target)
+        target = load_dataset(run.data.target)
         kept = load_file(tmp_path / "store" / f"{run.source().key()}.safetensors")
         text = clip.class_embeddings(kept["prompt"], target.class_names)
         best = (encode_split(clip, target, "test") @ text.T).argmax(1)
@@ -256,7 +253,7 @@ def test_the_gate_measures_zero_shot_first_and_trains_only_behind_it(
     with pytest.raises(RuntimeError, match="eurosat"):
         study.collect(runs, small, results="fresh")
     (found,) = study.open_store(small, "fresh").records()  # zero-shot, measured by the gate
-    assert found["spec"] == vars(study.zero_shots(small)[0])
+    assert found["run"] == study.zero_shots(small)[0].to_dict()
     expected = [found["checkpoints"][0][half] + 1 for half in ("base", "new")]
     monkeypatch.setitem(gate.PUBLISHED, tower, {file: {"eurosat": expected}})
     (trained,) = study.collect(runs, small, results="fresh")

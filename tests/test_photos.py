@@ -20,13 +20,12 @@ from PIL import Image
 
 from dip_lib import base_new, few_shot, load_backbone
 from dip_lib.clip.features import load_features
-from dip_lib.data import load_dataset
+from dip_lib.data import load_dataset, protocols
 from dip_lib.data.photos import PHOTOS, load_photos
 from dip_lib.data.pictures import Pictures
-from dip_lib.data.protocols import task
+from dip_lib.data.protocols import draw
 from dip_lib.data.splits import Twin, check_class_names, read_draw, write_draw
 from dip_lib.errors import UnknownNameError
-from dip_lib.training.run import RunSpec
 from dip_study.profiles import load_profile
 
 # the trees are tiny, and loading says so
@@ -489,12 +488,11 @@ def test_a_photo_dataset_goes_through_features_and_base_to_new(trees: Path) -> N
     clip, dataset = load_backbone("glyph-resnet"), load_dataset("eurosat", data=trees)
     features = load_features(clip, dataset, views=2)
     assert features.train.shape == (2, 15, 128)
-    spec = RunSpec(dataset="eurosat", method="coop", seed=1, shots=2)
-    found = task([spec], dataset, features)
-    assert found.names == dataset.class_names[:3]
-    assert found.new.names == dataset.class_names[3:]
-    assert found.images.shape == (1, 2, 3 * 2, 128)
-    assert (len(found.base.labels), len(found.new.labels)) == (3 * 2, 2 * 2)
+    base, new = protocols.tested_halves(dataset, features.test, "base-to-new")
+    assert (base.names, new.names) == (dataset.class_names[:3], dataset.class_names[3:])
+    assert (len(base.labels), len(new.labels)) == (3 * 2, 2 * 2)
+    train, _ = draw(dataset.labels, 2, 1, "base-to-new")
+    assert features.pick("train", train).shape == (2, 3 * 2, 128)
     test_only = load_features(clip, load_dataset("imagenet_r", data=trees), views=1)
     assert [len(each) for each in (test_only.train[0], test_only.val, test_only.test)] == [0, 0, 8]
 

@@ -12,8 +12,9 @@ from dip_lib.clip.features import encode_split, load_features
 from dip_lib.clip.loading import load_backbone
 from dip_lib.errors import UnknownNameError
 from dip_lib.paths import home
+from dip_lib.training.batches import batches
 from dip_study import study
-from dip_study.measure import dataset_of, groups
+from dip_study.measure import dataset_of
 from dip_study.plan import plan, table
 from dip_study.profiles import load_profile
 
@@ -47,7 +48,7 @@ def test_the_papers_counts_are_those_counted_by_hand() -> None:
     ]
     imagenet = costs.loc["ViT-B-16", "fp32", "imagenet", "default"]
     assert imagenet["images"] == 50_000 + 3 * 500 * (16 * 16 + 4)  # of 1.28 million for training
-    assert costs["runs"].sum() == len(study.base_to_new(PAPER, data=""))
+    assert costs["runs"].sum() == len(study.base_to_new(PAPER, fingerprint=""))
 
 
 def test_glyph_world_encodes_whole_splits_and_the_plan_says_so() -> None:
@@ -63,9 +64,9 @@ def test_glyph_world_encodes_whole_splits_and_the_plan_says_so() -> None:
 
 def test_batches_are_those_that_are_measured_and_precisions_have_rows_of_their_own() -> None:
     wide = replace(SMOKE, towers=SMOKE.towers[:1], seeds=tuple(range(20)))
-    trained = [run for run in study.base_to_new(wide, data="") if run.method in ("coop", "dip")]
+    trained = [run for run in study.base_to_new(wide, fingerprint="") if run.schedule]
     for device, most in (("cpu", 16), ("NVIDIA H200", 64)):
-        assert plan(wide, "base_to_new", device)["batches"].sum() == len([*groups(trained, most)])
+        assert plan(wide, "base_to_new", device)["batches"].sum() == len([*batches(trained, most)])
     both = plan(wide, "precision")
     assert [place[1] for place in both.index] == ["fp32", "bf16"]
 
@@ -138,7 +139,7 @@ def test_every_study_has_a_row_with_what_the_rows_above_lack() -> None:
     costs = plan(PAPER)
     # photos have no styles to rotate
     assert list(costs.index) == [name for name in study.STUDIES if name != "rotation"]
-    runs = {run for make in study.STUDIES.values() for run in make(PAPER, data="")}
+    runs = {run for make in study.STUDIES.values() for run in make(PAPER, fingerprint="")}
     assert costs["runs"].sum() == len(runs)
     first = plan(PAPER, "base_to_new")[["runs", "batches", "steps", "images", "disk"]].sum()
     assert costs.loc["base_to_new", first.index].tolist() == first.tolist()

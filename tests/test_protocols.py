@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
 
-from dip_lib import load_backbone, protocols
+from dip_lib import load_backbone
 from dip_lib.clip.features import Features, load_features
-from dip_lib.data import Dataset, load_dataset
-from dip_lib.data.protocols import Task, draws, halves
+from dip_lib.data import Dataset, load_dataset, protocols
+from dip_lib.data.protocols import draw, trained_and_new
 from dip_lib.errors import UnknownNameError
-from dip_lib.training.run import RunSpec
+from dip_lib.methods import CoOp
+from dip_lib.training.batch_data import (
+    EvaluationData,
+    TrainingData,
+    draws,
+    evaluation_data,
+    training_data,
+)
+from dip_lib.training.parts import Data, LowRank, Schedule, Tower
+from dip_lib.training.run import Run
 
 SPLITS = ("train", "val", "test")
 
@@ -32,93 +41,108 @@ def numbered(dataset: Dataset, views: int = 2) -> Features:
     return Features(train, each("val", 0), each("test", 0), labels)
 
 
-def run(method: str = "coop", seed: int = 1, shots: int = 16, **changes: Any) -> RunSpec:
-    return RunSpec(dataset="greek", method=method, seed=seed, shots=shots, **changes)
+def run(seed: int = 1, low_rank: LowRank | None = None, **data: Any) -> Run:
+    return Run(
+        data=Data(**{"dataset": "greek", "views": 2} | data),
+        tower=Tower(backbone="glyph-resnet"),
+        method=CoOp(),
+        low_rank=low_rank,
+        schedule=Schedule(),
+        seed=seed,
+    )
 
 
-def task_of(name: str, specs: Sequence[RunSpec]) -> tuple[Dataset, Features, Task]:
-    dataset = load_dataset(name)
-    features = numbered(dataset)
-    return dataset, features, protocols.task(specs, dataset, features)
+class Task:
+    """What some runs on a dataset train on, and what evaluates them."""
+
+    def __init__(self, name: str, *runs: Run, features: Features | None = None) -> None:
+        self.dataset = load_dataset(name)
+        self.features = features or numbered(self.dataset)
+        self.rows = draws(runs, self.dataset)
+        given = runs, self.dataset, self.features, self.rows
+        self.train: TrainingData = training_data(*given)
+        self.evaluation: EvaluationData = evaluation_data(*given)
 
 
 @pytest.mark.parametrize("name", ["greek", "boxes", "dominoes"])
 def test_the_halves_are_disjoint_and_cover_every_class_and_test_image(name: str) -> None:
-    dataset, features, task = task_of(name, [run()])
-    count = len(dataset.class_names)
-    assert task.base.names + task.new.names == dataset.class_names
-    assert len(task.base.names) == math.ceil(count / 2)
-    assert task.names == task.base.names == task.val.names
-    seen = torch.cat([task.base.images[:, 1], task.new.images[:, 1]]).long()
-    assert sorted(seen.tolist()) == list(range(len(features.test)))
-    for half in (task.base, task.new):
-        true = [dataset.class_names[c] for c in features.labels["test"][half.images[:, 1].long()]]
-        assert [half.names[label] for label in half.labels] == true
+    task = Task(name, run())
+    base, new = task.evaluation.base, task.evaluation.new
+    count = len(task.dataset.class_names)
+    assert base.names + new.names == task.dataset.class_names
+    assert len(base.names) == math.ceil(count / 2)
+    assert task.train.names == base.names == task.evaluation.val.names
+    images = torch.cat([base.images[:, 1], new.images[:, 1]]).long()
+    assert sorted(images.tolist()) == list(range(len(task.features.test)))
+    for half in (base, new):
+        labels = task.features.labels["test"][half.images[:, 1].long()]
+        assert [half.names[label] for label in half.labels] == [
+            task.dataset.class_names[c] for c in labels
+        ]
 
 
 @pytest.mark.parametrize("shots", [1, 16])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_images_are_those_the_peers_draw_over_all_classes(seed: int, shots: int) -> None:
-    dataset, features, task = task_of("greek", [run(seed=seed, shots=shots)])
-    labels = features.labels["train"].tolist()
+    task = Task("greek", run(seed, shots=shots))
+    labels = task.features.labels["train"].tolist()
     # Dassl's generate_fewshot_dataset with the standard library, then CoOp's subsample_classes
     rng = random.Random(seed)
     drawn: list[int] = []
     for label in dict.fromkeys(labels):
         drawn += rng.sample([i for i, other in enumerate(labels) if other == label], shots)
-    base = math.ceil(len(dataset.class_names) / 2)
+    base = math.ceil(len(task.dataset.class_names) / 2)
     expected = [i for i in drawn if labels[i] < base]
-    assert task.images[0, 0, :, 1].long().tolist() == expected
-    assert task.labels[0].tolist() == [labels[i] for i in expected]
-    assert torch.bincount(task.labels[0]).tolist() == [shots] * base
+    assert task.train.images[0, 0, :, 1].long().tolist() == expected
+    assert task.train.labels[0].tolist() == [labels[i] for i in expected]
+    assert torch.bincount(task.train.labels[0]).tolist() == [shots] * base
 
 
 def test_every_view_shows_the_same_images() -> None:
-    _, _, task = task_of("greek", [run()])
-    assert task.images.shape[1] == 2
-    assert torch.equal(task.images[:, 0, :, 1], task.images[:, 1, :, 1])
-    assert task.images[0, :, 0, 0].tolist() == [0, 1]
+    images = Task("greek", run()).train.images
+    assert images.shape[1] == 2
+    assert torch.equal(images[:, 0, :, 1], images[:, 1, :, 1])
+    assert images[0, :, 0, 0].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(("shots", "held"), [(1, 1), (2, 2), (4, 4), (16, 4)])
 def test_validation_has_at_most_four_images_of_each_base_class(shots: int, held: int) -> None:
-    _, features, task = task_of("greek", [run(shots=shots)])
-    (images,), (labels,) = task.val.images, task.val.labels
-    assert torch.bincount(labels).tolist() == [held] * len(task.names)
-    assert torch.equal(features.labels["val"][images[:, 1].long()], labels)
+    task = Task("greek", run(shots=shots))
+    (images,), (labels,) = task.evaluation.val.images, task.evaluation.val.labels
+    assert torch.bincount(labels).tolist() == [held] * len(task.train.names)
+    assert torch.equal(task.features.labels["val"][images[:, 1].long()], labels)
 
 
 def test_methods_of_one_seed_see_the_same_images_and_seeds_see_others() -> None:
-    _, _, task = task_of("greek", [run("coop"), run("dip"), run("coop", seed=2)])
-    assert torch.equal(task.images[0], task.images[1])
-    assert torch.equal(task.val.images[0], task.val.images[1])
-    assert not torch.equal(task.images[0], task.images[2])
-    assert not torch.equal(task.val.images[0], task.val.images[2])
-    assert task.rows == tuple(drawn.long().tolist() for drawn in task.images[:, 0, :, 1])
+    task = Task("greek", run(), run(low_rank=LowRank()), run(seed=2))
+    for images in (task.train.images, task.evaluation.val.images):
+        assert torch.equal(images[0], images[1])
+        assert not torch.equal(images[0], images[2])
+    drawn = task.train.images[:, 0, :, 1].long().tolist()
+    assert [train for train, _ in task.rows] == drawn
 
 
 def test_more_shots_than_images_uses_them_all_and_says_so() -> None:
-    dataset, features = load_dataset("greek"), numbered(load_dataset("greek"))
     with pytest.warns(UserWarning, match="56"):
-        found = protocols.task([run(shots=100)], dataset, features)
-    assert found.images.shape[2] == 28 * 48
+        task = Task("greek", run(shots=100))
+    assert task.train.images.shape[2] == 28 * 48
 
 
 def test_features_of_the_draws_alone_give_the_same_task() -> None:
-    runs = [run("coop"), run("dip", seed=2), run("dip")]
-    dataset, whole, expected = task_of("greek", runs)
-    found = draws(runs, dataset.labels)
-    assert sorted(found) == [1, 2]
-    drawn = {}
-    for train, val in found.values():
+    runs = [run(), run(seed=2, low_rank=LowRank()), run(low_rank=LowRank())]
+    expected = Task("greek", *runs)
+    whole, drawn = expected.features, {}
+    assert expected.rows[0] == expected.rows[2] != expected.rows[1]
+    for train, val in expected.rows:
         assert set(whole.labels["train"][train].tolist()) == set(range(28))  # base classes alone
         drawn["train", tuple(train)] = whole.pick("train", train)
         drawn["val", tuple(val)] = whole.pick("val", val)
     part = Features(whole.train[:, :0], whole.val[:0], whole.test, whole.labels, drawn)
-    task = protocols.task(runs, dataset, part)
-    assert torch.equal(task.images, expected.images)
-    assert torch.equal(task.labels, expected.labels)
-    for here, there in ((task.val, expected.val), (task.new, expected.new)):
+    task = Task("greek", *runs, features=part)
+    assert torch.equal(task.train.images, expected.train.images)
+    assert torch.equal(task.train.labels, expected.train.labels)
+    for half in ("val", "new"):
+        here, there = getattr(task.evaluation, half), getattr(expected.evaluation, half)
         assert here.names == there.names
         assert torch.equal(here.images, there.images)
         assert torch.equal(here.labels, there.labels)
@@ -129,40 +153,40 @@ def test_features_of_the_draws_alone_give_the_same_task() -> None:
 
 def test_the_protocols_part_the_classes_and_an_unknown_one_is_refused() -> None:
     labels = [4, 0, 2, 2, 1, 3]
-    assert halves(labels, "base-to-new") == ([0, 1, 2], [3, 4])
-    assert halves(labels, "all-classes") == ([0, 1, 2, 3, 4], [])
+    assert trained_and_new(labels, "base-to-new") == ([0, 1, 2], [3, 4])
+    assert trained_and_new(labels, "all-classes") == ([0, 1, 2, 3, 4], [])
     with pytest.raises(UnknownNameError, match="'all'"):
-        halves(labels, "all")
+        trained_and_new(labels, "all")
 
 
 def test_on_all_classes_every_class_is_trained_held_and_tested_and_none_is_new() -> None:
-    dataset, features, task = task_of("greek", [run(shots=2, protocol="all-classes")])
-    count = len(dataset.class_names)
-    assert task.names == task.base.names == task.val.names == dataset.class_names
-    assert torch.bincount(task.labels[0]).tolist() == [2] * count
-    assert torch.bincount(task.val.labels[0]).tolist() == [2] * count
-    assert task.base.images[:, 1].tolist() == list(range(len(features.test)))
-    assert torch.equal(task.base.labels, features.labels["test"])
-    assert task.new.names == ()
-    assert task.new.images.shape == (0, 2)
-    assert len(task.new.labels) == 0
+    task = Task("greek", run(shots=2, protocol="all-classes"))
+    base, new, val = task.evaluation.base, task.evaluation.new, task.evaluation.val
+    count = len(task.dataset.class_names)
+    assert task.train.names == base.names == val.names == task.dataset.class_names
+    assert torch.bincount(task.train.labels[0]).tolist() == [2] * count
+    assert torch.bincount(val.labels[0]).tolist() == [2] * count
+    assert base.images[:, 1].tolist() == list(range(len(task.features.test)))
+    assert torch.equal(base.labels, task.features.labels["test"])
+    assert new.names == ()
+    assert new.images.shape == (0, 2)
+    assert len(new.labels) == 0
 
 
 def test_the_protocols_draw_the_same_images_of_the_base_classes() -> None:
-    dataset, features, half = task_of("greek", [run(shots=4)])
-    every = protocols.task([run(shots=4, protocol="all-classes")], dataset, features)
-    base = every.labels[0] < len(half.names)
-    assert torch.equal(every.images[:, :, base], half.images)
-    assert [row for row, kept in zip(every.rows[0], base, strict=True) if kept] == half.rows[0]
-    base = every.val.labels[0] < len(half.names)
-    assert torch.equal(every.val.images[:, base], half.val.images)
+    labels = load_dataset("greek").labels
+    half, every = (draw(labels, 4, 1, each) for each in ("base-to-new", "all-classes"))
+    for split, few, all_rows in zip(("train", "val"), half, every, strict=True):
+        assert few == [row for row in all_rows if labels(split)[row] < 28]
 
 
 def test_features_of_each_run_are_parted_like_those_that_runs_share() -> None:
-    dataset, features, task = task_of("boxes", [run()])
-    own = torch.stack([features.test, features.test + 0.5])  # as under prompts in the image tower
+    dataset = load_dataset("boxes")
+    test = numbered(dataset).test
+    own = torch.stack([test, test + 0.5])  # as under prompts in the image tower
+    shared = protocols.tested_halves(dataset, test, "base-to-new")
     for part, expected in zip(
-        protocols.tested(dataset, own, "base-to-new"), (task.base, task.new), strict=True
+        protocols.tested_halves(dataset, own, "base-to-new"), shared, strict=True
     ):
         assert part.names == expected.names
         assert torch.equal(part.labels, expected.labels)
@@ -171,13 +195,47 @@ def test_features_of_each_run_are_parted_like_those_that_runs_share() -> None:
 
 def test_pixels_are_the_pictures_whose_features_a_run_trains_on() -> None:
     clip, dataset = load_backbone("glyph-resnet"), load_dataset("greek")
-    runs = [run(seed=seed, shots=1, views=2) for seed in (1, 2, 1)]
-    features = load_features(clip, dataset, 2, draws(runs, dataset.labels).values())
-    task = protocols.task(runs, dataset, features)
-    found = protocols.pixels(task, dataset, clip, 2)
-    assert found.shape == (3, 2, len(task.names), 3, 48, 48)
-    assert found.dtype == torch.float16
-    encoded = clip.encode_image(found.flatten(0, 2).float()).view_as(task.images)
-    torch.testing.assert_close(encoded, task.images, rtol=0, atol=2e-3)
-    apart = (task.images[0] - task.images[1]).abs().amax()
+    runs = [run(seed, shots=1) for seed in (1, 2, 1)]
+    rows = draws(runs, dataset)
+    features = load_features(clip, dataset, 2, rows)
+    data = training_data(runs, dataset, features, rows, clip)
+    assert data.pixels is not None
+    assert data.pixels.shape == (3, 2, len(data.names), 3, 48, 48)
+    assert data.pixels.dtype == torch.float16
+    encoded = clip.encode_image(data.pixels.flatten(0, 2).float()).view_as(data.images)
+    torch.testing.assert_close(encoded, data.images, rtol=0, atol=2e-3)
+    apart = (data.images[0] - data.images[1]).abs().amax()
     assert apart > 0.05  # other pictures are further away than half precision
+
+
+# ---- a half of one class ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Named:
+    """A dataset as far as the halves need it: some classes, one test image of each."""
+
+    class_names: tuple[str, ...]
+    name: str = "animals"
+
+    def labels(self, split: str) -> torch.Tensor:
+        return torch.arange(len(self.class_names))
+
+
+@pytest.mark.parametrize(
+    ("classes", "protocol", "half"),
+    [(2, "base-to-new", "base"), (3, "base-to-new", "new"), (1, "all-classes", "base")],
+)
+def test_a_half_of_one_class_is_refused_since_it_is_always_right(
+    classes: int, protocol: str, half: str
+) -> None:
+    animals: Any = Named(("wolf", "lynx", "hare", "fox")[:classes])
+    with pytest.raises(ValueError, match=f"{half} half of animals"):
+        protocols.tested_halves(animals, torch.zeros(classes, 2), protocol)
+
+
+@pytest.mark.parametrize(("classes", "protocol"), [(4, "base-to-new"), (2, "all-classes")])
+def test_two_classes_in_each_half_are_enough(classes: int, protocol: str) -> None:
+    animals: Any = Named(("wolf", "lynx", "hare", "fox")[:classes])
+    base, new = protocols.tested_halves(animals, torch.zeros(classes, 2), protocol)
+    assert base.names + new.names == animals.class_names

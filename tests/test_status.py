@@ -14,7 +14,8 @@ import pytest
 from dip_book.code import code_digest
 from dip_book.notebook import begin
 from dip_book.summary import PUBLISHED, about_page, about_study, committed, summary
-from dip_lib.store import export
+from dip_lib.methods import CoOp
+from dip_lib.store.export import export
 from dip_lib.training.run import RECIPE
 from dip_study import study
 from dip_study.profiles import load_profile
@@ -57,6 +58,7 @@ def test_a_page_counts_each_run_once_and_is_current(made: dict[str, Any]) -> Non
     assert made["runs"] == 2
     assert 0 < made["seconds"] < 60
     assert made["recipes"] == [RECIPE]
+    assert made["methods"] == {"coop": CoOp.identity()}
     assert len(made["dates"][0]) == len("2026-11-21")
     assert list(made["weights"]) == ["glyph-resnet"] and list(made["data"]) == ["greek default"]
     assert json.loads(json.dumps(made)) == made
@@ -67,6 +69,8 @@ def test_a_page_counts_each_run_once_and_is_current(made: dict[str, Any]) -> Non
     ("change", "reason"),
     [
         ({"recipes": [RECIPE - 1]}, f"recipe {RECIPE - 1}, now {RECIPE}"),
+        ({"methods": {"coop": "0" * 12}}, "coop has other code now"),
+        ({"methods": {"gone": "0" * 12}}, "gone has other code now"),
         ({"weights": {"glyph-resnet": "0" * 12}}, "glyph-resnet has other weights now"),
         ({"data": {"greek default": "0" * 12}}, "greek default has other pictures now"),
         ({"settings": "0" * 12}, f"profile {PUBLISHED} has other settings now"),
@@ -100,13 +104,15 @@ def test_a_study_is_current_incomplete_or_stale(tmp_path: Path) -> None:
         return row["state"], row["why"]
 
     assert state() == ("current", "")
-    runs = [run for run in study.STUDIES[name](load_profile(PUBLISHED)) if run.precision == "bf16"]
+    every = study.STUDIES[name](load_profile(PUBLISHED))
+    runs = [run for run in every if run.tower.precision == "bf16"]
     store = committed(tmp_path)
     records = [record for run in runs if (record := store.get(run))]
     export(records[:-1], tmp_path / f"{name}.json", ends=True)
     assert state() == ("incomplete", "109 of 110 runs are measured")
-    old = replace(runs[0], data="0" * 12)  # as measured before its pictures changed
-    records[0] = records[0] | {"spec": vars(old), "key": old.key()}
+    # as measured before its pictures changed
+    old = replace(runs[0], data=replace(runs[0].data, fingerprint="0" * 12))
+    records[0] = records[0] | {"run": old.to_dict(), "key": old.key()}
     export(records, tmp_path / f"{name}.json", ends=True)
     assert state() == ("stale", "1 of 55 runs have earlier code, data or settings")
 

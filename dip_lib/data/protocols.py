@@ -49,13 +49,22 @@ def _part(features: Tensor, labels: Tensor, classes: Sequence[int], names: Seque
 
 
 def tested_halves(dataset: Dataset, test: Tensor, protocol: str) -> tuple[Split, Split]:
-    """Test images of the trained classes and of the others; ``test`` are features (..., M, e)."""
+    """Test images of the trained classes and of the others; ``test`` are features (..., M, e).
+
+    Raises:
+        ValueError: a half of one class: whatever classifies it, accuracy would be 100 %.
+    """
     labels = dataset.labels("test").to(test.device)
-    base, new = trained_and_new(range(len(dataset.class_names)), protocol)
-    return (
-        _part(test, labels, base, dataset.class_names),
-        _part(test, labels, new, dataset.class_names),
-    )
+    halves = trained_and_new(range(len(dataset.class_names)), protocol)
+    for half, classes in zip(("base", "new"), halves, strict=True):
+        if len(classes) == 1:
+            raise ValueError(
+                f"the {half} half of {dataset.name} has one class, "
+                f"{dataset.class_names[classes[0]]!r}, so its accuracy would always be 100 %: "
+                f"{protocol} needs more classes"
+            )
+    base, new = (_part(test, labels, classes, dataset.class_names) for classes in halves)
+    return base, new
 
 
 def draw(labels: Callable[[str], Tensor], shots: int, seed: int, protocol: str) -> Draw:

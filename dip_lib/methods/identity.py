@@ -35,7 +35,7 @@ def normalised(source: str) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [each for each in body if not _is_text(each)]  # type: ignore[attr-defined]
+            body[:] = [each for each in body if not _is_text(each)]
         if isinstance(node, ast.JoinedStr):
             # Python 3.12 ends some formats of f-strings with an empty part
             node.values = [part for part in node.values if not _is_empty(part)]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dip_lib.errors import DamagedFileError
 from dip_lib.files import write_atomic
 from dip_lib.store.records import Record, fault, is_flat, is_outdated, plain
 
@@ -23,7 +24,9 @@ def export(records: Iterable[Record], path: Path, ends: bool = False) -> None:
     Measured numbers are rounded to 5 significant digits, settings are not, so keys stay valid.
     ``ends`` keeps of each run only its last checkpoint.
     """
-    rows = [plain(record, DIGITS) | {"run": record["run"]} for record in records]
+    rounded = (plain(record, DIGITS) | {"run": record["run"]} for record in records)
+    # in one order, so that what was read from an export is written as it was
+    rows = [{"key": row["key"], **_sorted(row)} for row in rounded]
     for row in rows if ends else ():
         row["checkpoints"] = row["checkpoints"][-1:]
     rows.sort(key=lambda row: json.dumps(row["run"], sort_keys=True))
@@ -32,15 +35,28 @@ def export(records: Iterable[Record], path: Path, ends: bool = False) -> None:
     write_atomic(path, f'{{"common": {json.dumps(common)},\n"runs": [\n{lines}\n]}}\n'.encode())
 
 
+def every_record(path: Path) -> list[Record]:
+    """The records of an export as they stand, of whatever code or layout.
+
+    Raises:
+        OSError: a file that is not there.
+        DamagedFileError: one that is no export.
+    """
+    try:
+        saved = json.loads(path.read_bytes())
+        return [_merged(saved["common"], row) for row in saved["runs"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedFileError(str(path), f"{type(error).__name__}: {error}") from error
+
+
 def read_export(path: Path) -> list[Record]:
     """The sound records of an export; what is damaged is named in a warning."""
     if not path.is_file():
         return []
     try:
-        saved = json.loads(path.read_bytes())
-        records = [_merged(saved["common"], row) for row in saved["runs"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        _warn(path, f"it is damaged ({type(error).__name__}: {error})")
+        records = every_record(path)
+    except DamagedFileError as error:
+        _warn(path, f"it is damaged ({error.reason})")
         return []
     if any(map(is_flat, records)):
         _warn(path, "it is of an earlier layout: bring it over with `dip store migrate`")
@@ -54,13 +70,21 @@ def read_export(path: Path) -> list[Record]:
     return sound
 
 
+def _sorted(value: Any) -> Any:
+    """Mappings, also inside mappings, in the order of their names."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _sorted(each) for name, each in sorted(value.items())}
+
+
 def _shared(rows: Sequence[Mapping[str, Any]]) -> Record:
     """Entries that all rows have alike, also inside entries that are mappings in all."""
     common: Record = {}
     for name in rows[0] if rows else ():
         values = [row.get(name) for row in rows]
-        if all(isinstance(value, dict) for value in values):
-            if inner := _shared(values):  # type: ignore[arg-type]
+        nested = [value for value in values if isinstance(value, dict)]
+        if len(nested) == len(values):
+            if inner := _shared(nested):
                 common[name] = inner
         elif len({json.dumps(value, sort_keys=True) for value in values}) == 1:
             common[name] = values[0]

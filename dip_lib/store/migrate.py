@@ -15,10 +15,11 @@ from typing import Any
 from dip_lib.data.protocols import PROTOCOLS
 from dip_lib.files import write_atomic
 from dip_lib.methods import METHODS
-from dip_lib.store.export import export
-from dip_lib.store.records import Record, is_flat, plain
-from dip_lib.store.store import LAYOUT
-from dip_lib.training.run import AdamWSchedule, Data, LowRank, Run, Schedule, Tower, schedule_type
+from dip_lib.store.export import every_record, export
+from dip_lib.store.records import Record, is_flat
+from dip_lib.store.store import LAYOUT, write_record
+from dip_lib.training.parts import AdamWSchedule, Data, LowRank, Schedule, Tower
+from dip_lib.training.run import RECIPE, Run, schedule_type
 
 DEFAULTS: dict[str, Any] = {
     "style": "default",
@@ -111,11 +112,14 @@ def migrate_live(folder: Path) -> int:
     """Bring a live store over; returns how many runs. Old files go to a folder inside it.
 
     Can be interrupted and called again. A file that cannot be brought over stays, and is named.
+    Runs of another recipe, which are not read either way, only go to that folder.
 
     Raises:
         ValueError: files that cannot be brought over; the others are.
     """
     count, refused = 0, []
+    if not folder.is_dir():
+        return count
     for path in sorted(folder.glob("*.json")):
         try:
             record = json.loads(path.read_bytes())
@@ -126,15 +130,13 @@ def migrate_live(folder: Path) -> int:
             refused.append(f"{path.name} ({error})")
             continue
         tensors = path.with_suffix(".safetensors")
-        if tensors.is_file():
-            write_atomic(folder / f"{new['key']}.safetensors", tensors.read_bytes())
-        text = json.dumps(plain(new), indent=1, allow_nan=False) + "\n"
-        write_atomic(folder / f"{new['key']}.json", text.encode())
+        if new["recipe"] == RECIPE:
+            write_record(folder, new, tensors.read_bytes() if tensors.is_file() else b"")
+            count += 1
         (folder / ASIDE).mkdir(exist_ok=True)
         for old in (tensors, path):
             if old.is_file():
                 old.replace(folder / ASIDE / old.name)
-        count += 1
     if refused:
         raise ValueError(f"{len(refused)} files of {folder} cannot be read: {'; '.join(refused)}")
     write_atomic(folder / LAYOUT, b"2\n")
@@ -147,10 +149,8 @@ def migrate_export(path: Path) -> int:
     Raises:
         ValueError, KeyError: a record that cannot be brought over; the file is unchanged.
     """
-    saved = json.loads(path.read_bytes())
-    if "spec" not in saved["common"]:
+    records = every_record(path)
+    if not any(map(is_flat, records)):
         return 0
-    common = saved["common"]
-    records = [common | row | {"spec": common["spec"] | row["spec"]} for row in saved["runs"]]
     export([migrated(record) for record in records], path)
     return len(records)

@@ -95,16 +95,21 @@ class Store:
         """
         if reason := fault(record):
             raise ValueError(f"not a run record: {reason}")
-        if learned:
-            kept = {
-                name: each.detach().float().cpu().contiguous() for name, each in learned.items()
-            }
-            write_atomic(self.live / f"{record['key']}.safetensors", save(kept))
-        text = json.dumps(plain(record), indent=1, allow_nan=False) + "\n"
-        write_atomic(self.live / f"{record['key']}.json", text.encode())
+        kept = {
+            name: each.detach().float().cpu().contiguous() for name, each in (learned or {}).items()
+        }
+        write_record(self.live, record, save(kept) if kept else b"")
         if not self._has_layout:
             write_atomic(self.live / LAYOUT, b"2\n")
             self._has_layout = True
+
+
+def write_record(folder: Path, record: Record, tensors: bytes = b"") -> None:
+    """Write a record under its key, and before it the file of what the run has learned, if any."""
+    if tensors:
+        write_atomic(folder / f"{record['key']}.safetensors", tensors)
+    text = json.dumps(plain(record), indent=1, allow_nan=False) + "\n"
+    write_atomic(folder / f"{record['key']}.json", text.encode())
 
 
 def _load(path: Path) -> object:

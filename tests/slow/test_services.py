@@ -67,10 +67,10 @@ def test_every_notebooks_page_has_buttons_that_open_it(html: Path) -> None:
 def jupyter(fresh: Fresh, folder: Path) -> Iterator[tuple[psutil.Process, dict[str, Any]]]:
     """A Jupyter server on localhost that shows a folder: its process, and its url and token."""
     options = ["--no-browser", "--ip=127.0.0.1", "--ServerApp.port=0", "--allow-root"]
-    command = ["jupyter", "lab", *options, f"--ServerApp.root_dir={folder}"]
+    program = [str(fresh.folder / "env" / "bin" / "python"), "-m", "jupyterlab"]
     with open(fresh.folder / "server.log", "w") as log:
         server = subprocess.Popen(
-            [str(fresh.folder / "env" / "bin" / command[0]), *command[1:]],
+            [*program, *options, f"--ServerApp.root_dir={folder}"],
             cwd=folder,
             env=fresh.variables,
             stdout=log,

@@ -58,19 +58,19 @@ def test_a_tower_goes_through_every_protocol(
     small, changes = replace(SMALL, towers=(tower.name,)), TOWERS[tower.name]
     runs = study.STUDIES[name](small, **changes)
     records = study.collect(runs, small, results="fresh")
-    counts = {"dtd": 3, "imagenet": 5, "imagenetv2": 5}
+    counts = {"dtd": 4, "imagenet": 5, "imagenetv2": 5}
     for run, record in zip(runs, records, strict=True):
-        judged, last = run.target or run.dataset, record["checkpoints"][-1]
-        count = counts[judged]
-        halves = [count, 0] if name != "base_to_new" else [2, 1]
+        last = record["checkpoints"][-1]
+        count = counts[run.data.target or run.data.dataset]
+        halves = [count, 0] if name != "base_to_new" else [2, 2]
         assert (record["status"], record["classes"]) == ("finished", halves)
         assert record["test_images"] == [2 * half for half in halves]
         assert 0 <= last["base"] <= 100
-        assert (last["new"] is None) == (name != "base_to_new" or run.method == "probe")
-        if run.method in ("coop", "dip") and not run.target:
+        assert (last["new"] is None) == (name != "base_to_new" or run.label == "linear probe")
+        if run.schedule and not run.data.target:
             assert last["update_norm"] > 0
             prompt = load_file(tower / "store" / f"{run.key()}.safetensors")["prompt"]
             assert prompt.shape == (changes.get("vectors", 4), 512)
             assert (torch.linalg.matrix_rank(prompt) == 1) == bool(changes and run.rank)
-    lengths = {run.epochs for run in runs if run.method == "coop"}
+    lengths = {run.schedule.epochs for run in runs if run.schedule}
     assert lengths == ({1, 2, 4} if name == "few_shot" else {4})

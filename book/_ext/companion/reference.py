@@ -25,8 +25,8 @@ OURS = ("dip_lib", "dip_study", "dip_book", "glyph_world")
 PAGE = "book/references"
 """The page that says how to cite."""
 NOT_NEEDED = (
-    *("torch", "torchvision", "open_clip", "timm", "safetensors", "sklearn", "fontTools"),
-    *("numpy", "scipy", "pandas", "matplotlib", "seaborn", "tqdm", "IPython"),
+    *("torch", "torchvision", "open_clip", "timm", "safetensors", "sklearn", "fontTools", "tqdm"),
+    *("numpy", "scipy", "pandas", "matplotlib", "matplotlib_inline", "seaborn", "IPython"),
 )
 """Packages that docstrings are read without, so that ``make site`` need not install them."""
 
@@ -38,7 +38,7 @@ def complete_mocks() -> None:
         return Union[mocked, other]  # noqa: UP007 (a mock has no "|", which is what this gives it)
 
     mock: Any = _MockObject
-    mock.__or__ = either
+    mock.__or__ = mock.__ror__ = either
     _CLASS_NEW_BLACKLIST.append(f"{mock.__module__}.{mock.__new__.__qualname__}")
 
 

@@ -55,7 +55,9 @@ def spent(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def row(about: Mapping[str, Any], name: str, link: str, runs: int, state: str, why: str) -> Any:
+def row(
+    about: Mapping[str, Any], name: str, link: str, runs: int, state: str, why: str
+) -> dict[str, Any]:
     """A row of the table of pages or studies."""
     sign, colour = STATES[state]
     said = {"title": name, "link": link, "runs": runs, "state": state, "why": why}
@@ -63,7 +65,7 @@ def row(about: Mapping[str, Any], name: str, link: str, runs: int, state: str, w
     return said | made | {"sign": sign, "colour": colour}
 
 
-def study_row(about: Mapping[str, Any]) -> Any:
+def study_row(about: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a study of the summary: current, incomplete or stale."""
     asked, measured, old = (about[name] for name in ("asked", "measured", "old"))
     state, why = "current", ""
@@ -75,7 +77,7 @@ def study_row(about: Mapping[str, Any]) -> Any:
     return row(about, about["name"].replace("_", " "), "", measured, state, why)
 
 
-def page_row(about: Mapping[str, Any], name: str, link: str) -> Any:
+def page_row(about: Mapping[str, Any], name: str, link: str) -> dict[str, Any]:
     """The row of a page of the summary, by its title and address."""
     reasons = about.get("stale")
     state = "not recorded" if reasons is None else "stale" if reasons else "current"
