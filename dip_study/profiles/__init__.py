@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dip_lib.errors import one_of
-from dip_lib.methods import Method
+from dip_lib.methods import METHODS, Method
 from dip_lib.training.run import Data, Tower, schedule_type
 
 FOLDER = Path(__file__).parent
@@ -123,8 +123,9 @@ def load_profile(name: str) -> Profile:
     """A profile by name, or a file of your own: "my_profile.toml".
 
     Raises:
-        ValueError: an unknown profile (with the nearest names), or a file that is not there, is no
-            TOML, or whose fields are not exactly those of :class:`Profile`.
+        ValueError: an unknown profile, or settings of an unknown method (with the nearest names);
+            or a file that is not there, is no TOML, or whose fields are not exactly those of
+            :class:`Profile`.
     """
     path = Path(name)
     if path.suffix != ".toml":
@@ -139,5 +140,7 @@ def load_profile(name: str) -> Profile:
             f"{path.name}: missing {sorted(known - values.keys())}, "
             f"unknown {sorted(values.keys() - known)}"
         )
+    for method in values["settings"]:
+        one_of("method", method, METHODS)
     fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return Profile(**fixed)
