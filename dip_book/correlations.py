@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from dip_book.frame import finished
 from dip_book.statistics import Interval, hierarchical_bootstrap, spearman
-from dip_book.tables import Array, finished, trajectories
+from dip_book.tables import Array, trajectories
 
 CORRELATED = ("id1", "id2", "epoch")
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dip_book.frame import finished
 from dip_book.statistics import (
     Interval,
     average_h,
@@ -26,11 +27,6 @@ from dip_lib.data import harmonic_mean
 from dip_lib.training.record import FINISHED
 
 Array = NDArray[np.float64]
-
-
-def finished(runs: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the runs that did not stop."""
-    return runs[runs["status"] == FINISHED]
 
 
 def trajectories(runs: pd.DataFrame, fields: Sequence[str]) -> dict[str, Array]:

@@ -10,6 +10,7 @@ import os
 import platform
 import resource
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -66,14 +67,19 @@ def _measure(runs: Sequence[Run], device: str, live: Path) -> list[Result]:
     dataset = dataset_of(data.dataset, data.style)
     if isinstance(dataset, Pictures):
         _write_draws(dataset, runs)
+    store = Store(live)
     group = Group(
         runs,
         backbone,
         dataset,
-        _learned_by_sources(runs, Store(live)),
+        _learned_by_sources(runs, store),
         dataset_of(data.target, "default") if data.target else None,
     )
-    return [Result(_stamp(record, backbone), tensors) for record, tensors in measure_group(group)]
+    results = zip(runs, measure_group(group), strict=True)
+    return [
+        Result(_stamp(record | _stopped_source(run, store), backbone), tensors)
+        for run, (record, tensors) in results
+    ]
 
 
 def _learned_by_sources(runs: Sequence[Run], store: Store) -> list[dict[str, Tensor]] | None:
@@ -84,6 +90,12 @@ def _learned_by_sources(runs: Sequence[Run], store: Store) -> list[dict[str, Ten
     if lost := [source for source, tensors in learned if tensors is None]:
         raise LookupError(f"what {lost[0]} has learned is not in {store.live}: measure it first")
     return [tensors for _, tensors in learned if tensors is not None]
+
+
+def _stopped_source(run: Run, store: Store) -> Record:
+    """The status of a run whose source stopped: what is made of half a training is no result."""
+    source = store.get(run.source()) if run.source() != run else None
+    return {"status": source["status"]} if source and source["status"] != FINISHED else {}
 
 
 def _write_draws(dataset: Pictures, runs: Sequence[Run]) -> None:
@@ -134,7 +146,7 @@ def measure(runs: Sequence[Run], store: Store, device: str = "cpu") -> None:
     first = gate.zero_shots(runs)
     _measure_all(store.missing(first), store, device)
     for line in gate.check(record for run in first if (record := store.get(run))):
-        tqdm.write(line)
+        tqdm.write(line, sys.stderr)
     sources = dict.fromkeys(run.source() for run in runs if run.source() != run)
     unknown = [run for run in sources if store.tensors(run) is None]
     known = {*first, *unknown}
@@ -156,7 +168,8 @@ def _measure_all(runs: Sequence[Run], store: Store, device: str) -> None:
                 if record["status"] != FINISHED:
                     tqdm.write(
                         f"{record['label']} on {record['run']['data']['dataset']}, seed "
-                        f"{record['run']['seed']}: {record['status']}"
+                        f"{record['run']['seed']}: {record['status']}",
+                        sys.stderr,
                     )
             bar.update(len(results))
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from dip_book.frame import finished
 from dip_book.statistics import Interval, detectable_effect, paired, wilcoxon
-from dip_book.tables import averages, differences, final, finished, finished_pairs, h_of, subset
+from dip_book.tables import averages, differences, final, finished_pairs, h_of, subset
 from glyph_world.styles import DESTRUCTIVE, SYSTEMATIC
 
 Groups = Mapping[str, pd.DataFrame]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from dip_book.frame import finished
 from dip_book.pages.visual_runs import ALL, Visual
-from dip_book.tables import average_of, finished, gap, sweep
+from dip_book.tables import average_of, gap, sweep
 
 Curves = dict[str, pd.DataFrame]
 

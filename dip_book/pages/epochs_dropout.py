@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dip_book.frame import where
+from dip_book.frame import finished, where
 from dip_book.statistics import Interval, detectable_effect, paired, paired_difference
-from dip_book.tables import (
-    Array,
-    detectable,
-    final,
-    finished,
-    finished_pairs,
-    gap,
-    summary,
-    sweep,
-    sweep_h,
-)
+from dip_book.tables import Array, detectable, final, finished_pairs, gap, summary, sweep, sweep_h
 
 
 def panels(runs: pd.DataFrame, setting: str) -> dict[str, dict[str, pd.DataFrame]]:

@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 
 from dip_book.correlations import correlation_table
-from dip_book.frame import where
+from dip_book.frame import finished, where
 from dip_book.statistics import (
     Interval,
     average_h_difference,
     hierarchical_bootstrap,
     paired_difference,
 )
-from dip_book.tables import Array, detectable, differences, final, finished, finished_pairs
+from dip_book.tables import Array, detectable, differences, final, finished_pairs
 from dip_lib import harmonic_mean
 from dip_lib.methods import METHODS, CoOp
 

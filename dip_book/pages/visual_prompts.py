@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from open_clip.transformer import VisionTransformer
 
+from dip_book.frame import finished
 from dip_book.pages.visual_runs import ALL, Visual
 from dip_book.statistics import (
     Interval,
@@ -19,7 +20,7 @@ from dip_book.statistics import (
     paired,
     paired_difference,
 )
-from dip_book.tables import Array, average_of, final, finished, finished_pairs, gap, sweep
+from dip_book.tables import Array, average_of, final, finished_pairs, gap, sweep
 from dip_lib.clip.tower import frozen_tower
 
 Curves = dict[str, pd.DataFrame]
