@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from dip_lib.fetch import download
 from dip_lib.fetch.archives import amount
 from dip_lib.paths import results_dir
 from dip_lib.store.export import export
-from dip_study import plan, profiles, study
+from dip_study import plan, profiles, store_commands, study
+from dip_study.answer import Answer
 from dip_study.measure import measure
 
 EPILOG = """examples:
@@ -29,6 +29,7 @@ EPILOG = """examples:
   dip plan --profile paper --json >plan.json
   dip measure --profile embedded --study hosts   what neither this machine nor results/ has
   dip export --profile embedded-full        writes what was measured into results/
+  dip store rekey coop                      keeps the runs of a method whose code changed in looks
 exit codes:
   0    all is well
   1    something is missing (data status), or failed: stderr says why
@@ -36,15 +37,6 @@ exit codes:
   130  interrupted (Ctrl-C): the same command resumes
 With --json, stdout holds one JSON value and nothing else; progress and faults go to stderr.
 DIP_MIRROR=URL: fetch URL/folder/file instead of the published addresses."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command found: ``found`` for programs, ``lines`` for people, and the exit code."""
-
-    found: Any
-    lines: Sequence[str]
-    code: int = 0
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -107,7 +99,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         every = [*study.STUDIES]
         action.add_argument("--study", nargs="+", default=every, choices=every, metavar="STUDY")
         action.set_defaults(run=run)
-    for action in (status, get, fit, predict, cost, live, kept):
+    stores = store_commands.add_commands(commands)
+    for action in (status, get, fit, predict, cost, live, kept, *stores):
         action.add_argument("--json", action="store_true", help="for programs")
     return parser.parse_args(arguments)
 

@@ -64,6 +64,21 @@ def make_run(
     )
 
 
+def is_present(run: Run) -> bool:
+    """Whether the weights and images of a run are here, and as they were."""
+    data, tower = run.data, run.tower
+    source = backbone_source(tower.backbone)
+    if source and source.fingerprint(tower.backbone) != tower.weights:
+        return False
+    used = [(data.dataset, data.style, data.fingerprint)]
+    if data.target:
+        used.append((data.target, "default", data.target_fingerprint))
+    try:
+        return all(dataset_of(name, style).fingerprint == was for name, style, was in used)
+    except (OSError, ValueError):
+        return False
+
+
 def _applicable(method: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Those changes of a study of several methods that this method's runs have a setting for."""
     names = setting_names(METHODS[method])

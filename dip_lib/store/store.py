@@ -48,7 +48,7 @@ class Store:
         """Whether the live store says its layout; names one that holds flat records."""
         if (self.live / LAYOUT).is_file():
             return True
-        if older := any(is_flat(_load(path)) for path in self.live.glob("*.json")):
+        if older := any(is_flat(load_record(path)) for path in self.live.glob("*.json")):
             warnings.warn(
                 f"{self.live} holds runs in an earlier layout, which are not read: bring them over "
                 "with `dip store migrate`",
@@ -72,7 +72,7 @@ class Store:
 
     def outdated(self) -> list[Record]:
         """Live runs whose method, or recipe, was another than the present code's."""
-        live = [_load(path) for path in sorted(self.live.glob("*.json"))]
+        live = [load_record(path) for path in sorted(self.live.glob("*.json"))]
         return [record for record in live if isinstance(record, dict) and is_outdated(record)]
 
     def tensors(self, run: Run) -> dict[str, Tensor] | None:
@@ -112,7 +112,7 @@ def write_record(folder: Path, record: Record, tensors: bytes = b"") -> None:
     write_atomic(folder / f"{record['key']}.json", text.encode())
 
 
-def _load(path: Path) -> object:
+def load_record(path: Path) -> object:
     """A live file's JSON; None where it cannot be read."""
     try:
         return json.loads(path.read_bytes())

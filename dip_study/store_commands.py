@@ -1,0 +1,139 @@
+"""The commands ``dip store``: what is stored, runs of an earlier layout, runs of edited methods."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dip_lib.errors import one_of
+from dip_lib.methods import METHODS
+from dip_lib.paths import home, results_dir
+from dip_lib.store.export import every_record
+from dip_lib.store.migrate import migrate_export, migrate_live
+from dip_lib.store.records import fault, is_flat, is_outdated
+from dip_lib.store.store import load_record
+from dip_study.answer import Answer
+from dip_study.rekey import differences, measured_again, outdated, rekey, sample
+from dip_study.runs import is_present
+
+SAMPLE = 4
+"""Runs that are measured again before a method's are re-keyed."""
+
+
+def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
+    """Add ``store status``, ``store migrate`` and ``store rekey`` to the parser's commands."""
+    store = commands.add_parser("store", help="the runs that are stored")
+    actions = store.add_subparsers(required=True, metavar="ACTION")
+    status = actions.add_parser("status", help="how many runs there are, and which are outdated")
+    migrate = actions.add_parser("migrate", help="bring runs of an earlier layout over")
+    migrate.add_argument("folder", nargs="?", type=Path, help="default: this machine's, results/")
+    again = actions.add_parser("rekey", help="keep a method's runs after an edit of its looks")
+    again.add_argument("method", help="the method whose file was edited, such as kgcoop")
+    again.add_argument("--sample", type=int, default=SAMPLE, help=f"runs measured again, {SAMPLE}")
+    again.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    for action, run in ((status, _status), (migrate, _migrate), (again, _rekey)):
+        action.set_defaults(run=run)
+    return [status, migrate, again]
+
+
+def exports(folder: Path) -> list[Path]:
+    """The exports in a folder."""
+    files = sorted(folder.glob("*.json"))
+    return [path for path in files if path.read_bytes().startswith(b'{"common"')]
+
+
+def committed() -> list[Path]:
+    """The exports of every profile."""
+    return [path for folder in sorted(results_dir().glob("*/")) for path in exports(folder)]
+
+
+def _live() -> Path:
+    return home() / "store"
+
+
+def _state(record: Any) -> str:
+    """Of a stored record: "current", "outdated", "earlier layout" or "damaged"."""
+    if is_flat(record):
+        return "earlier layout"
+    if not fault(record):
+        return "current"
+    return "outdated" if is_outdated(record) else "damaged"
+
+
+def _status(options: argparse.Namespace) -> Answer:
+    places: dict[Path, list[Any]] = {
+        _live(): [load_record(path) for path in sorted(_live().glob("*.json"))]
+    }
+    for path in committed():
+        places.setdefault(path.parent, []).extend(every_record(path))
+    found: list[dict[str, Any]] = []
+    for place, records in places.items():
+        states = [_state(record) for record in records]
+        old = Counter(
+            record["run"].get("method", {}).get("name", "unknown")
+            for record, state in zip(records, states, strict=True)
+            if state == "outdated"
+        )
+        found.append({"place": str(place), **Counter(states), "outdated_methods": dict(old)})
+    return Answer(found, [_line(each) for each in found])
+
+
+def _line(row: dict[str, Any]) -> str:
+    names = ("current", "outdated", "earlier layout", "damaged")
+    parts = [f"{row[name]:,} {name}" for name in names if row.get(name)]
+    methods = ", ".join(f"{name} {count:,}" for name, count in row["outdated_methods"].items())
+    tail = f" (outdated: {methods})" if methods else ""
+    return f"{row['place']}: {', '.join(parts) or 'no runs'}{tail}"
+
+
+def _migrate(options: argparse.Namespace) -> Answer:
+    if options.folder and not options.folder.is_dir():
+        raise ValueError(f"{options.folder} is no folder: give one of runs, or of exports")
+    live = options.folder or _live()
+    found = {str(path): migrate_export(path) for path in exports(live)}
+    if not found:
+        found[str(live)] = migrate_live(live)
+    if not options.folder:
+        found |= {str(path): migrate_export(path) for path in committed()}
+    lines = [f"{place}: {count:,} runs brought over" for place, count in found.items() if count]
+    return Answer(found, lines or ["no runs of an earlier layout"])
+
+
+def _rekey(options: argparse.Namespace) -> Answer:
+    method = one_of("method", options.method, METHODS)
+    if options.sample < 1:
+        raise ValueError(f"--sample {options.sample} must be at least 1")
+    every = outdated(method, _live(), committed())
+    here = [each for each in every if is_present(each.run)]
+    found = {"method": method, "outdated": len(every), "sample": 0, "rekeyed": 0}
+    lines = _absent(len(every) - len(here))
+    if not here:
+        return Answer(found, [f"{method}: no runs of other code to re-key", *lines])
+    runs = sample([each.run for each in here], options.sample)
+    found["sample"] = len(runs)
+    measured = {record["key"]: record for record in measured_again(runs, options.device)}
+    faults = {
+        each.record["key"]: differ
+        for each in here
+        if (new := measured.get(each.run.key())) and (differ := differences(each.record, new))
+    }
+    if faults:
+        runs_of = {each.record["key"]: each.run for each in here}
+        lines = [f"{method}: nothing was changed: its code gives other results now"]
+        for key, differ in faults.items():
+            run = runs_of[key]
+            lines.append(f"{run.label} on {run.data.dataset}, seed {run.seed} ({key}):")
+            lines += [f"  {each}" for each in differ]
+        return Answer(found | {"differ": faults}, lines, code=1)
+    rekey(here)
+    said = f"{method}: {len(runs)} runs measured again are equal; {len(here):,} records re-keyed"
+    return Answer(found | {"rekeyed": len(here)}, [said, *lines])
+
+
+def _absent(count: int) -> Sequence[str]:
+    if not count:
+        return []
+    return [f"{count:,} more stay as they are: their weights or images are not here any more"]
