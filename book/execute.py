@@ -46,6 +46,17 @@ def choose(sources: Mapping[str, Path], wanted: str) -> list[Path]:
     return [sources[one_of("notebook", numbers.get(name, name), sources)] for name in names]
 
 
+def _joined(outputs: Iterable[Any]) -> list[Any]:
+    """Outputs with the pieces of printed text put together: the clock decides where it is cut."""
+    found: list[Any] = []
+    for out in outputs:
+        if found and out.output_type == found[-1].output_type == "stream":
+            found[-1].text += out.text
+        else:
+            found.append(out)
+    return found
+
+
 def scrub(notebook: Any) -> None:
     """Remove what differs between two runs with the same results: times, paths, progress bars."""
     notebook.metadata.pop("papermill", None)
@@ -56,7 +67,7 @@ def scrub(notebook: Any) -> None:
         if not cell.metadata.get("tags", ["kept"]):
             del cell.metadata["tags"]
         if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+            cell.outputs = _joined(out for out in cell.outputs if out.get("name") != "stderr")
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags = ["injected-parameters", "hide-input"]
 

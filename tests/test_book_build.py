@@ -112,6 +112,16 @@ def test_executing_twice_gives_the_same_bytes_without_times_or_progress(tmp_path
     assert b"iopub" not in once
 
 
+def test_printed_text_is_one_output_however_slowly_it_came(tmp_path: Path) -> None:
+    code = "import time\nfor each in 'abc':\n    print(each, flush=True)\n    time.sleep(0.3)\n"
+    code += "display('between')\nprint('d')"
+    source = write_notebook(tmp_path / "a.ipynb", code)
+    execute(source, source, {}, tmp_path / "home")
+    first, between, last = nbformat.read(source, as_version=4).cells[-1].outputs
+    assert (first.text, last.text) == ("a\nb\nc\n", "d\n")
+    assert between.output_type == "display_data"
+
+
 def test_progress_is_shown_and_nothing_of_a_log_is_lost(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,7 @@ def test_the_packages_say_they_are_typed() -> None:
 def test_the_public_names_are_the_designs() -> None:
     signatures = {
         "information_density": ["prompt", "k=1", "power=1"],
+        "load_dataset": ["name", "style='default'"],
         "singular_values": ["prompt"],
         "LowRankPrompt": ["init", "rank=1", "dropout=0.5"],
         "densify": ["module", "name='ctx'", "rank=1", "dropout=0.5"],

@@ -1,11 +1,11 @@
 """The identity of a method's code: it changes with what the code does, not with how it looks.
 
 A run's key holds it, so an edited method is measured again and never reads its old runs. It is a
-hash of the syntax tree of the modules that define the method's classes, and of the modules of the
-same folder that these import. Comments, docstrings, layout, quotes and annotations do not count.
-The digest is the same on Python 3.11 to 3.14. What all methods share (the trainer, the towers, the
-data) is not in it: a recipe version, guarded by golden runs, stands for that
-(:data:`dip_lib.training.run.RECIPE`).
+hash of the syntax tree of the modules that define the method's classes, and of the modules beside
+them, or among the library's methods, that these import. Comments, docstrings, layout, quotes and
+annotations do not count. The digest is the same on Python 3.11 to 3.14. What all methods share (the
+trainer, the towers, the data) is not in it: a recipe version, guarded by golden runs, stands for
+that (:data:`dip_lib.training.run.RECIPE`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterator
+from importlib.util import resolve_name
 from pathlib import Path
 from types import ModuleType
 
@@ -35,6 +36,9 @@ def normalised(source: str) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list):
             body[:] = [each for each in body if not _is_text(each)]
+        if isinstance(node, ast.JoinedStr):
+            # Python 3.12 ends some formats of f-strings with an empty part
+            node.values = [part for part in node.values if not _is_empty(part)]
     return _text(tree)
 
 
@@ -48,6 +52,10 @@ def _is_text(node: ast.AST) -> bool:
     )
 
 
+def _is_empty(part: ast.AST) -> bool:
+    return isinstance(part, ast.Constant) and part.value == ""
+
+
 def _text(value: object) -> str:
     if isinstance(value, ast.AST):
         # fields that are empty are left out: later Pythons have more of them
@@ -59,16 +67,21 @@ def _text(value: object) -> str:
         return f"{type(value).__name__}({','.join(parts)})"
     if isinstance(value, list):
         return f"[{','.join(map(_text, value))}]"
-    return repr(value)
+    return ascii(value)  # which letters repr() writes as they are depends on the Python
 
 
 def code_identity(cls: type) -> str:
     """12 digits of the code that defines a class, its bases and what they import beside them."""
-    sources = {
-        name: normalised(inspect.getsource(of)) for name, of in sorted(_sources(cls).items())
-    }
+    sources = {name: normalised(_source(of)) for name, of in sorted(_sources(cls).items())}
     text = "\n".join(f"{name}: {source}" for name, source in sources.items())
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _source(of: ModuleType | type) -> str:
+    """The text of a module's file; of a class without one, its own."""
+    if isinstance(of, ModuleType):
+        return Path(str(of.__file__)).read_text("utf-8")
+    return inspect.getsource(of)
 
 
 def _sources(cls: type) -> dict[str, ModuleType | type]:
@@ -94,15 +107,20 @@ def _sources(cls: type) -> dict[str, ModuleType | type]:
 
 
 def _neighbours(module: ModuleType) -> Iterator[str]:
-    """Loaded modules of the module's folder that it imports; a package itself is not one."""
-    folder = Path(str(module.__file__)).parent
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
+    """Loaded modules beside a module, or among the library's methods, that it imports.
+
+    A package itself is not one.
+    """
+    folders = Path(str(module.__file__)).parent, Path(__file__).parent
+    for node in ast.walk(ast.parse(_source(module))):
         names: list[str] = []
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        if isinstance(node, ast.ImportFrom):
+            origin = "." * node.level + (node.module or "")
+            origin = resolve_name(origin, module.__package__) if node.level else origin
+            names = [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         for name in names:
             file = getattr(sys.modules.get(name), "__file__", None)
-            if file and Path(file).parent == folder and Path(file).name != "__init__.py":
+            if file and Path(file).parent in folders and Path(file).name != "__init__.py":
                 yield name

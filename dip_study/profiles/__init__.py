@@ -13,7 +13,7 @@ from typing import Any
 
 from dip_lib.data.dataset import dataset_source, is_photos
 from dip_lib.errors import one_of
-from dip_lib.methods import Method
+from dip_lib.methods import METHODS, Method
 from dip_lib.training.run import Data, Tower, schedule_type
 
 FOLDER = Path(__file__).parent
@@ -128,9 +128,9 @@ def load_profile(name: str) -> Profile:
     """A profile by name, or a file of your own: "my_profile.toml".
 
     Raises:
-        ValueError: an unknown profile (with the nearest names), or a file that is not there, is no
-            TOML, whose fields are not exactly those of :class:`Profile`, or that calls a folder as
-            another dataset is called.
+        ValueError: an unknown profile, or settings of an unknown method (with the nearest names);
+            or a file that is not there, is no TOML, whose fields are not exactly those of
+            :class:`Profile`, or that calls a folder as another dataset is called.
     """
     path = Path(name)
     if path.suffix != ".toml":
@@ -146,6 +146,8 @@ def load_profile(name: str) -> Profile:
             f"{path.name}: missing {sorted(known - values.keys())}, "
             f"unknown {sorted(values.keys() - known)}"
         )
+    for method in values["settings"]:
+        one_of("method", method, METHODS)
     fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return Profile(**fixed, folders={n: _folder(path, n, each) for n, each in folders.items()})
 
