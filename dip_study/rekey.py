@@ -41,8 +41,8 @@ class Outdated:
 
 def outdated(method: str, live: Path, exports: Sequence[Path]) -> list[Outdated]:
     """The stored runs of a method whose settings the present code has, but not their code."""
-    stored: list[tuple[Any, Path]] = []
-    stored += [(load_record(path), live) for path in sorted(live.glob("*.json"))]
+    stored: list[tuple[Any, Path]]
+    stored = [(load_record(path), live) for path in sorted(live.glob("*.json"))]
     stored += [(record, path) for path in exports for record in every_record(path)]
     found = []
     for record, place in stored:
@@ -69,7 +69,7 @@ def sample(runs: Sequence[Run], count: int) -> list[Run]:
 
     ordered = sorted(dict.fromkeys(runs), key=lambda run: (kind(run), run.key()))
     kinds = [list(same) for _, same in groupby(ordered, kind)]
-    chosen: list[Run] = []
+    chosen = list[Run]()
     while len(chosen) < min(count, len(ordered)):
         # of as many kinds as there are places, evenly; then again of what is left
         left, places = [each for each in kinds if each], count - len(chosen)

@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from open_clip import CLIP, SimpleTokenizer
 from torch import Tensor, nn
 
-from dip_lib import densify, few_shot, load_backbone, singular_values
-from dip_lib.data import load_dataset
+from dip_lib import densify, few_shot, load_backbone, load_dataset, singular_values
 
 
 class PromptLearner(nn.Module):

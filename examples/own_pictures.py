@@ -9,8 +9,7 @@ from pathlib import Path
 
 from torchvision.transforms.v2.functional import to_pil_image
 
-from dip_lib import PromptedClassifier, few_shot
-from dip_lib.data import load_dataset
+from dip_lib import PromptedClassifier, few_shot, load_dataset
 
 
 def draw(folder: Path, classes: range) -> Path:
