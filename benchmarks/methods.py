@@ -9,7 +9,7 @@ is to embed all class names once with what has been learned; DIPs are merged by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -85,7 +85,7 @@ def row_name(run: Run) -> str:
     return (dense.lower() or f"{name}+dip") if run.rank else name
 
 
-def rows(hosts: tuple[str, ...]) -> dict[str, Run]:
+def rows(hosts: Sequence[str] = HOSTS) -> dict[str, Run]:
     """A run of every method, plain and with DIP where pages add it, under the name of its row."""
     profile = load_profile("embedded")
     same: dict[str, Any] = {"backbone": "glyph-vit", "epochs": 1, "views": 1}
@@ -97,7 +97,7 @@ def rows(hosts: tuple[str, ...]) -> dict[str, Run]:
     return {row_name(run): run for run in runs}
 
 
-def cases(device: str, hosts: tuple[str, ...]) -> dict[str, Callable[[], Case]]:
+def cases(device: str, hosts: Sequence[str] = HOSTS) -> dict[str, Callable[[], Case]]:
     """How each row is made ready."""
     clip, dataset = load_backbone("glyph-vit", device=device), load_dataset(FAMILY)
     features = load_features(clip, dataset, 1)
@@ -107,10 +107,10 @@ def cases(device: str, hosts: tuple[str, ...]) -> dict[str, Callable[[], Case]]:
 def main() -> None:
     options = parser(__doc__, "methods")
     options.add_argument("--repeats", type=int, default=9)
-    options.add_argument("--quick", action="store_true", help="the first two methods, two repeats")
+    options.add_argument("--quick", action="store_true", help="two repeats")
     chosen = start(options)
     repeats = 2 if chosen.quick else chosen.repeats
-    made = cases(chosen.device, HOSTS[:2] if chosen.quick else HOSTS)
+    made = cases(chosen.device)
     every = {name: make() for name, make in made.items()}
     memory = {name: step_memory(each.epoch, chosen.device) for name, each in every.items()}
     ticks = clock(chosen.device)
