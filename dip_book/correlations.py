@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from dip_book.frame import finished
 from dip_book.statistics import Interval, hierarchical_bootstrap, spearman
 from dip_book.tables import Array, trajectories
 
@@ -87,7 +88,7 @@ def rank_trend(runs: pd.DataFrame) -> Interval:
 
 def rho_across_runs(runs: pd.DataFrame) -> Interval:
     """Rho of final ID_1 and new accuracy over the runs of each dataset and seed; their mean."""
-    ends = runs[runs["last"] & (runs["status"] == "finished")]
+    ends = finished(runs[runs["last"]])
     rows: dict[str, list[float]] = {}
     for (dataset, _), found in ends.groupby(["dataset", "seed"], sort=False):
         rho = float(np.nan_to_num(spearman(found["id1"], found["new"])))

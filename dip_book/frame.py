@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from dip_lib.training.attention import effective_rank
+from dip_lib.training.record import FINISHED
 
 Record = Mapping[str, Any]
 
@@ -88,11 +89,34 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else [*OF_THE_RUN, "epoch", "last"])
 
 
+def finished(runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the runs that did not stop."""
+    return runs[runs["status"] == FINISHED]
+
+
+def stopped_runs(runs: pd.DataFrame) -> str:
+    """One line on the runs that stopped: how many, and of each label why; "" if none did."""
+    once = runs.drop_duplicates("key")
+    stopped = once[once["status"] != FINISHED]
+    if stopped.empty:
+        return ""
+    reasons = [
+        f"{label} ({len(same)}, {', '.join(sorted(set(same['status'])))})"
+        for label, same in stopped.groupby("label", sort=False)
+    ]
+    return (
+        f"**{len(stopped)} of {len(once)} runs stopped and are left out of every average:** "
+        f"{'; '.join(reasons)}."
+    )
+
+
 def compact(runs: pd.DataFrame) -> pd.DataFrame:
     """The settings and numbers of a frame of runs that differ between its rows, as a CSV has them.
 
-    Nested columns and ID beyond ``id2`` are left out; ``label`` stands for the method.
+    Runs that stopped are left out, as of the figures; so are nested columns and ID beyond ``id2``.
+    ``label`` stands for the method.
     """
+    runs = finished(runs)
     left_out = {*OF_THE_RUN, *DERIVED, "method"} - {"label"}
     scalar = [
         name

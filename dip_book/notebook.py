@@ -17,7 +17,7 @@ from IPython.display import Markdown, display
 
 from dip_book import plots
 from dip_book.content import BOOK, fingerprint
-from dip_book.frame import compact, frame
+from dip_book.frame import compact, frame, stopped_runs
 from dip_book.parameters import ENOUGH, Parameters, read
 from dip_book.statistics import Interval
 from dip_lib.files import write_atomic
@@ -65,12 +65,16 @@ class Page:
     def collect(self, runs: Iterable[Run]) -> pd.DataFrame:
         """The runs, each once, stored or measured now, as a tidy frame.
 
-        Their records stay in ``used``.
+        Their records stay in ``used``. Of runs that stopped the page says how many and why; no
+        average or figure has them.
         """
         each_once = list(dict.fromkeys(runs))
         records = study.collect(each_once, self.profile, self.device, self.results)
         self.used.update((record["key"], record) for record in records)
-        return frame(records)
+        found = frame(records)
+        if said := stopped_runs(found):
+            self.say(said)
+        return found
 
     def say(self, text: str) -> None:
         """Show a line of Markdown; the book and the notebook render it alike."""

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dip_book.frame import finished
 from dip_book.statistics import (
     Interval,
     average_h,
@@ -23,6 +24,7 @@ from dip_book.statistics import (
     paired_difference,
 )
 from dip_lib.data import harmonic_mean
+from dip_lib.training.record import FINISHED
 
 Array = NDArray[np.float64]
 
@@ -33,7 +35,7 @@ def trajectories(runs: pd.DataFrame, fields: Sequence[str]) -> dict[str, Array]:
     Runs that stopped are left out; the frame holds each run's last checkpoint.
     """
     found = {}
-    for dataset, rows in runs[runs["status"] == "finished"].groupby("dataset"):
+    for dataset, rows in finished(runs).groupby("dataset"):
         rows = rows.sort_values("seed", kind="stable")
         ends = np.flatnonzero(rows["last"]) + 1
         values = np.ascontiguousarray(rows[[*fields]].to_numpy(dtype=float))
@@ -45,6 +47,24 @@ def final(runs: pd.DataFrame, *fields: str) -> dict[str, Array]:
     """Dataset -> (S, F) values of the trained prompt, or (S,) for a single column."""
     last = {d: t[:, 0] for d, t in trajectories(runs[runs["last"]], fields).items()}
     return {d: v[:, 0] for d, v in last.items()} if len(fields) == 1 else last
+
+
+def finished_pairs(*sides: pd.DataFrame) -> list[pd.DataFrame]:
+    """The sides without the datasets and seeds in which a run of any of them stopped.
+
+    What was paired stays paired. A dataset of which a side then has nothing leaves all sides.
+    """
+    stopped = pd.concat([runs[runs["status"] != FINISHED] for runs in sides])
+    pairs = set(zip(stopped["dataset"], stopped["seed"], strict=True))
+
+    def kept(runs: pd.DataFrame) -> pd.DataFrame:
+        each = zip(runs["dataset"], runs["seed"], strict=True)
+        return runs[[pair not in pairs for pair in each]]
+
+    rest = [kept(runs) for runs in sides]
+    everywhere = set.intersection(*(set(runs["dataset"]) for runs in rest))
+    lost = set(stopped["dataset"]) - everywhere
+    return [runs[~runs["dataset"].isin(lost)] for runs in rest]
 
 
 # ---- base to new ------------------------------------------------------------------------------
@@ -77,6 +97,7 @@ def differences(
     ours: pd.DataFrame, theirs: pd.DataFrame, datasets: Iterable[str] | None = None
 ) -> dict[str, Interval]:
     """Ours minus theirs, paired by dataset and seed: base, new and H of the averages."""
+    ours, theirs = finished_pairs(ours, theirs)
     a, b = (subset(final(side, "base", "new", "seed"), datasets) for side in (ours, theirs))
     _same_seeds(a, b)
     four = {d: np.hstack([a[d][:, :2], b[d][:, :2] + 0 * a[d][:, :2]]) for d in paired(a, b)}
@@ -93,7 +114,7 @@ def _column(values: dict[str, Array], index: int) -> dict[str, Array]:
 
 def rate_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Learning rate -> average base, new and validation accuracy, over datasets and seeds."""
-    ends = runs[runs["last"] & (runs["status"] == "finished")]
+    ends = finished(runs[runs["last"]])
     each = ends.groupby(["lr", "dataset"])[["base", "new", "val"]].mean()
     return each.groupby("lr").mean().rename_axis(None)
 
@@ -108,6 +129,7 @@ def average_of(runs: pd.DataFrame, field: str, n: int = 2000) -> Interval:
 
 def gap(ours: pd.DataFrame, theirs: pd.DataFrame, field: str = "base") -> Interval:
     """Ours minus theirs in one column, paired by dataset and seed."""
+    ours, theirs = finished_pairs(ours, theirs)
     a, b = final(ours, field, "seed"), final(theirs, field, "seed")
     _same_seeds(a, b)
     return paired_difference(_column(a, 0), _column(b, 0))
@@ -124,7 +146,7 @@ def sweep(runs: pd.DataFrame, setting: str, field: str) -> pd.DataFrame:
     The band is a 95 % interval over datasets; of a single dataset it is the range over seeds.
     """
     rows = {}
-    for at, found in runs.groupby(setting):
+    for at, found in finished(runs).groupby(setting):
         values = final(found, field)
         single = over_seeds(next(iter(values.values())))
         rows[at] = vars(single if len(values) == 1 else hierarchical_bootstrap(values, n=2000))
@@ -135,7 +157,7 @@ def sweep_h(runs: pd.DataFrame, setting: str) -> pd.DataFrame:
     """As :func:`sweep`, of H of the averages, with a 95 % interval even of one dataset."""
     rows = {
         at: vars(hierarchical_bootstrap(final(found, "base", "new"), average_h, n=2000))
-        for at, found in runs.groupby(setting)
+        for at, found in finished(runs).groupby(setting)
     }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -147,18 +169,21 @@ def h_of(runs: pd.DataFrame) -> dict[str, Array]:
 
 def detectable(ours: pd.DataFrame, theirs: pd.DataFrame, field: str = "h") -> float:
     """The smallest true difference in a column, or in H, that as many datasets would find."""
-    a, b = (h_of(side) if field == "h" else final(side, field) for side in (ours, theirs))
+    sides = finished_pairs(ours, theirs)
+    a, b = (h_of(side) if field == "h" else final(side, field) for side in sides)
     return detectable_effect(paired(a, b))
 
 
 def summary(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A row for each group of base-to-new runs: averages over datasets, and what a run trains.
 
+    A group of which no run has finished has no row.
     H is that of the averages, as the field has it; "mean H" is the average of each dataset's.
     """
     rows = {}
     for name, found in groups.items():
-        both = final(found, "base", "new")
+        if not (both := final(found, "base", "new")):
+            continue
         base, new = np.mean([v.mean(0) for v in both.values()], axis=0)
         means = [harmonic_mean(*v.mean(0)) for v in both.values()]
         rows[name] = {
@@ -168,14 +193,14 @@ def summary(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             "mean H": np.mean(means),
             "joint": average_of(found, "joint", 1).value,
             "ECE new": average_of(found, "ece", 1).value,
-            "numbers": int(found.loc[found["last"], "trainable"].mean()),
+            "numbers": int(finished(found[found["last"]])["trainable"].mean()),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def shrunk(runs: pd.DataFrame) -> pd.DataFrame:
     """CoOp's prompts made smaller after training: a row for each way; base, new, H of averages."""
-    ends = runs[runs["last"] & (runs["status"] == "finished")]
+    ends = finished(runs[runs["last"]])
     rows = {(run.dataset, run.seed): pd.DataFrame(run.shrunk).T for run in ends.itertuples()}
     each = pd.concat(rows, names=["dataset", "seed", "way"]).groupby(["way", "dataset"], sort=False)
     table = each.mean().groupby("way", sort=False).mean().rename_axis(None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -124,7 +124,7 @@ class PromptedClassifier:
         bar = tqdm(train_epochs(runs), "training", self.epochs, unit="epoch", delay=2, leave=False)
         for alive, _ in bar:
             if not alive.all():
-                rate = cast(Schedule, run.schedule).lr
+                rate = runs.schedule.lr
                 raise ValueError(f"the loss is not finite with lr = {rate}: choose a smaller one")
         base, a, b = (tensor[0].detach() for tensor in runs.state.prompts[0])
         if not run.rank:  # a full-rank prompt is its update times the identity

@@ -10,6 +10,7 @@ import os
 import platform
 import resource
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -83,14 +84,19 @@ def _measure(
     dataset = dataset_of(data.dataset, data.style, folders)
     if isinstance(dataset, Pictures):
         _write_draws(dataset, runs)
+    store = Store(live)
     group = Group(
         runs,
         backbone,
         dataset,
-        _learned_by_sources(runs, Store(live)),
+        _learned_by_sources(runs, store),
         dataset_of(data.target, "default", folders) if data.target else None,
     )
-    return [Result(_stamp(record, backbone), tensors) for record, tensors in measure_group(group)]
+    results = zip(runs, measure_group(group), strict=True)
+    return [
+        Result(_stamp(record | _stopped_source(run, store), backbone), tensors)
+        for run, (record, tensors) in results
+    ]
 
 
 def _learned_by_sources(runs: Sequence[Run], store: Store) -> list[dict[str, Tensor]] | None:
@@ -101,6 +107,12 @@ def _learned_by_sources(runs: Sequence[Run], store: Store) -> list[dict[str, Ten
     if lost := [source for source, tensors in learned if tensors is None]:
         raise LookupError(f"what {lost[0]} has learned is not in {store.live}: measure it first")
     return [tensors for _, tensors in learned if tensors is not None]
+
+
+def _stopped_source(run: Run, store: Store) -> Record:
+    """The status of a run whose source stopped: what is made of half a training is no result."""
+    source = store.get(run.source()) if run.source() != run else None
+    return {"status": source["status"]} if source and source["status"] != FINISHED else {}
 
 
 def _write_draws(dataset: Pictures, runs: Sequence[Run]) -> None:
@@ -159,7 +171,7 @@ def measure(
     first = gate.zero_shots(runs)
     _measure_all(store.missing(first), store, device, folders)
     for line in gate.check(record for run in first if (record := store.get(run))):
-        tqdm.write(line)
+        tqdm.write(line, sys.stderr)
     sources = dict.fromkeys(run.source() for run in runs if run.source() != run)
     unknown = [run for run in sources if store.tensors(run) is None]
     known = {*first, *unknown}
@@ -183,7 +195,8 @@ def _measure_all(
                 if record["status"] != FINISHED:
                     tqdm.write(
                         f"{record['label']} on {record['run']['data']['dataset']}, seed "
-                        f"{record['run']['seed']}: {record['status']}"
+                        f"{record['run']['seed']}: {record['status']}",
+                        sys.stderr,
                     )
             bar.update(len(results))
 

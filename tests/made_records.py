@@ -24,13 +24,16 @@ def made(
     new: Curve = lambda t: 60 - 10 * t,
     base: Curve = lambda t: 60 + 10 * t,
     id1: Curve = lambda t: 0.6 - 0.3 * t,
-    low_rank: LowRank | None = None,
+    rank: int = 0,
+    dropout: float = 0.0,
+    site: str = "update",
     **changes: Any,
 ) -> dict[str, Any]:
     """A record whose curves are functions of the time t in 0..1.
 
     Args:
         method: its name; "dip": CoOp with the book's low-rank update.
+        rank, dropout, site: of the low-rank update; none without rank and dropout.
         changes: settings of the run, as :func:`dip_study.runs.make_run` takes them.
     """
     times = [i / (POINTS - 1) for i in range(POINTS)]
@@ -39,6 +42,7 @@ def made(
         | {"joint": base(t) / 2, "ece": 3 + t, "singular": [id1(t), (1 - id1(t)) / 2] * 2}
         for i, t in enumerate(times)
     ]
+    low_rank = LowRank(rank=rank or None, dropout=dropout, site=site) if rank or dropout else None
     if method == "dip":
         method, low_rank = "coop", low_rank or DIP
     run = make_run(PROFILE, dataset, method, seed, low_rank, fingerprint="", **changes)
@@ -59,12 +63,15 @@ def stop(record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def records(method: str = "coop", shift: float = 0.0, seeds: Sequence[int] = (1, 2)) -> list[Any]:
+def records(
+    method: str = "coop", shift: float = 0.0, seeds: Sequence[int] = (1, 2), **changes: Any
+) -> list[Any]:
     """Two datasets by some seeds, with accuracies that differ between all of them."""
 
     def one(dataset: str, level: float, seed: int) -> dict[str, Any]:
         height = level + seed
-        return made(dataset, method, seed, lambda t: 50 + height - 9 * t + shift, lambda t: height)
+        new, base = (lambda t: 50 + height - 9 * t + shift), (lambda t: height)
+        return made(dataset, method, seed, new, base, **changes)
 
     return [one(d, level, s) for d, level in (("greek", 3.0), ("latin", 8.0)) for s in seeds]
 

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 from made_records import POINTS, made, records, stop
 
-from dip_book.frame import NAMES, compact, frame, label_of
+from dip_book.frame import compact, frame
 from dip_lib.methods import METHODS
-from dip_lib.visual import VISUAL
 from dip_study import study
 from dip_study.profiles import load_profile
 
@@ -22,8 +21,11 @@ def test_a_row_for_each_checkpoint_and_the_last_one_marked() -> None:
     assert runs["machine"].unique().tolist() == ["Test CPU, 2 cores, cpu"]
     first = made("greek", seed=1)
     row = frame([first]).iloc[0]
-    for name, value in first["spec"].items():
-        assert row[name] == value
+    for part in ("tower", "schedule"):
+        for name, value in first["run"][part].items():
+            assert row[name] == value
+    named = {"method": row["method"], "dataset": row["dataset"], "seed": row["seed"]}
+    assert named == {"method": "coop", "dataset": "greek", "seed": 1}
     point = first["checkpoints"][0]
     assert (row["id1"], row["id2"]) == tuple(point["id"])
     assert row["singular"] == point["singular"]
@@ -43,16 +45,14 @@ def test_no_runs_are_an_empty_frame_with_its_columns() -> None:
     assert empty.empty and {"key", "label", "seconds", "last"} <= set(empty)
 
 
-def test_every_method_has_a_name_and_a_dip_on_a_host_says_so() -> None:
-    assert set(NAMES) == {*METHODS, *VISUAL}
-    assert label_of({"method": "coop", "rank": 0}) == "CoOp"
-    assert label_of({"method": "coop", "rank": 1}) == "DIP"
-    assert label_of({"method": "kgcoop", "rank": 0}) == "KgCoOp"
-    assert label_of({"method": "kgcoop", "rank": 1}) == "KgCoOp + DIP"
-    assert label_of({"method": "of my own", "rank": 1}) == "of my own + DIP"
-    others = [name for name in NAMES if name != "dip"]
-    labels = [label_of({"method": name, "rank": rank}) for name in others for rank in (0, 1)]
-    assert len(set(labels)) == len(labels)
+def test_every_run_has_a_label_of_its_own() -> None:
+    assert frame([made()])["label"].iloc[0] == "CoOp"
+    assert frame([made("greek", "dip")])["label"].iloc[0] == "DIP"
+    assert frame([made(method="kgcoop", rank=1)])["label"].iloc[0] == "KgCoOp + DIP"
+    plain = [kind.label for kind in METHODS.values()]
+    held = [kind for kind in METHODS.values() if kind.sites]
+    dense = [kind.low_rank_label or f"{kind.label} + DIP" for kind in held]
+    assert len({*plain, *dense}) == len(plain) + len(dense)
 
 
 def test_stored_runs_have_their_labels_and_every_number_of_their_records() -> None:

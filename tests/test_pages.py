@@ -33,13 +33,9 @@ EVEN = Interval(0.0, -1.0, 1.0)
 UP, DOWN = Interval(2.0, 1.0, 3.0), Interval(-2.0, -3.0, -1.0)
 
 
-def dips(shift: float = 0.0, **spec: Any) -> list[dict[str, Any]]:
+def dips(shift: float = 0.0, **changes: Any) -> list[dict[str, Any]]:
     """Runs of DIP, whose accuracy on new classes is ``shift`` above CoOp's."""
-    found = records(shift=shift)
-    for record in found:
-        record["spec"] |= {"rank": 1, **spec}
-        record["key"] += "dip"
-    return found
+    return records("dip", shift, **changes)
 
 
 # ---- base to new --------------------------------------------------------------------------------
@@ -75,9 +71,8 @@ def test_the_finding_names_the_learning_rates_that_do_no_worse_on_both_sides(
     groups: dict[str, pd.DataFrame],
 ) -> None:
     def at(rate: float, base: float, new: float) -> list[dict[str, Any]]:
-        found = records(shift=new)
+        found = records(shift=new, lr=rate)
         for record in found:
-            record["spec"]["lr"] = rate
             record["checkpoints"][-1]["base"] += base
         return found
 
@@ -180,16 +175,11 @@ def shots() -> pd.DataFrame:
     runs = []
     for count, ahead in ((1, 3.0), (4, -3.0)):
         for label in ("probe", "coop", "dip"):
-            found = dips() if label == "dip" else records(label)
+            found = records(label, shots=count)
             for record in found:
-                record["spec"]["shots"] = count
-                record["key"] += f"{label} {count}"
                 record["checkpoints"][-1]["base"] += ahead * (label == "dip")
             runs += found
-    zero = records("zero-shot", seeds=(0,))
-    for record in zero:
-        record["spec"]["shots"] = 0
-    return frame([*runs, *zero])
+    return frame([*runs, *records("zero-shot", seeds=(0,))])
 
 
 def test_few_shot_gaps_are_at_each_number_of_shots_and_over_all(shots: pd.DataFrame) -> None:

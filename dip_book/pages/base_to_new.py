@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from dip_book.frame import finished
 from dip_book.statistics import Interval, detectable_effect, paired, wilcoxon
-from dip_book.tables import averages, differences, final, h_of, subset
+from dip_book.tables import averages, differences, final, finished_pairs, h_of, subset
 from glyph_world.styles import DESTRUCTIVE, SYSTEMATIC
 
 Groups = Mapping[str, pd.DataFrame]
@@ -52,7 +53,7 @@ def finding(groups: Groups, frontier: pd.DataFrame, styled: bool) -> str:
 def _smaller_steps(dip: pd.DataFrame, frontier: pd.DataFrame) -> str:
     """Which learning rates of CoOp end no worse than DIP on both sides."""
     base, new = (averages(dip)[half].value for half in ("base", "new"))
-    ends = {rate: averages(found) for rate, found in frontier.groupby("lr")}
+    ends = {rate: averages(found) for rate, found in finished(frontier).groupby("lr")}
     better = [
         f"{rate:g} ({end['base'].value:.1f} and {end['new'].value:.1f})"
         for rate, end in ends.items()
@@ -86,7 +87,8 @@ def differences_table(groups: Groups, kinds: Kinds) -> pd.DataFrame:
 
     def cells(ours: str, theirs: str, datasets: Sequence[str] | None) -> dict[str, str]:
         gaps = differences(groups[ours], groups[theirs], datasets)
-        a, b = (subset(final(groups[name], "new"), datasets) for name in (ours, theirs))
+        sides = finished_pairs(groups[ours], groups[theirs])
+        a, b = (subset(final(runs, "new"), datasets) for runs in sides)
         return {name: f"{gap:+.1f}" for name, gap in gaps.items()} | {
             "Wilcoxon p (new)": f"{wilcoxon(a, b):.3f}",
             "detectable": f"{detectable_effect(paired(a, b)):.1f}",
@@ -145,8 +147,9 @@ def numbers(groups: Groups, kinds: Kinds) -> dict[str, Interval]:
 
 def detectable(groups: Groups) -> dict[str, float]:
     """The smallest true differences of DIP and CoOp that as many datasets would show."""
-    new = paired(final(groups["DIP"], "new"), final(groups["CoOp"], "new"))
-    h = paired(h_of(groups["DIP"]), h_of(groups["CoOp"]))
+    dip, coop = finished_pairs(groups["DIP"], groups["CoOp"])
+    new = paired(final(dip, "new"), final(coop, "new"))
+    h = paired(h_of(dip), h_of(coop))
     return {
         "dip_minus_coop_new": detectable_effect(new),
         "dip_minus_coop_h": detectable_effect(h),

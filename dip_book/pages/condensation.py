@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from dip_book.frame import finished
 from dip_book.pages.visual_runs import ALL, Visual
 from dip_book.tables import average_of, gap, sweep
 
@@ -44,7 +45,9 @@ def table(visual: Visual) -> pd.DataFrame:
     for share in reversed(shares(visual)):
         tuned, fixed = visual.kept(share), visual.kept(share, tuned=False)
         rows[f"{share} %"] = {
-            "prompts by block": " ".join(f"{n:.0f}" for n in np.mean([*tuned["counts"]], axis=0)),
+            "prompts by block": " ".join(
+                f"{n:.0f}" for n in np.mean([*finished(tuned)["counts"]], axis=0)
+            ),
             "accuracy": mean(tuned, "base"),
             "without tuning": mean(fixed, "base"),
             "operations": mean(tuned, "flops") / every,

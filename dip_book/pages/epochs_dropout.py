@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dip_book.frame import where
+from dip_book.frame import finished, where
 from dip_book.statistics import Interval, detectable_effect, paired, paired_difference
-from dip_book.tables import Array, detectable, final, gap, summary, sweep, sweep_h
+from dip_book.tables import Array, detectable, final, finished_pairs, gap, summary, sweep, sweep_h
 
 
 def panels(runs: pd.DataFrame, setting: str) -> dict[str, dict[str, pd.DataFrame]]:
@@ -30,12 +30,17 @@ def new_change(runs: pd.DataFrame) -> dict[str, Array]:
     return paired(longest, shortest)
 
 
+def new_changes(runs: pd.DataFrame) -> dict[str, dict[str, Array]]:
+    """:func:`new_change` of CoOp's and of DIP's runs."""
+    (runs,) = finished_pairs(runs)
+    return {label: new_change(where(runs, label=label)) for label in ("CoOp", "DIP")}
+
+
 def longer(runs: pd.DataFrame) -> str:
     """What training longer does to new classes, with CoOp and with DIP."""
-    changes = {str(label): new_change(found) for label, found in runs.groupby("label")}
+    changes = new_changes(runs)
     coop, dip = (
-        sum(change.mean() for change in changes[name].values()) / len(changes[name])
-        for name in ("CoOp", "DIP")
+        sum(change.mean() for change in found.values()) / len(found) for found in changes.values()
     )
     apart = paired_difference(changes["DIP"], changes["CoOp"])
     return (
@@ -67,16 +72,18 @@ def dropping(dip: pd.DataFrame) -> str:
 
 def averages_table(long: pd.DataFrame, dip: pd.DataFrame) -> pd.DataFrame:
     """Averages of both methods at every length of training, and of DIP at every dropout."""
-    groups = {f"{a}, {n} epochs": found for (a, n), found in long.groupby(["label", "epochs"])}
+    groups = {
+        f"{a}, {n} epochs": found for (a, n), found in finished(long).groupby(["label", "epochs"])
+    }
     groups |= {f"DIP, dropout {p:g}": found for p, found in dip.groupby("dropout")}
     return summary(groups)
 
 
 def numbers(long: pd.DataFrame, dip: pd.DataFrame) -> dict[str, Interval]:
     """The page's numbers, of trainings of every length and of DIP at every dropout."""
-    dip_change, coop_change = (new_change(where(long, label=label)) for label in ("DIP", "CoOp"))
+    changes = new_changes(long)
     return {
-        "new_change_dip_minus_coop": paired_difference(dip_change, coop_change),
+        "new_change_dip_minus_coop": paired_difference(changes["DIP"], changes["CoOp"]),
         "dropout_new": gap(*_half_and_none(dip), "new"),
         "dropout_base": gap(*_half_and_none(dip), "base"),
     }
@@ -84,8 +91,8 @@ def numbers(long: pd.DataFrame, dip: pd.DataFrame) -> dict[str, Interval]:
 
 def detectable_effects(long: pd.DataFrame, dip: pd.DataFrame) -> dict[str, float]:
     """The smallest true effects that as many datasets would show."""
-    dip_change, coop_change = (new_change(where(long, label=label)) for label in ("DIP", "CoOp"))
+    changes = new_changes(long)
     return {
-        "new_change_dip_minus_coop": detectable_effect(paired(dip_change, coop_change)),
+        "new_change_dip_minus_coop": detectable_effect(paired(changes["DIP"], changes["CoOp"])),
         "dropout_new": detectable(*_half_and_none(dip), "new"),
     }

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dip_book.plots import LABELS
 from dip_book.statistics import Interval, detectable_effect, paired, paired_difference
-from dip_book.tables import Array, average_of, final, gap, sweep
+from dip_book.tables import Array, average_of, final, finished_pairs, gap, sweep
 
 
 def over_shots(runs: pd.DataFrame) -> dict[str, Array]:
@@ -20,6 +20,7 @@ def over_shots(runs: pd.DataFrame) -> dict[str, Array]:
 
 def gap_over_shots(dip: pd.DataFrame, coop: pd.DataFrame) -> Interval:
     """DIP minus CoOp, each averaged over the numbers of shots."""
+    dip, coop = finished_pairs(dip, coop)
     return paired_difference(over_shots(dip), over_shots(coop))
 
 
@@ -87,5 +88,6 @@ def numbers(whole: Interval, gaps: Mapping[int, Interval]) -> dict[str, Interval
 
 def detectable(dip: pd.DataFrame, coop: pd.DataFrame) -> dict[str, float]:
     """The smallest true difference over all numbers of shots that as many datasets would show."""
+    dip, coop = finished_pairs(dip, coop)
     spread = paired(over_shots(dip), over_shots(coop))
     return {"dip_minus_coop": detectable_effect(spread)}

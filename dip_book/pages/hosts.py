@@ -13,22 +13,41 @@ import numpy as np
 import pandas as pd
 
 from dip_book.correlations import correlation_table
-from dip_book.frame import where
+from dip_book.frame import finished, where
 from dip_book.statistics import (
     Interval,
     average_h_difference,
     hierarchical_bootstrap,
     paired_difference,
 )
-from dip_book.tables import Array, detectable, differences, final
+from dip_book.tables import Array, detectable, differences, final, finished_pairs
 from dip_lib import harmonic_mean
+from dip_lib.methods import METHODS, CoOp
 
 Pair = tuple[pd.DataFrame, pd.DataFrame]
 Pairs = Mapping[str, Pair]
 Gaps = Mapping[str, Mapping[str, Interval]]
-TEXT_SIDE = ("KgCoOp", "ProGrad", "DePT")
-IMAGE_SIDE = ("CoCoOp", "MaPLe", "PromptSRC")
+LATEST = "PromptSRC"
+"""The method that DIP on CoOp is also compared with."""
+DENSE_VARIANTS = {
+    "DO": "DIP by direct optimisation (DO)",
+    "PP": "DIP by positional penalty (PP)",
+}
+"""Label -> what the table of averages calls it; others stand as they are."""
 NAMES = {"base": "base", "new": "new", "h": "H"}
+
+
+def methods(runs: pd.DataFrame, side: str, dense: bool = False) -> list[str]:
+    """Labels of the methods of a side that the runs hold plain and with DIP, but CoOp's.
+
+    Args:
+        dense: those instead that make prompts dense in another way, which DIP is not added to.
+    """
+    there = set(finished(runs)["label"])
+    kinds = (kind for kind in METHODS.values() if kind.side == side and kind is not CoOp)
+    labels = (kind.label for kind in kinds if kind.alternative_to_dip == dense)
+    wanted = {label: {label} if dense else {label, f"{label} + DIP"} for label in labels}
+    return [label for label, each in wanted.items() if each <= there]
 
 
 def pair(runs: pd.DataFrame, method: str) -> Pair:
@@ -39,7 +58,12 @@ def pair(runs: pd.DataFrame, method: str) -> Pair:
 def text_pairs(runs: pd.DataFrame, epochs: int) -> dict[str, Pair]:
     """The pairs of CoOp, trained for ``epochs``, and of the other methods on the text side."""
     coop = where(runs, label="DIP"), where(runs, label="CoOp", epochs=epochs)
-    return {"CoOp": coop} | {method: pair(runs, method) for method in TEXT_SIDE}
+    return {"CoOp": coop} | {name: pair(runs, name) for name in methods(runs, "text")}
+
+
+def others(pairs: Pairs) -> dict[str, Pair]:
+    """The pairs of all methods but CoOp."""
+    return {method: both for method, both in pairs.items() if method != CoOp.label}
 
 
 def gaps(pairs: Pairs) -> dict[str, dict[str, Interval]]:
@@ -78,7 +102,7 @@ def finding(found: Gaps) -> str:
 
 
 def text_groups(runs: pd.DataFrame, pairs: Pairs, backbone: str) -> dict[str, pd.DataFrame]:
-    """The groups of the table of averages, from the hand-written prompt to DePT with DIP."""
+    """The groups of the table of averages, from the hand-written prompt to the methods' DIPs."""
     headline = where(runs, backbone=backbone)
     coop = where(headline, label="CoOp")
     short = int(coop["epochs"].min())
@@ -87,11 +111,10 @@ def text_groups(runs: pd.DataFrame, pairs: Pairs, backbone: str) -> dict[str, pd
         f"CoOp, {short} epochs": where(coop, epochs=short),
         "CoOp": pairs["CoOp"][1],
         "DIP by low rank (LRA)": pairs["CoOp"][0],
-        "DIP by direct optimisation (DO)": where(headline, label="DO"),
-        "DIP by positional penalty (PP)": where(headline, label="PP"),
     }
-    for method in TEXT_SIDE:
-        dense, plain = pairs[method]
+    for label in methods(headline, "text", dense=True):
+        groups[DENSE_VARIANTS.get(label, label)] = where(headline, label=label)
+    for method, (dense, plain) in others(pairs).items():
         groups |= {method: plain, f"{method} + DIP": dense}
     return groups
 
@@ -106,7 +129,10 @@ def family_changes(pairs: Pairs) -> pd.DataFrame:
     """H with DIP minus without: a row a dataset, a column a method."""
     h = {method: [h_by_family(runs) for runs in both] for method, both in pairs.items()}
     return pd.DataFrame(
-        {method: {d: dense[d] - plain[d] for d in dense} for method, (dense, plain) in h.items()}
+        {
+            method: {d: dense[d] - plain[d] for d in dense if d in plain}
+            for method, (dense, plain) in h.items()
+        }
     )
 
 
@@ -118,7 +144,7 @@ def family_table(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def density_table(pairs: Pairs) -> pd.DataFrame:
     """Median rho of new-class accuracy with ID_1, ID_2 and time, along DIP and plain methods."""
     coop = {"CoOp": pairs["CoOp"][1], "DIP": pairs["CoOp"][0]}
-    along = coop | {method: pairs[method][1] for method in TEXT_SIDE}
+    along = coop | {method: plain for method, (_, plain) in others(pairs).items()}
     medians = {name: correlation_table(runs).median() for name, runs in along.items()}
     columns = {"id1": "ρ with ID₁", "id2": "ρ with ID₂", "epoch": "ρ with −epoch"}
     return pd.DataFrame(medians).T.rename(columns=columns)
@@ -139,32 +165,36 @@ def on_tower_of(runs: pd.DataFrame, method: str, label: str) -> pd.DataFrame:
 
 def image_pairs(runs: pd.DataFrame) -> dict[str, Pair]:
     """The pairs of the methods on the image side."""
-    return {method: pair(runs, method) for method in IMAGE_SIDE}
+    return {method: pair(runs, method) for method in methods(runs, "image")}
 
 
-def to_promptsrc(runs: pd.DataFrame) -> Pair:
-    """DIP, and PromptSRC without it, on PromptSRC's tower."""
-    return on_tower_of(runs, "PromptSRC", "DIP"), where(runs, label="PromptSRC")
+def to_latest(runs: pd.DataFrame) -> dict[str, Pair]:
+    """DIP, and PromptSRC without it, on PromptSRC's tower; {} where PromptSRC is not measured."""
+    if LATEST not in methods(runs, "image"):
+        return {}
+    return {"dip_minus_promptsrc": (on_tower_of(runs, LATEST, "DIP"), where(runs, label=LATEST))}
 
 
 def image_finding(runs: pd.DataFrame) -> str:
     """What DIP does to PromptSRC, the latest method, and how far DIP on CoOp is from it."""
-    change = differences(*pair(runs, "PromptSRC"))["h"]
-    distance = differences(*to_promptsrc(runs))["h"]
-    zero = on_tower_of(runs, "PromptSRC", "zero-shot")
-    dense, plain = (differences(each, zero)["base"].value for each in pair(runs, "PromptSRC"))
+    distances = [differences(*both)["h"] for both in to_latest(runs).values()]
+    if not distances:
+        return f"{LATEST} is not measured here."
+    (distance,), change = distances, differences(*pair(runs, LATEST))["h"]
+    zero = on_tower_of(runs, LATEST, "zero-shot")
+    dense, plain = (differences(each, zero)["base"].value for each in pair(runs, LATEST))
     return (
-        f"With DIP, PromptSRC's H changes by **{change.value:+.1f}** points (95 % interval "
+        f"With DIP, {LATEST}'s H changes by **{change.value:+.1f}** points (95 % interval "
         f"{change.ends('+.1f')}): on base classes it is {plain:+.1f} points from zero-shot without "
         f"DIP and {dense:+.1f} with it. DIP on CoOp, with the smallest prompt of all, minus "
-        f"PromptSRC is **{distance.value:+.1f}** ({distance.ends('+.1f')}) in H."
+        f"{LATEST} is **{distance.value:+.1f}** ({distance.ends('+.1f')}) in H."
     )
 
 
 def image_groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The groups of the table of averages, each by its tower, in alphabetical order."""
     groups = {}
-    for method in IMAGE_SIDE:
+    for method in methods(runs, "image"):
         for label in ("zero-shot", "CoOp", "DIP", method, f"{method} + DIP"):
             groups[f"{tower_of(runs, method)}: {label}"] = on_tower_of(runs, method, label)
     return dict(sorted(groups.items()))
@@ -194,14 +224,15 @@ def mean_gain(pairs: Pairs) -> Interval:
         each = [average_h_difference(means[:, :, i]) for i in range(means.shape[2])]
         return np.asarray(np.mean(each, axis=0))
 
-    each = [both(*pairs[method]) for method in TEXT_SIDE]
+    sides = iter(finished_pairs(*(runs for pair in others(pairs).values() for runs in pair)))
+    each = [both(dense, plain) for dense, plain in zip(sides, sides, strict=True)]
     together = {d: np.stack([found[d] for found in each], 1) for d in each[0]}  # (S, methods, 4)
     return hierarchical_bootstrap(together, over_methods)
 
 
 def seed_spread(dip: pd.DataFrame, coop: pd.DataFrame) -> dict[str, Interval]:
     """How much more new-class accuracy varies over seeds with DIP; {} for a single seed."""
-    new = [final(runs, "new") for runs in (dip, coop)]
+    new = [final(runs, "new") for runs in finished_pairs(dip, coop)]
     if any(len(values) == 1 for values in new[0].values()):
         return {}
     ours, theirs = ({d: [np.std(v, ddof=1)] for d, v in found.items()} for found in new)
@@ -216,13 +247,15 @@ def text_numbers(pairs: Pairs) -> dict[str, Interval]:
 
 def image_numbers(image_side: pd.DataFrame) -> dict[str, Interval]:
     """The page's numbers of the image side, which rest on its few datasets."""
-    to_latest = differences(*to_promptsrc(image_side))
-    beside = {f"dip_minus_promptsrc_{key}": value for key, value in to_latest.items()}
-    return _keyed(gaps(image_pairs(image_side))) | beside
+    found = _keyed(gaps(image_pairs(image_side)))
+    for name, both in to_latest(image_side).items():
+        found |= {f"{name}_{key}": value for key, value in differences(*both).items()}
+    return found
 
 
 def detectable_effects(pairs: Pairs, image_side: pd.DataFrame) -> dict[str, float]:
     """The smallest true differences in H that as many datasets would show."""
-    every = {**pairs, **image_pairs(image_side)}
-    found = {f"{m.lower()}_dip_minus_plain_h": detectable(*both) for m, both in every.items()}
-    return found | {"dip_minus_promptsrc_h": detectable(*to_promptsrc(image_side))}
+    every = {f"{m.lower()}_dip_minus_plain": both for m, both in pairs.items()}
+    every |= {f"{m.lower()}_dip_minus_plain": b for m, b in image_pairs(image_side).items()}
+    every |= to_latest(image_side)
+    return {f"{name}_h": detectable(*both) for name, both in every.items()}

@@ -24,6 +24,7 @@ from dip_book.statistics import (
 )
 from dip_book.tables import Array, final
 from dip_lib import harmonic_mean
+from dip_lib.training.record import FINISHED
 from glyph_world.styles import PAIRING, SYSTEMATIC
 
 
@@ -41,7 +42,9 @@ class Rotation:
 
     @classmethod
     def of(cls, runs: pd.DataFrame, families: Sequence[str]) -> Rotation:
-        """The pairs of ``families`` with each other's styles."""
+        """The pairs of ``families`` with each other's styles, of seeds of which no run stopped."""
+        stopped = runs.loc[runs["status"] != FINISHED, "seed"]
+        runs = runs[~runs["seed"].isin(stopped)]
 
         def cell(family: str, style: str) -> Array:
             own = "default" if style == PAIRING[family] else style

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from dip_book.statistics import Interval, detectable_effect, paired, paired_difference
-from dip_book.tables import Array, final, over_seeds
+from dip_book.tables import Array, final, finished_pairs, over_seeds
 from dip_study.profiles import Profile
 
 Accuracies = Mapping[str, Mapping[str, Array]]
@@ -22,7 +22,9 @@ def accuracies(runs: pd.DataFrame) -> dict[str, dict[str, Array]]:
     """The accuracy of every seed by label and place; the hand-written prompt has one seed."""
     place = runs["target"].where(runs["target"] != "", runs["dataset"])
     placed = runs.assign(dataset=place)
-    return {str(label): final(found, "base") for label, found in placed.groupby("label")}
+    labels = [(str(label), found) for label, found in placed.groupby("label")]
+    sides = finished_pairs(*(found for _, found in labels))
+    return {label: final(found, "base") for (label, _), found in zip(labels, sides, strict=True)}
 
 
 def parts(profile: Profile) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from open_clip.transformer import VisionTransformer
 
-from dip_book.frame import where
+from dip_book.frame import finished
 from dip_book.pages.visual_runs import ALL, Visual
 from dip_book.statistics import (
     Interval,
@@ -20,7 +20,7 @@ from dip_book.statistics import (
     paired,
     paired_difference,
 )
-from dip_book.tables import Array, average_of, final, gap, sweep
+from dip_book.tables import Array, average_of, final, finished_pairs, gap, sweep
 from dip_lib.clip.tower import frozen_tower
 
 Curves = dict[str, pd.DataFrame]
@@ -35,7 +35,8 @@ def _points(difference: Interval) -> str:
 
 def _accuracies(visual: Visual, counts: Sequence[int]) -> list[dict[str, Array]]:
     """Dataset -> (S,) accuracy of VPT-deep, at each number of prompts."""
-    return [final(visual.ends(vectors=count), "base") for count in counts]
+    ends = finished_pairs(*(visual.ends(vectors=count) for count in counts))
+    return [final(found, "base") for found in ends]
 
 
 def finding(visual: Visual) -> str:
@@ -107,7 +108,7 @@ def breaks(groups: Sequence[Mapping[str, Pair]]) -> list[str]:
 def beside_the_pairs(visual: Visual) -> str:
     """What the most prompts take of attention, and that the two of equal cost are so."""
     spt, vpt = (
-        np.mean([*where(visual.ends(label, vectors=visual.most), status="finished")["mass"]])
+        np.mean([*finished(visual.ends(label, vectors=visual.most))["mass"]])
         for label in ("SPT", "VPT")
     )
     many, few = visual.ends("CVPT", vectors=visual.most), visual.ends(vectors=visual.few)
@@ -125,7 +126,7 @@ ATTENTION = {"mass": "attention on\nprompts", "map_rank": "effective rank\nof th
 
 def attention(visual: Visual) -> dict[str, Curves]:
     """Attention on prompts and effective rank of its map against the number of prompts."""
-    found = where(visual.ends(), status="finished")
+    found = finished(visual.ends())
     averaged = found.assign(**{name: found[name].map(np.mean) for name in ATTENTION})
     return {title: {"VPT": sweep(averaged, "vectors", name)} for name, title in ATTENTION.items()}
 
@@ -134,7 +135,7 @@ def attention_table(visual: Visual) -> pd.DataFrame:
     """The same block by block: a row a quantity and block, a column a number of prompts."""
     columns = {}
     for count in visual.prompts:
-        found = visual.ends(vectors=count)
+        found = finished(visual.ends(vectors=count))
         columns[f"{count} prompts"] = {
             f"{title}, block {block + 1}": found[name].str[block].mean()
             for name, title in (("mass", "share"), ("map_rank", "rank"))
@@ -173,7 +174,8 @@ def rate_table(visual: Visual) -> pd.DataFrame:
     found = {
         rate: visual.ends(vectors=visual.few, lr=rate, seed=visual.seed) for rate in visual.rates
     }
-    rows = {rate: average_of(runs, "val", 1).value for rate, runs in found.items()}
+    ended = {rate: runs for rate, runs in found.items() if len(finished(runs))}
+    rows = {rate: average_of(runs, "val", 1).value for rate, runs in ended.items()}
     table = pd.DataFrame({"validation accuracy": rows})
     return table.rename_axis("learning rate")
 
@@ -215,14 +217,15 @@ def measured(visual: Visual) -> dict[str, dict[str, Array]]:
 
     def above(label: str) -> dict[str, Array]:
         """A method minus VPT, averaged over the compared numbers of prompts."""
-        each = [
-            paired(final(visual.ends(label, vectors=n), "base"), vpt)
-            for n, vpt in zip(visual.compared, _accuracies(visual, visual.compared), strict=True)
-        ]
+        both = [visual.ends(name, vectors=n) for name in (label, "VPT") for n in visual.compared]
+        ends = [final(found, "base") for found in finished_pairs(*both)]
+        half = len(visual.compared)
+        each = [paired(*pair) for pair in zip(ends[:half], ends[half:], strict=True)]
         return {dataset: np.mean([found[dataset] for found in each], axis=0) for dataset in each[0]}
 
     none, middle, end = _accuracies(visual, (visual.prompts[0], *visual.prompts[-2:]))
-    part, whole = (final(visual.kept(share), "base") for share in (visual.share, ALL))
+    condensed = finished_pairs(*(visual.kept(share) for share in (visual.share, ALL)))
+    part, whole = (final(runs, "base") for runs in condensed)
     fixed = visual.kept(visual.share, tuned=False)
     return {
         "condensed_30_minus_all": paired(part, whole),

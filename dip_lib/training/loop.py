@@ -37,7 +37,7 @@ def train_epochs(runs: Runs, graphs: bool = True) -> Iterator[EpochEnd]:
     Args:
         graphs: on a GPU, replay the step as a recorded graph; False to check against.
     """
-    schedule, data = cast(Schedule, runs.runs[0].schedule), runs.data
+    schedule, data = runs.schedule, runs.data
     device, trained = runs.frozen.clip.device, runs.state.trained
     velocity, averaged = ([torch.zeros_like(each) for each in trained] for _ in range(2))
     lr = [cast(Schedule, run.schedule).lr for run in runs.runs]
@@ -94,7 +94,7 @@ def epoch_tensors(runs: Runs, rates: Tensor) -> EpochTensors:
 
 def take_step(runs: Runs, velocity: Sequence[Tensor], epoch: EpochTensors) -> None:
     """One step of R runs, in place: a batch's loss, its gradient, SGD."""
-    schedule, state = cast(Schedule, runs.runs[0].schedule), runs.state
+    schedule, state = runs.schedule, runs.state
     count = epoch.order.shape[1]
     size = min(schedule.batch, count)
     first = epoch.step % (count // size) * size

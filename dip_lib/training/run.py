@@ -79,6 +79,9 @@ class Run:
                 f"{self.method.label} draws nothing: seed, shots and views must be 0, got {drawn}"
             )
 
+    def __str__(self) -> str:
+        return f"{self.label} on {self.data.dataset} ({self.tower.backbone}), seed {self.seed}"
+
     @property
     def rank(self) -> int:
         """r of the low-rank update; 0 where full matrices are trained."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,7 @@ from dip_lib.prompt.low_rank import (
 )
 from dip_lib.randomness import dropout_mask
 from dip_lib.training.batch_data import TrainingData
+from dip_lib.training.parts import Schedule
 from dip_lib.training.run import Run
 
 
@@ -169,6 +170,11 @@ class Runs:
         numbers = tuple(start.trainable(r.rank) for start, r in zip(starts, runs, strict=True))
         state = stack(starts, runs, bool(method.context))
         return cls(tuple(runs), method, frozen, data, state, numbers)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The runs' schedule, in which they differ in the learning rate alone."""
+        return cast(Schedule, self.runs[0].schedule)
 
     def learned(self) -> Learned:
         """What the runs have learned so far, as it is evaluated: without dropout."""

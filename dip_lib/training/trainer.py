@@ -17,7 +17,7 @@ from dip_lib.training.batch_data import draws, evaluation_data, training_data
 from dip_lib.training.evaluate import evaluate, shrunk, with_prompted_tower
 from dip_lib.training.loop import train_epochs
 from dip_lib.training.record import FINISHED, Result, record
-from dip_lib.training.run import Run, Schedule
+from dip_lib.training.run import Run
 from dip_lib.training.runs import Runs, check_batch
 
 
@@ -52,8 +52,7 @@ def train(
     batch = Runs.prepare(runs, backbone, data)
     method, frozen = batch.method, batch.frozen
     start = batch.learned().prompts[0].detach().clone()  # (R, n, d)
-    schedule = cast(Schedule, first.schedule)
-    due = checkpoint_epochs(schedule.epochs, schedule.checkpoints)
+    due = checkpoint_epochs(batch.schedule.epochs, batch.schedule.checkpoints)
     checkpoints: list[list[dict[str, Any]]] = [[] for _ in runs]
 
     def add_checkpoint(epoch: int, losses: Sequence[float | None]) -> None:

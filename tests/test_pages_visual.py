@@ -26,9 +26,8 @@ def visual_run(
     method: str, base: float, vectors: int, seed: int = 1, dataset: str = "greek", **changed: Any
 ) -> dict[str, Any]:
     """A run of one checkpoint, with what attention and condensing are told by."""
-    settings = {"lr": 0.01, "depth": DEPTH, "epochs": 4, "keep": 0.0, "ranking": "global"}
-    spec = settings | {"vectors": vectors, "tuned": 0} | changed
-    run = made(dataset, method, seed, **spec)
+    settings = {"lr": 0.01, "depth": DEPTH, "epochs": 4, "vectors": vectors} | changed
+    run = made(dataset, method, seed, **settings)
     point = {"base": base + seed, "val": base - 5, "loss": 1 / base, "flops": 1e6 * (10 + vectors)}
     seen = {"mass": [0.1, 0.3], "map_rank": [4.0, 2.0], "counts": [vectors / 2, vectors]}
     run["checkpoints"] = [
