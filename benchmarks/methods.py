@@ -3,13 +3,13 @@
 Glyph World's vision transformer on one family, one run at a time, the same batch for all methods,
 through the trainer as users call it. A step is an epoch's time over its steps. Fair: all methods
 take the same steps on the same images, in turn in one process; methods that prompt the image tower
-read the images themselves, the others features that were encoded before. *Judging* is the time to
-embed all class names once with what has been learned; DIPs are merged by then.
+read the images themselves, the others features that were encoded before. *Judging*, in the results,
+is to embed all class names once with what has been learned; DIPs are merged by then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,13 +40,13 @@ class Case:
 
     Attributes:
         epoch: trains one epoch from the start.
-        judge: builds the classifier of all class names.
+        evaluate: builds the classifier of all class names.
         steps: of the epoch.
         trainable: trainable parameters, kept in a file of ``stored_bytes``.
     """
 
     epoch: Step
-    judge: Step
+    evaluate: Step
     steps: int
     trainable: int
     stored_bytes: int
@@ -66,7 +66,7 @@ def case(run: Run, clip: Backbone, dataset: Dataset, features: Features) -> Case
             for name, tensor in zip("AB", prompt[1:], strict=True)
         }
 
-    def judge() -> None:
+    def evaluate() -> None:
         with torch.no_grad():
             classify = batch.method.classifier(batch.learned(), batch.frozen, dataset.class_names)
             classify(features.test[None, :1])
@@ -76,7 +76,7 @@ def case(run: Run, clip: Backbone, dataset: Dataset, features: Features) -> Case
             pass
 
     count = data.labels.shape[1]
-    return Case(epoch, judge, count // min(BATCH, count), batch.trainable[0], len(save(kept)))
+    return Case(epoch, evaluate, count // min(BATCH, count), batch.trainable[0], len(save(kept)))
 
 
 def row_name(run: Run) -> str:
@@ -85,23 +85,23 @@ def row_name(run: Run) -> str:
     return (dense.lower() or f"{name}+dip") if run.rank else name
 
 
-def cases(device: str) -> dict[str, Callable[[], Case]]:
-    """Every method, plain and with DIP, under the name of its row."""
+def rows(hosts: Sequence[str] = HOSTS) -> dict[str, Run]:
+    """A run of every method, plain and with DIP where pages add it, under the name of its row."""
     profile = load_profile("embedded")
-    clip, dataset = load_backbone("glyph-vit", device=device), load_dataset(FAMILY)
-    features = load_features(clip, dataset, 1)
-    same: dict[str, Any] = {
-        "backbone": "glyph-vit",
-        "epochs": 1,
-        "views": 1,
-        "batch": BATCH,
-        "shots": SHOTS,
-    }
+    same: dict[str, Any] = {"backbone": "glyph-vit", "epochs": 1, "views": 1}
+    same |= {"batch": BATCH, "shots": SHOTS}
     runs = []
-    for host in HOSTS:
+    for host in hosts:
         ways = (None,) if METHODS[host].alternative_to_dip else (None, DIP)
         runs += [make_run(profile, FAMILY, host, 1, way, **same) for way in ways]
-    return {row_name(run): partial(case, run, clip, dataset, features) for run in runs}
+    return {row_name(run): run for run in runs}
+
+
+def cases(device: str, hosts: Sequence[str] = HOSTS) -> dict[str, Callable[[], Case]]:
+    """How each row is made ready."""
+    clip, dataset = load_backbone("glyph-vit", device=device), load_dataset(FAMILY)
+    features = load_features(clip, dataset, 1)
+    return {name: partial(case, run, clip, dataset, features) for name, run in rows(hosts).items()}
 
 
 def main() -> None:
@@ -116,26 +116,26 @@ def main() -> None:
     ticks = clock(chosen.device)
     turns = partial(interleaved, repeats=repeats, clock=ticks, settle=True)
     train = turns({name: each.epoch for name, each in every.items()})
-    judge = turns({name: each.judge for name, each in every.items()})
-    rows = {
+    evaluate = turns({name: each.evaluate for name, each in every.items()})
+    table = {
         name: {
             "trainable": each.trainable,
             "stored_bytes": each.stored_bytes,
             "seconds_of_a_step": [seconds / each.steps for seconds in train[name]],
-            "seconds_of_judging": judge[name],
+            "seconds_of_judging": evaluate[name],
             "over_coop": paired_ratio(train[name], train["coop"]),
             **memory[name],
         }
         for name, each in every.items()
     }
-    for name, row in rows.items():
+    for name, row in table.items():
         print(
             f"{name:16}{row['trainable']:>8,} parameters{row['stored_bytes']:>9,} bytes"
             f"{row['over_coop']:8.2f} of CoOp's step{row['step_mb']:8.1f} MB",
             flush=True,
         )
     about = {"family": FAMILY, "tower": "glyph-vit", "batch": BATCH, "shots": SHOTS}
-    write("methods", {**about, "methods": rows}, chosen.out, chosen.device)
+    write("methods", {**about, "methods": table}, chosen.out, chosen.device)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ from dip_study.provenance import provenance
 Record = dict[str, Any]
 Table: TypeAlias = "pd.DataFrame | Mapping[str, Interval]"
 """What a figure draws: a table with an index, a frame of runs, or intervals by name."""
+CLAIMED = {"Glyph World": "embedded", "photos": "paper"}
+"""A profile's world -> what claims call it; no claim is judged by the numbers of another world."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,8 @@ class Page:
                 found[key] = {"value": value, "text": f"{value:{digits}}"}
             if detectable and key in detectable:
                 found[key]["detectable"] = detectable[key]
-            found[key]["world"] = "paper" if self.profile.world == "photos" else "embedded"
+            world = self.profile.world
+            found[key]["world"] = CLAIMED.get(world, world)
             found[key] |= self._mark()
         made = provenance([*self.used.values()], self.asked) | self._mark()
         for name, what in (("numbers", found), ("made", made)):

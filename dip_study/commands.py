@@ -169,7 +169,7 @@ def _measure(options: argparse.Namespace) -> Answer:
     for name, runs in study.each_run_once(profile, options.study):
         store = study.open_store(profile, "missing")
         missing = store.missing(runs)
-        measure(missing, store, options.device)
+        measure(missing, store, options.device, profile.folders)
         found[name] = {"runs": len(runs), "measured": len(missing)}
         lines.append(f"{name:16}{len(runs):,} runs, {len(missing):,} of them measured now")
     return Answer(found, lines)

@@ -12,8 +12,9 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from multiprocessing import active_children, get_context, parent_process
@@ -27,6 +28,7 @@ from tqdm import tqdm
 from dip_lib.clip import Backbone, load_backbone
 from dip_lib.clip.loading import backbone_source
 from dip_lib.data import Dataset, load_dataset
+from dip_lib.data.folders import picture_folder
 from dip_lib.data.pictures import Pictures
 from dip_lib.data.splits import write_draw
 from dip_lib.machine import cpu_name
@@ -40,6 +42,7 @@ from dip_study import gate
 
 BATCH = {"cpu": 16, "cuda": 64}
 """Most runs trained at once: on a CPU few, so that every core has a batch."""
+NO_FOLDERS: Mapping[str, Path] = {}
 
 
 @cache
@@ -50,21 +53,35 @@ def _backbone(name: str, weights: str, precision: str, device: str) -> Backbone:
         return load_backbone(name, None if carried else weights or None, device, precision)
 
 
-def dataset_of(name: str, style: str) -> Dataset:
-    """A dataset, listed once in a process: ImageNet has 1.3 million files."""
-    return _dataset(name, style, os.environ.get("DATA"))
+def dataset_of(name: str, style: str, folders: Mapping[str, Path] = NO_FOLDERS) -> Dataset:
+    """A dataset, listed once in a process: ImageNet has 1.3 million files.
+
+    Args:
+        folders: name -> folder of class folders, of datasets that a profile brings.
+
+    Raises:
+        ValueError: as :func:`dip_lib.data.load_dataset` and
+            :func:`dip_lib.data.folders.picture_folder`.
+    """
+    return _dataset(name, style, folders.get(name), os.environ.get("DATA"))
 
 
 @cache
-def _dataset(name: str, style: str, data: str | None) -> Dataset:
-    return load_dataset(name, style, data)
+def _dataset(name: str, style: str, folder: Path | None, data: str | None) -> Dataset:
+    if folder is None:
+        return load_dataset(name, style, data)
+    if style != "default":
+        raise ValueError(f"{name} is pictures, which have no style {style!r}; leave the style out")
+    return replace(picture_folder(folder), name=name)
 
 
-def _measure(runs: Sequence[Run], device: str, live: Path) -> list[Result]:
+def _measure(
+    runs: Sequence[Run], device: str, live: Path, folders: Mapping[str, Path]
+) -> list[Result]:
     """One group of runs, in this process; ``live`` is the store that has the runs' sources."""
     data, tower = runs[0].data, runs[0].tower
     backbone = _backbone(tower.backbone, tower.weights, tower.precision, device)
-    dataset = dataset_of(data.dataset, data.style)
+    dataset = dataset_of(data.dataset, data.style, folders)
     if isinstance(dataset, Pictures):
         _write_draws(dataset, runs)
     store = Store(live)
@@ -73,7 +90,7 @@ def _measure(runs: Sequence[Run], device: str, live: Path) -> list[Result]:
         backbone,
         dataset,
         _learned_by_sources(runs, store),
-        dataset_of(data.target, "default") if data.target else None,
+        dataset_of(data.target, "default", folders) if data.target else None,
     )
     results = zip(runs, measure_group(group), strict=True)
     return [
@@ -135,27 +152,37 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def measure(runs: Sequence[Run], store: Store, device: str = "cpu") -> None:
+def measure(
+    runs: Sequence[Run],
+    store: Store,
+    device: str = "cpu",
+    folders: Mapping[str, Path] = NO_FOLDERS,
+) -> None:
     """Measure runs and put each finished group into the store; shows progress with an ETA.
 
     On a CPU groups are spread over one-thread processes (``$DIP_WORKERS``, default: one a core).
+
+    Args:
+        folders: of the datasets that the runs' profile brings (:func:`dataset_of`).
 
     Raises:
         RuntimeError: on photos, zero-shot accuracy is off the published one; nothing was trained.
     """
     first = gate.zero_shots(runs)
-    _measure_all(store.missing(first), store, device)
+    _measure_all(store.missing(first), store, device, folders)
     for line in gate.check(record for run in first if (record := store.get(run))):
         tqdm.write(line, sys.stderr)
     sources = dict.fromkeys(run.source() for run in runs if run.source() != run)
     unknown = [run for run in sources if store.tensors(run) is None]
     known = {*first, *unknown}
     own = [run for run in runs if run.source() == run and run not in known]
-    _measure_all([*own, *unknown], store, device)
-    _measure_all([run for run in runs if run.source() != run], store, device)
+    _measure_all([*own, *unknown], store, device, folders)
+    _measure_all([run for run in runs if run.source() != run], store, device, folders)
 
 
-def _measure_all(runs: Sequence[Run], store: Store, device: str) -> None:
+def _measure_all(
+    runs: Sequence[Run], store: Store, device: str, folders: Mapping[str, Path]
+) -> None:
     if not runs:
         return
     workers = 1 if device != "cpu" else int(os.environ.get("DIP_WORKERS", os.cpu_count() or 1))
@@ -175,13 +202,13 @@ def _measure_all(runs: Sequence[Run], store: Store, device: str) -> None:
 
         if min(workers, len(batches)) <= 1:
             for batch in batches:
-                keep(_measure(batch, device, store.live))
+                keep(_measure(batch, device, store.live, folders))
             return
         context = get_context("spawn")
         with ProcessPoolExecutor(min(workers, len(batches)), context, _start_worker) as pool:
             # Ctrl-C is for this process: its workers, which inherit the mask, end with it
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-            under_way = [pool.submit(_measure, b, device, store.live) for b in batches]
+            under_way = [pool.submit(_measure, b, device, store.live, folders) for b in batches]
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
             try:
                 for done in as_completed(under_way):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -18,7 +19,6 @@ import numpy as np
 import pandas as pd
 
 from dip_lib.clip.loading import backbone_config
-from dip_lib.data import load_dataset
 from dip_lib.data.dataset import is_photos
 from dip_lib.data.photos import PHOTOS
 from dip_lib.data.protocols import trained_and_new
@@ -30,7 +30,7 @@ from dip_lib.methods.vpt import VPT
 from dip_lib.paths import results_dir
 from dip_lib.training.batches import batches
 from dip_lib.training.run import Run
-from dip_study.measure import BATCH
+from dip_study.measure import BATCH, dataset_of
 from dip_study.profiles import Profile
 from dip_study.study import STUDIES
 
@@ -43,6 +43,8 @@ Minutes are estimates, on a CPU of one core; zero-shot runs, probes and evaluati
 A study's row counts what the rows above it do not have already."""
 IMAGE_SIDE = ("image_hosts", "visual")
 """Studies that prompt the image tower."""
+Folders = Mapping[str, Path]
+"""Of the datasets that a profile brings."""
 BACKWARD = 3
 """A pass through a tower forward and backward takes about as long as this many forward."""
 
@@ -78,12 +80,12 @@ def _steps_per_second(run: Run, classes: int, device: str) -> float:
     return 1 / float(np.interp(classes, counts, seconds))
 
 
-def _classes(run: Run) -> tuple[int, int]:
+def _classes(run: Run, folders: Folders) -> tuple[int, int]:
     """Trained classes, and images of the test split."""
     if photos := PHOTOS.get(run.data.dataset):
         count, test = photos.classes, photos.counts[2]
     else:
-        dataset = load_dataset(run.data.dataset, run.data.style)
+        dataset = dataset_of(run.data.dataset, run.data.style, folders)
         count, test = len(dataset.class_names), len(dataset.labels("test"))
     return len(trained_and_new(range(count), run.data.protocol)[0]), test
 
@@ -92,22 +94,22 @@ def _place(run: Run) -> tuple[str, str, str, str]:
     return run.tower.backbone, run.tower.precision, run.data.dataset, run.data.style
 
 
-def _encoded(run: Run) -> dict[tuple[object, ...], int]:
+def _encoded(run: Run, folders: Folders) -> dict[tuple[object, ...], int]:
     """Images that a run needs encoded, by what tells one set of features from another."""
     data = run.data
     if data.target:
         at = replace(run, data=replace(data, dataset=data.target, style="default", target=""))
-        return {("test", *_place(at)): _classes(at)[1]}
+        return {("test", *_place(at)): _classes(at, folders)[1]}
     if run.method.side == "visual":  # these read the images themselves
         return {}
-    place, (classes, test) = _place(run), _classes(run)
+    place, (classes, test) = _place(run), _classes(run, folders)
     images: dict[tuple[object, ...], int] = {("test", *place): test}
     if not run.method.has_seed:
         return images
-    if is_photos(data.dataset) or data.style != "default":
+    if is_photos(data.dataset) or data.dataset in folders or data.style != "default":
         draw = classes * (data.views * data.shots + min(data.shots, VAL_SHOTS))
         return images | {("draw", *place, data.protocol, run.seed, data.shots, data.views): draw}
-    dataset = load_dataset(data.dataset, data.style)
+    dataset = dataset_of(data.dataset, data.style)
     whole = data.views * len(dataset.labels("train")) + len(dataset.labels("val"))
     return images | {("whole", *place, data.views): whole}
 
@@ -123,13 +125,14 @@ def _steps(run: Run, batch: int, images: int) -> int:
 def _cost(
     runs: Sequence[Run],
     known: Set[tuple[object, ...]],
+    folders: Folders,
     device: str,
     images_per_second: float | None,
     steps_per_second: float | None,
 ) -> dict[str, Any]:
     """What some runs of one tower and precision cost, less the features ``known`` already."""
     cost = dict.fromkeys(("steps", "images", "disk", "image_minutes", "text_minutes"), 0.0)
-    needed = {key: count for run in runs for key, count in _encoded(run).items()}
+    needed = {key: count for run in runs for key, count in _encoded(run, folders).items()}
     for key, count in needed.items():
         if key not in known:
             tower = replace(runs[0].tower, backbone=str(key[1]), precision=str(key[2]))
@@ -139,7 +142,7 @@ def _cost(
             cost["image_minutes"] += count / (60 * rate)
     trained = [run for run in runs if run.schedule and not run.data.target]
     for run in trained:
-        classes = _classes(run)[0]
+        classes = _classes(run, folders)[0]
         images = classes * run.data.shots
         batch = min(run.schedule.batch, images) if run.schedule else 1
         steps = _steps(run, batch, images)
@@ -179,20 +182,20 @@ def plan(
         counted; on photos those of the test split and of the few-shot draws alone), ``disk``
         (bytes of features), ``image_minutes`` and ``text_minutes``; NaN: not measured.
     """
-    rates = device, images_per_second, steps_per_second
+    given = profile.folders, device, images_per_second, steps_per_second
     if study != "all":
         shared: dict[tuple[str, ...], list[Run]] = {}
         for run in STUDIES[one_of("study", study, STUDIES)](profile, fingerprint=""):
             shared.setdefault(_place(run), []).append(run)
-        rows = {place: _cost(runs, set(), *rates) for place, runs in shared.items()}
+        rows = {place: _cost(runs, set(), *given) for place, runs in shared.items()}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(PLACE)
     table, done, known = {}, dict[Run, None](), set[tuple[object, ...]]()
     for name, make in STUDIES.items():
         runs = [run for run in make(profile, fingerprint="") if run not in done]
         if runs:
-            table[name] = _cost(runs, known, *rates)
+            table[name] = _cost(runs, known, *given)
             done |= dict.fromkeys(runs)
-            known |= {key for run in runs for key in _encoded(run)}
+            known |= {key for run in runs for key in _encoded(run, profile.folders)}
     return pd.DataFrame.from_dict(table, orient="index").rename_axis("study")
 
 

@@ -45,9 +45,10 @@ def make_run(
         seed, values = 0, values | {"shots": 0, "views": 0}
     values["dataset"] = dataset
     if "fingerprint" not in values:
-        values["fingerprint"] = dataset_of(dataset, values.get("style", "default")).fingerprint
+        folders, style = profile.folders, values.get("style", "default")
+        values["fingerprint"] = dataset_of(dataset, style, folders).fingerprint
         if target := values.get("target"):
-            values["target_fingerprint"] = dataset_of(target, "default").fingerprint
+            values["target_fingerprint"] = dataset_of(target, "default", folders).fingerprint
     source = backbone_source(values["backbone"])
     values["weights"] = source.fingerprint(values["backbone"]) if source else profile.weights
 

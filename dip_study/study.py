@@ -267,7 +267,7 @@ def collect(
         )
         raise NotMeasuredError(len(missing), len(specs), how)
     if missing:
-        measure(missing, store, device)
+        measure(missing, store, device, profile.folders)
     records = [store.get(run) for run in specs]
     lost = [run for run, record in zip(specs, records, strict=True) if record is None]
     if lost:

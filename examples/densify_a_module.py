@@ -1,7 +1,7 @@
-"""Make a prompt learner that is not ours a DIP: a line before the optimiser, one after training.
+"""Make a prompt learner that is not ours a DIP, and an ordinary module again.
 
-The learner is written the way CoOp's public trainers are, over open_clip's own text tower. It knows
-nothing of this library, and no line of it is changed.
+The learner is written the way CoOp's public trainers are, over open_clip's own text
+tower. It knows nothing of this library, and no line of it is changed.
 """
 
 import argparse
@@ -12,17 +12,18 @@ import torch.nn.functional as F
 from open_clip import CLIP, SimpleTokenizer
 from torch import Tensor, nn
 
-from dip_lib import densify, few_shot, load_backbone, singular_values
-from dip_lib.data import load_dataset
+from dip_lib import densify, few_shot, load_backbone, load_dataset, singular_values
 
 
 class PromptLearner(nn.Module):
-    """Start token, n context vectors that train, class name and end token, for C classes."""
+    """Start token, n vectors that train, class name and end token, of C classes."""
 
     token_prefix: Tensor
     token_suffix: Tensor
 
-    def __init__(self, model: CLIP, tokenizer: SimpleTokenizer, names: list[str]) -> None:
+    def __init__(
+        self, model: CLIP, tokenizer: SimpleTokenizer, names: list[str]
+    ) -> None:
         super().__init__()
         words = "a photo of a"
         self.tokens = tokenizer([f"{words} {name}." for name in names])  # (C, length)
@@ -38,7 +39,7 @@ class PromptLearner(nn.Module):
 
 
 def encode_text(model: CLIP, learner: PromptLearner) -> Tensor:
-    """Unit class embeddings (C, e): the state of each end token after the whole tower."""
+    """Unit class embeddings (C, e), read at each end token after the whole tower."""
     x = learner() + model.positional_embedding
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask))
     ends = x[torch.arange(len(x)), learner.tokens.argmax(dim=1)]
@@ -55,22 +56,22 @@ def main() -> None:
 
     # features of 16 pictures of each of the first 16 classes
     names, every = list(dataset.class_names[:16]), dataset.labels("train")
-    rows = sorted(row for row in few_shot(every, shots=16, seed=1) if every[row] < len(names))
+    rows = sorted(r for r in few_shot(every, shots=16, seed=1) if every[r] < len(names))
     batches = dataset.batches("train", rows=rows)  # (1, B, 3, S, S) each
-    images = torch.cat([clip.encode_image(clip.normalise(batch[0])) for batch in batches])
+    images = torch.cat([clip.encode_image(clip.normalise(b[0])) for b in batches])
     labels = every[rows]
 
     learner = PromptLearner(clip.model, clip.tokenizer, names)
     start, keys = learner.ctx.detach().clone(), list(learner.state_dict())
-    handle = densify(learner, "ctx", rank=given.rank, dropout=0.5, seed=1)  # before the optimiser
-    trained = {name: tuple(p.shape) for name, p in learner.named_parameters()}
-    print(
-        f"{start.numel()} numbers are now {sum(p.numel() for p in handle.parameters())}: {trained}"
-    )
+    handle = densify(learner, "ctx", rank=given.rank, dropout=0.5, seed=1)
+    trainable = sum(factor.numel() for factor in handle.parameters())
+    print(f"{start.numel()} numbers of the prompt are now {trainable}")
 
-    optimiser = torch.optim.SGD(handle.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    optimiser = torch.optim.SGD(handle.parameters(), lr=0.01, momentum=0.9)
     for step in range(given.steps):
-        logits = clip.logit_scale * images @ encode_text(clip.model, learner).T  # (N, C)
+        logits = (
+            clip.logit_scale * images @ encode_text(clip.model, learner).T
+        )  # (N, C)
         loss = F.cross_entropy(logits, labels)
         optimiser.zero_grad()
         loss.backward()
@@ -81,8 +82,11 @@ def main() -> None:
 
     evaluated = learner.eval().ctx.detach().clone()  # evaluation mode: no dropout
     handle.merge()  # an ordinary parameter again
-    print("singular values of the change:", singular_values(learner.ctx.detach() - start).tolist())
-    print("the merged prompt is the evaluated one:", torch.equal(learner.ctx, evaluated))
+    change = singular_values(learner.ctx.detach() - start)
+    print("singular values of the change:", *(f"{value:.3f}" for value in change))
+    print(
+        "the merged prompt is the evaluated one:", torch.equal(learner.ctx, evaluated)
+    )
     print("state_dict as before:", list(learner.state_dict()) == keys, keys)
     torch.save(learner.state_dict(), given.out)
 

@@ -1,20 +1,26 @@
-"""Train a prompt from nothing: DIP's two thin factors or, with --full, CoOp's whole matrix.
+"""Train a prompt from nothing: DIP's two thin factors or, with --full, CoOp's matrix.
 
-The classes are halved: one half trains, the other is only classified, by the same prompt.
+The classes are halved: one half trains, the other is only classified.
 """
 
 import argparse
 import math
-from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dip_lib import LowRankPrompt, base_new, few_shot, information_density, load_backbone
-from dip_lib.data import load_dataset
+from dip_lib import (
+    LowRankPrompt,
+    base_new,
+    few_shot,
+    information_density,
+    load_backbone,
+    load_dataset,
+)
 
 
 class FullPrompt(nn.Module):
@@ -39,31 +45,34 @@ def main() -> None:
     clip, dataset = load_backbone("glyph-vit"), load_dataset(given.dataset)
 
     def pictures(
-        split: str, names: Sequence[str], drawn: Sequence[int] = ()
+        split: str, names: list[str], rows: list[int]
     ) -> tuple[Tensor, Tensor]:
-        """Features (N, e) of the pictures of some classes, and their labels (N,) among these."""
-        labels = [dataset.class_names[label] for label in dataset.labels(split)]
-        rows = [row for row in sorted(drawn or range(len(labels))) if labels[row] in names]
+        """Features (N, e) of the pictures of some classes, and their labels (N,)."""
+        truth = [dataset.class_names[label] for label in dataset.labels(split)]
+        rows = sorted(row for row in rows if truth[row] in names)
         batches = dataset.batches(split, rows=rows)  # (1, B, 3, S, S) each
         features = [clip.encode_image(clip.normalise(images[0])) for images in batches]
-        return torch.cat(features), torch.tensor([names.index(labels[row]) for row in rows])
+        return torch.cat(features), torch.tensor([names.index(truth[r]) for r in rows])
 
     # the image encoder does not train, so every picture is encoded once
     base, new = base_new(dataset.class_names)
-    drawn = few_shot(dataset.labels("train"), shots=16, seed=1)  # of all classes, as CoOp does
+    drawn = few_shot(dataset.labels("train"), shots=16, seed=1)
     images, labels = pictures("train", base, drawn)
-    tests = [(names, *pictures("test", names)) for names in (base, new)]
+    every = list(range(len(dataset.labels("test"))))
+    tests = [(names, *pictures("test", names, every)) for names in (base, new)]
 
     start = clip.context("a photo of a")  # P0 (n, d)
-    prompt = FullPrompt(start) if given.full else LowRankPrompt(start, rank=1, dropout=0.5)
-    trainable = sum(parameter.numel() for parameter in prompt.parameters())
-    print(f"{len(base)} base classes, {len(new)} new ones, {trainable} trainable parameters")
+    prompt = FullPrompt(start) if given.full else LowRankPrompt(start, 1, dropout=0.5)
+    parameters = list(prompt.parameters())
+    count = sum(each.numel() for each in parameters)
+    print(f"{len(base)} base and {len(new)} new classes, {count} trainable parameters")
 
     def schedule(epoch: int) -> float:
-        """CoOp's: an epoch of warm-up at a 200th of the learning rate, then a cosine."""
-        return 0.5 * (1 + math.cos(math.pi * (epoch - 1) / given.epochs)) if epoch else 1 / 200
+        """CoOp's: an epoch at a 200th of the learning rate, then a cosine."""
+        cosine = math.cos(math.pi * (epoch - 1) / given.epochs)
+        return 0.5 * (1 + cosine) if epoch else 1 / 200
 
-    optimiser = torch.optim.SGD(prompt.parameters(), lr=0.03, momentum=0.9, weight_decay=5e-4)
+    optimiser = torch.optim.SGD(parameters, lr=0.03, momentum=0.9, weight_decay=5e-4)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule)
     print("epoch   loss   ID_1   base    new")
     for epoch in range(1, given.epochs + 1):
@@ -71,7 +80,8 @@ def main() -> None:
         prompt.train()
         for batch in torch.randperm(len(labels)).split(128):
             text = clip.class_embeddings(prompt(), base)  # (C, e), differentiable
-            loss = F.cross_entropy(clip.logit_scale * images[batch] @ text.T, labels[batch])
+            logits = clip.logit_scale * images[batch] @ text.T  # (B, C)
+            loss = F.cross_entropy(logits, labels[batch])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -81,7 +91,7 @@ def main() -> None:
         prompt.eval()  # no dropout: the prompt as it will be used
         with torch.no_grad():
             matrix = prompt()  # (n, d)
-            row = f"{epoch:5} {sum(losses) / len(losses):6.3f} {information_density(matrix):6.3f}"
+            row = f"{epoch:5} {mean(losses):6.3f} {information_density(matrix):6.3f}"
             for names, features, truth in tests:
                 best = (features @ clip.class_embeddings(matrix, names).T).argmax(dim=1)
                 row += f"{100 * (best == truth).float().mean():7.1f}"

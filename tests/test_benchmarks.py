@@ -19,7 +19,7 @@ from dip_lib import load_backbone
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import load_features
 from dip_lib.clip.onednn import AVAILABLE, fast_linear
-from dip_lib.methods import CoOp
+from dip_lib.methods import METHODS, CoOp
 from dip_lib.training.parts import Data, LowRank, Schedule, Tower
 from dip_lib.training.run import Run
 from dip_lib.training.trainer import train
@@ -29,6 +29,7 @@ sys.path.append(str(ROOT / "benchmarks"))  # as when a benchmark is run as a pro
 
 import bench  # noqa: E402
 import complete_set  # noqa: E402
+import methods  # noqa: E402
 import peers  # noqa: E402
 import products  # noqa: E402
 import steps  # noqa: E402
@@ -203,6 +204,19 @@ def test_the_committed_text_step_has_every_setting_and_agrees_with_the_reference
     for setting in found["settings"].values():
         assert setting["ratio"] > 0 and setting["flop_ratio"] > 0 and setting["memory"]["ratio"] > 0
         assert setting["difference"]["logits"] < 1e-5 and setting["difference"]["gradient"] < 1e-5
+
+
+def test_every_method_that_learns_prompts_has_a_row_plain_and_as_dip() -> None:
+    rows = methods.rows(methods.HOSTS)
+    assert {"coop", "dip", "do", "kgcoop", "kgcoop+dip"} <= rows.keys()
+    for host in methods.HOSTS:
+        of_host = [run for run in rows.values() if run.method.name == host]
+        dips = 0 if METHODS[host].alternative_to_dip else 1
+        assert sorted(run.rank for run in of_host) == [0, 1][: 1 + dips]
+    committed = json.loads((bench.RESULTS / "methods.json").read_text())["methods"]
+    assert committed.keys() <= rows.keys()
+    for name, row in committed.items():
+        assert row["trainable"] > 0 and row["stored_bytes"] > 4 * row["trainable"], name
 
 
 def test_the_committed_runs_end_alike_both_ways() -> None:

@@ -18,6 +18,7 @@ from golden.make import (
     updated,
 )
 
+from dip_lib.training import loop
 from dip_lib.training import run as run_module
 from dip_lib.training.run import RECIPE
 
@@ -49,6 +50,15 @@ def test_the_golden_runs_are_no_trivial_ones() -> None:
         assert 0 < entry["numbers"]["base"] <= 100, name
     losses = [e["numbers"]["loss"] for e in GOLDEN["runs"].values() if "loss" in e["numbers"]]
     assert len(set(losses)) > 10
+
+
+def test_a_small_change_of_what_all_share_is_noticed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rate = loop.learning_rate
+    monkeypatch.setattr(loop, "learning_rate", lambda *given: 1.001 * rate(*given))
+    now = measure(bench, golden_runs()["coop"])
+    assert differences(GOLDEN["runs"]["coop"], now)
 
 
 # ---- the program that writes them ---------------------------------------------------------------

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from dip_lib.data.dataset import dataset_source, is_photos
 from dip_lib.errors import one_of
 from dip_lib.methods import METHODS, Method
 from dip_lib.training.run import Data, Tower, schedule_type
@@ -30,7 +31,7 @@ class Profile:
 
     Attributes:
         name: the file's name.
-        world: "Glyph World" or "photos": printed on every page.
+        world: "Glyph World", "photos" or the name of yours: printed on every page.
         towers: backbones; the first is the headline's, all are shown in the zero-shot table.
         weights: open_clip tag of the towers' weights; "" for the glyph towers, which carry theirs.
         source: the dataset whose prompts are judged on all others, and on its ``shifts``.
@@ -45,6 +46,9 @@ class Profile:
             Studies of every method take those that have an entry here, be it an empty one.
         rates: learning rates of CoOp's frontier; ``lr`` was selected among them, once, on CoOp's
             validation accuracy on base classes, and every text-side method uses it.
+        folders: of datasets that the profile brings: name -> folder of class folders, which
+            :func:`dip_lib.data.folders.picture_folder` reads. In a file it may be left out, and is
+            relative to the file. It is no setting: the pictures' fingerprint is.
     """
 
     name: str
@@ -70,6 +74,7 @@ class Profile:
     views: int
     checkpoints: int
     precision: str
+    folders: Mapping[str, Path] = field(default_factory=dict, repr=False)
 
     @property
     def backbone(self) -> str:
@@ -124,8 +129,8 @@ def load_profile(name: str) -> Profile:
 
     Raises:
         ValueError: an unknown profile, or settings of an unknown method (with the nearest names);
-            or a file that is not there, is no TOML, or whose fields are not exactly those of
-            :class:`Profile`.
+            or a file that is not there, is no TOML, whose fields are not exactly those of
+            :class:`Profile`, or that calls a folder as another dataset is called.
     """
     path = Path(name)
     if path.suffix != ".toml":
@@ -134,7 +139,8 @@ def load_profile(name: str) -> Profile:
         values: dict[str, Any] = {"name": path.stem, **tomllib.loads(path.read_text("utf-8"))}
     except (OSError, ValueError) as error:
         raise ValueError(f"profile {name!r} cannot be read: {error}") from error
-    known = {f.name for f in fields(Profile)}
+    folders = values.pop("folders", {})
+    known = {f.name for f in fields(Profile)} - {"folders"}
     if values.keys() != known:
         raise ValueError(
             f"{path.name}: missing {sorted(known - values.keys())}, "
@@ -143,4 +149,11 @@ def load_profile(name: str) -> Profile:
     for method in values["settings"]:
         one_of("method", method, METHODS)
     fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return Profile(**fixed)
+    return Profile(**fixed, folders={n: _folder(path, n, each) for n, each in folders.items()})
+
+
+def _folder(profile: Path, name: str, folder: str) -> Path:
+    """The absolute path of a folder that a profile names."""
+    if is_photos(name) or dataset_source(name):
+        raise ValueError(f"{profile.name}: {name!r} in [folders] is another dataset's name already")
+    return (profile.parent / Path(folder).expanduser()).resolve()
