@@ -286,10 +286,8 @@ def test_a_run_that_diverges_is_said_on_its_page_and_so_is_what_is_made_of_its_p
     ]
     before = len(said)
     runs = page.collect([*wild, *study.dip(page.profile)])
-    assert runs.groupby("label")["status"].agg(set).to_dict() == {
-        "CoOp": {"stopped: non-finite loss in epoch 1"},
-        "DIP": {"finished"},
-    }
+    assert set(runs.loc[runs["label"] == "DIP", "status"]) == {"finished"}
+    assert runs.loc[runs["label"] == "CoOp", "status"].str.startswith("stopped: non-finite").all()
     (line,) = said[before:]
     assert "2 of 3" in line.data and "CoOp (2" in line.data and "non-finite" in line.data
 
