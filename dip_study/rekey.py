@@ -61,13 +61,19 @@ def _run_of(record: Any) -> Run | None:
 
 
 def sample(runs: Sequence[Run], count: int) -> list[Run]:
-    """At most ``count`` of the runs, spread over towers, low-rank updates and schedules."""
+    """At most ``count`` of the runs, spread over towers, low-rank updates and schedules.
+
+    On as few datasets as possible, whose images have to be encoded.
+    """
 
     def kind(run: Run) -> str:
         schedule = replace(run.schedule, lr=0.0) if run.schedule else None
         return repr((run.tower, run.low_rank, bool(run.data.target), schedule))
 
-    ordered = sorted(dict.fromkeys(runs), key=lambda run: (kind(run), run.key()))
+    def order(run: Run) -> tuple[str, str, bool, str]:
+        return kind(run), run.data.dataset, run.data.style != "default", run.key()
+
+    ordered = sorted(dict.fromkeys(runs), key=order)
     kinds = [list(same) for _, same in groupby(ordered, kind)]
     chosen = list[Run]()
     while len(chosen) < min(count, len(ordered)):

@@ -202,6 +202,7 @@ def test_a_sample_is_spread_over_towers_ranks_and_schedules() -> None:
     assert len(kinds(8)) == len(kinds(20)) == 8
     assert {tower for tower, _, _ in kinds(2)} == {run.tower for run in every}
     assert {low_rank for _, low_rank, _ in kinds(4)} == {None, LowRank()}
+    assert {run.data.dataset for run in sample(every, 8)} == {min(profile.datasets)}
     for count in (1, 4, 20, 10**6):
         chosen = sample(every, count)
         assert len(set(chosen)) == len(chosen) == min(count, len(every))
