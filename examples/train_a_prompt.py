@@ -19,6 +19,7 @@ from dip_lib import (
     few_shot,
     information_density,
     load_backbone,
+    load_dataset,
 )
 
 
