@@ -219,7 +219,9 @@ def test_what_cannot_be_is_one_line_and_exits_with_one(tmp_path: Path) -> None:
         (("fit", tmp_path / "own", "--out", nowhere), "lozenge"),
         (("predict", page, page, "--classes", "a"), page),
         (("predict", nowhere, page, "--classes", "a"), nowhere),
+        (("fit", tmp_path / "own", "--out", nowhere, "--backbone", "glyph-vitt"), "'glyph-vit'"),
         (("measure", "--profile", "smok"), "smoke"),
+        (("plan", "--profile", "smok"), "smoke"),
     ):
         with pytest.raises(SystemExit) as exit:
             main([str(word) for word in command])

@@ -210,6 +210,11 @@ def test_a_profile_is_like_another_but_for_what_it_says_itself(tmp_path: Path) -
         ('like = "mine.toml"', "mine.toml"),
         ('like = "smoke"\nshot = 2', "'shot'"),
         ('like = "smoke"\n[settings.kgcop]', "'kgcoop'"),
+        ('like = "smoke"\ntowers = ["glyph-vitt"]', "'glyph-vit'"),
+        ('like = "paper"\ntowers = ["ViT-B16"]', "'ViT-B-16'"),
+        ('like = "smoke"\ndatasets = ["greeek"]', "'greek'"),
+        ('like = "paper"\nsource = "image-net"', "'imagenet'"),
+        ('like = "smoke"\nshifts = ["lattin"]', "'latin'"),
         ('like = "smoke"\n[folders]\nown = "own"', "world"),  # else it is called Glyph World
     ],
 )

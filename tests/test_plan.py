@@ -121,6 +121,11 @@ def test_rates_measured_on_the_same_device_are_used_and_nothing_is_made_up() -> 
         assert table(other).count("not measured") >= 3
 
 
+def test_an_unknown_tower_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="'ViT-B-16'"):
+        plan(replace(PAPER, towers=("ViT-B16",)), "base_to_new")
+
+
 def test_an_unknown_study_is_refused_with_the_names() -> None:
     with pytest.raises(UnknownNameError, match="base-to-new"):
         plan(PAPER, "base-to-new")

@@ -39,8 +39,9 @@ def test_a_setting_that_a_method_does_not_have_is_refused_with_those_it_has(name
     with pytest.raises(ValueError, match="'nonsense'") as refused:
         make_run(SMOKE, "greek", name, 1, nonsense=1, fingerprint="")
     assert all(setting in str(refused.value) for setting in kind.settings())
-    with pytest.raises(TypeError, match="nonsense"):
+    with pytest.raises(TypeError, match="'nonsense'") as misspelt:
         kind(nonsense=1)
+    assert all(setting in str(misspelt.value) for setting in kind.settings())
 
 
 def test_settings_of_other_methods_are_refused_too() -> None:
@@ -88,6 +89,11 @@ def test_an_unknown_method_names_the_nearest(tmp_path: Path, name: str, near: st
         Run.from_dict(run("coop").to_dict() | {"method": {"name": name}})
     with pytest.raises(UnknownNameError, match=near):
         load_profile(profile_with(tmp_path, f"[settings.{name}]"))
+
+
+def test_dip_is_no_method_but_coop_with_a_low_rank_update() -> None:
+    with pytest.raises(ValueError, match=r"method='coop', low_rank=LowRank\("):
+        make_run(SMOKE, "greek", "dip", 1)
 
 
 # ---- parts that do not go together --------------------------------------------------------------
