@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from bench import Step, clock, interleaved, paired_ratio, parser, start, step_memory, write
 
 from dip_lib import load_backbone
-from dip_lib.clip.tower import frozen_tower
+from dip_lib.clip.vision_encoder import frozen_vision_encoder
 from dip_lib.methods.vpt import VisualPrompts, first_head, first_prompts
 
 TOWERS = {"ViT-B-16": (1, (0, 50, 100, 150, 200)), "glyph-vit": (64, (0, 10, 20, 40))}
@@ -28,7 +28,7 @@ def measure(name: str, repeats: int, device: str) -> dict[str, Any]:
     """One tower with every number of prompts."""
     batch, counts = TOWERS[name]
     clip = load_backbone(name, device=device)
-    tower = frozen_tower(clip.model, name)
+    tower = frozen_vision_encoder(clip.model, name)
     pixels = torch.randn(batch, 3, clip.image_size, clip.image_size, device=device)
     labels = torch.arange(batch, device=device) % CLASSES
     models = {

@@ -21,7 +21,7 @@ from dip_book.statistics import (
     paired_difference,
 )
 from dip_book.tables import Array, average_of, final, finished_pairs, gap, sweep
-from dip_lib.clip.tower import frozen_tower
+from dip_lib.clip.vision_encoder import frozen_vision_encoder
 
 Curves = dict[str, pd.DataFrame]
 Pair = tuple[pd.DataFrame, pd.DataFrame]
@@ -242,7 +242,7 @@ def numbers(visual: Visual) -> dict[str, Interval | int]:
     found = {key: hierarchical_bootstrap(values) for key, values in measured(visual).items()}
     most = gap(visual.ends(vectors=visual.most), visual.ends(vectors=NONE))
     with torch.device("meta"):  # ViT-B/16's shapes, without numbers
-        tower = frozen_tower(VisionTransformer(224, 16, 768, 12, 12, 4.0))
+        tower = frozen_vision_encoder(VisionTransformer(224, 16, 768, 12, 12, 4.0))
     gmacs = exactly(tower.flops([200] * len(tower.blocks)) / 2e9)
     counted = {"most": visual.most, "share": visual.share}
     return found | {"most_minus_none": most, "vit_b16_gmacs_200": gmacs} | counted

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dip_lib.clip.encoder import Encoder
 from dip_lib.clip.onednn import fast_linear
-from dip_lib.clip.tower import Tower, frozen_tower
+from dip_lib.clip.vision_encoder import VisionEncoder, frozen_vision_encoder
 from dip_lib.data.splits import check_class_names
 
 
@@ -71,9 +71,9 @@ class Backbone:
         return size if isinstance(size, int) else size[0]
 
     @cached_property
-    def image_tower(self) -> Tower:
+    def image_tower(self) -> VisionEncoder:
         """The image tower block by block. Raises ValueError: one without blocks, as a ResNet."""
-        return frozen_tower(self.model, self.name)
+        return frozen_vision_encoder(self.model, self.name)
 
     @cached_property
     def logit_scale(self) -> float:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.timm_tower import TimmTower
-from dip_lib.clip.tower import Tower, frozen_tower
+from dip_lib.clip.vision_encoder import VisionEncoder, frozen_vision_encoder
 from dip_lib.data import Dataset
 from dip_lib.methods.vpt import VPT, VisualPrompts, first_head
 from dip_lib.prompt import Densified, densify
@@ -39,14 +39,16 @@ FINE = 0.1
 
 
 def visual_prompts(
-    run: Run, tower: Tower, prompts: Sequence[Tensor], classes: int
+    run: Run, tower: VisionEncoder, prompts: Sequence[Tensor], classes: int
 ) -> VisualPrompts:
     """The module of a run with these prompts, and a head as a run starts one."""
     head = first_head(tower, classes, run.seed)
     return _method(run).module(tower, prompts, head).to(tower.device)
 
 
-def reloaded(run: Run, tower: Tower, learned: Mapping[str, Tensor], classes: int) -> VisualPrompts:
+def reloaded(
+    run: Run, tower: VisionEncoder, learned: Mapping[str, Tensor], classes: int
+) -> VisualPrompts:
     """The module that a run has learned, from its kept tensors.
 
     Raises:
@@ -140,7 +142,7 @@ def train_visual(
         raise ValueError(f"runs of several sources: {runs[0]} and {runs[-1]}")
     if _method(runs[0]).keep and learned is None:
         raise ValueError(f"nothing to condense: what {runs[0].source()} has learned is not given")
-    tower = frozen_tower(clip.model, clip.name)
+    tower = frozen_vision_encoder(clip.model, clip.name)
     data = visual_data(runs[0], clip, dataset)
     if learned is None:
         return [_train(run, tower, data, clip, dataset) for run in runs]
@@ -150,7 +152,7 @@ def train_visual(
 
 
 def _train(
-    run: Run, tower: Tower, data: VisualData, clip: Backbone | TimmTower, dataset: Dataset
+    run: Run, tower: VisionEncoder, data: VisualData, clip: Backbone | TimmTower, dataset: Dataset
 ) -> Result:
     """A run that trains its own prompts."""
     began, method = time.perf_counter(), _method(run)
