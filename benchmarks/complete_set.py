@@ -2,8 +2,8 @@
 
 What a reader with a photo dataset and a GPU waits for: 4,000 made JPEGs of 100 classes to test, 50
 classes of 16 shots to train, 200 epochs, ViT-B/16 with random weights (speed does not depend on
-them). From nothing: no features on disk. ``--quick`` is a small set for a CPU; what it costs says
-nothing about the whole.
+them). From nothing: no features on disk. ``--quick`` is a small set for a CPU; its times do not
+extrapolate to the full set.
 """
 
 from __future__ import annotations

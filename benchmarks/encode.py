@@ -81,14 +81,14 @@ def candidates(tower: Backbone, files: Pictures, count: int) -> dict[str, Callab
 
 
 def is_channels_last(tower: Backbone) -> bool:
-    """Whether the library runs this tower with channels last."""
+    """Whether the library runs this encoder with channels last."""
     convolutions = [m for m in tower.model.visual.modules() if isinstance(m, torch.nn.Conv2d)]
     weight = max((m.weight for m in convolutions), key=lambda w: w.shape[-1] * w.shape[1])
     return weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def measure(name: str, precision: str, files: Pictures, count: int, options: Any) -> dict[str, Any]:
-    """Images a second of every candidate for one tower, and what they say together."""
+    """Images a second of every candidate for one encoder, and their ratios."""
     tower = load_backbone(name, device=options.device, precision=precision)
     # a process's own seconds do not hold those of its loader processes
     ticks = (

@@ -3,7 +3,7 @@
 CoOp and DIP on Glyph World's greek with the settings of the profile ``embedded``. Our way: encode
 all images once, train both runs at once on their features, exact class embeddings, evaluate. The
 peers' way, as a plain loop: one run at a time; every step encodes its batch of images through the
-tower and pushes all classes through open_clip's unmodified blocks at all positions; at test the
+encoder and pushes all classes through open_clip's unmodified blocks at all positions; at test the
 class embeddings are computed anew for every 100 images.
 
 Fair: same weights, few-shot images, augmented views, order of samples, dropout masks, optimiser,

@@ -1,4 +1,4 @@
-"""Peak memory of one training step through the text tower, measured in a process of its own.
+"""Peak memory of one training step through the text encoder, measured in a process of its own.
 
 ``python benchmarks/memory.py ours "ImageNet 100"`` prints it as JSON.
 """

@@ -2,9 +2,10 @@
 
 Glyph World's vision transformer on one family, one run at a time, the same batch for all methods,
 through the trainer as users call it. A step is an epoch's time over its steps. Fair: all methods
-take the same steps on the same images, in turn in one process; methods that prompt the image tower
-read the images themselves, the others features that were encoded before. *Judging*, in the results,
-is to embed all class names once with what has been learned; DIPs are merged by then.
+take the same steps on the same images, in turn in one process; methods that prompt the image
+encoder read the images themselves, the others features that were encoded before. Evaluation
+(``seconds_of_judging`` in the results) is to embed all class names once with the learned prompts;
+DIPs are merged before it.
 """
 
 from __future__ import annotations

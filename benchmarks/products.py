@@ -1,8 +1,8 @@
 """Frozen linear layers and self-attention on a CPU, as PyTorch runs them and by oneDNN.
 
-A layer's forward pass and the gradient in its input, in fp32, at the sizes of Glyph World's towers
-and of ViT-B/16. Fair: both take turns in one process, on the same numbers. On Intel's processors
-the library leaves its layers to PyTorch; here oneDNN is asked all the same.
+A layer's forward pass and the gradient in its input, in fp32, at the sizes of Glyph World's
+encoders and of ViT-B/16. Fair: both take turns in one process, on the same numbers. On Intel's
+processors the library leaves its layers to PyTorch; here oneDNN is asked all the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dip_lib.clip.onednn import AVAILABLE, fast_linear
 
 SIZES = {"Glyph World": (128, 4, 16, 57), "ViT-B/16": (768, 12, 4, 197)}
-"""Tower -> width w, heads, images, and tokens of an image."""
+"""Backbone -> width w, heads, images, and tokens of an image."""
 
 
 def layers(width: int, heads: int) -> dict[str, nn.Module]:

@@ -1,4 +1,4 @@
-"""The step that the benchmarks time, both ways: CoOp's own through the text tower, and ours."""
+"""The step that the benchmarks time, both ways: CoOp's own through the text encoder, and ours."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def distance(found: Result, truth: Result) -> dict[str, float]:
 
 def against_float64(clip: Backbone, names: Sequence[str]) -> dict[str, dict[str, float]]:
     """How far both ways are from the reference computed in float64."""
-    # the image tower, which plays no part, is not copied
+    # the image encoder, which plays no part, is not copied
     exact = deepcopy(clip.model, {id(clip.model.visual): None}).double()
     at = batch(clip, len(names), torch.float64)
     ids = tokens(clip, names, len(at.context))

@@ -70,7 +70,7 @@ class Case:
 
 
 def glyph_case(device: str, quick: bool) -> Case:
-    """The resnet tower of Glyph World on the family greek, real features, batches of 128."""
+    """The ResNet backbone of Glyph World on the family greek, real features, batches of 128."""
     clip, dataset = load_backbone("glyph-resnet", device=device), load_dataset("greek")
     # on a GPU the first steps are recorded: both trainings must be past that
     short, long = (1, 3) if device == "cpu" else (4, 104)
@@ -79,7 +79,7 @@ def glyph_case(device: str, quick: bool) -> Case:
 
 
 def vit_case(device: str, quick: bool, precision: str = "fp32") -> Case:
-    """ViT-B/16's text tower, random weights and features, a dataset of 50 classes."""
+    """ViT-B/16's text encoder, random weights and features, a dataset of 50 classes."""
     clip = vit_b_16(device, precision)
     (names,) = settings([4 if quick else 50], datasets=False).values()
     dataset = MadeUp(names, per_class=2)

@@ -1,7 +1,7 @@
-"""One training step through the text tower: exact class embeddings against CoOp's own way.
+"""One training step through the text encoder: exact class embeddings against CoOp's own way.
 
 A step = embeddings of all classes, logits with 32 cached image features, cross-entropy, gradient of
-the prompt; ViT-B/16's text tower with random weights (its time does not depend on their values).
+the prompt; ViT-B/16's text encoder with random weights (its time does not depend on their values).
 The reference is open_clip's unmodified blocks on all 77 positions of every class, the context rows
 replaced, as CoOp, MaPLe and their followers do. Fair: same weights, names, images, labels, thread
 and clock, in turn in one process; both results are compared with each other and with float64.

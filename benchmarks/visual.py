@@ -1,6 +1,6 @@
-"""What prompts in the image tower cost: operations, time and memory against their number.
+"""What prompts in the image encoder cost: operations, time and memory against their number.
 
-ViT-B/16 with random weights (time does not depend on them) and Glyph World's tower, VPT-deep with
+ViT-B/16 with random weights (time does not depend on them) and Glyph World's encoder, VPT-deep with
 the same number of prompts in each block. Fair: all numbers take turns in one process, on the same
 images. Time is that of a forward pass without gradients, memory that of a training step: forward,
 backward to prompts and head.
@@ -20,12 +20,12 @@ from dip_lib.clip.vision_encoder import frozen_vision_encoder
 from dip_lib.methods.vpt import VisualPrompts, first_head, first_prompts
 
 TOWERS = {"ViT-B-16": (1, (0, 50, 100, 150, 200)), "glyph-vit": (64, (0, 10, 20, 40))}
-"""Tower -> images at once, and prompts in each block: those of the papers, those of the book."""
+"""Backbone -> images at once, and prompts in each block: those of the papers, those of the book."""
 CLASSES = 100
 
 
 def measure(name: str, repeats: int, device: str) -> dict[str, Any]:
-    """One tower with every number of prompts."""
+    """One encoder with every number of prompts."""
     batch, counts = TOWERS[name]
     clip = load_backbone(name, device=device)
     tower = frozen_vision_encoder(clip.model, name)

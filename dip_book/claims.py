@@ -49,7 +49,7 @@ class Claim:
         if not self.tolerance >= 0:
             raise ValueError(f"claim {self.id!r}: tolerance {self.tolerance} is below 0")
         if self.world == "paper" and not (self.command and self.cost):
-            raise ValueError(f"claim {self.id!r}: say the command and cost of measuring it")
+            raise ValueError(f"claim {self.id!r}: command and cost of measuring it are missing")
 
     @property
     def counts(self) -> bool:

@@ -37,7 +37,7 @@ def correlation_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def correlation_numbers(runs: pd.DataFrame) -> dict[str, Interval]:
-    """The claims' statistics: medians over datasets, and how much ID_1 says beyond the epoch."""
+    """The claims' statistics: medians over datasets, and ID_1's lead over the epoch."""
     paths = trajectories(runs, ("new", *CORRELATED))
 
     def median(column: int) -> Callable[[Array], Array]:

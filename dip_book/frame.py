@@ -95,7 +95,7 @@ def finished(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def stopped_runs(runs: pd.DataFrame) -> str:
-    """One line on the runs that stopped: how many, and of each label why; "" if none did."""
+    """A line on the runs that stopped: how many, and why, by label; "" if none did."""
     once = runs.drop_duplicates("key")
     stopped = once[once["status"] != FINISHED]
     if stopped.empty:

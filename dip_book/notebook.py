@@ -31,12 +31,12 @@ Record = dict[str, Any]
 Table: TypeAlias = "pd.DataFrame | Mapping[str, Interval]"
 """What a figure draws: a table with an index, a frame of runs, or intervals by name."""
 CLAIMED = {"Glyph World": "embedded", "photos": "paper"}
-"""A profile's world -> what claims call it; no claim is judged by the numbers of another world."""
+"""A profile's world -> what claims call it; a claim takes no number of another world."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """One notebook at work: its profile (and how it was asked for), its results, what it used."""
+    """A notebook while it runs: its parameters and profile, its store, and the records it read."""
 
     name: str
     profile: Profile
@@ -81,7 +81,7 @@ class Page:
         display(Markdown(text))
 
     def protocol(self) -> None:
-        """Say what the profile fixes for every run; its file says what differs for a method."""
+        """Show the settings that all runs of the profile share."""
         p = self.profile
         self.say(
             f"*Profile* `{p.name}`: {p.world}, {p.backbone}, {p.shots} images a class, {p.epochs} "
@@ -193,7 +193,7 @@ class Page:
             write_atomic(self.folder / f"{name}.json", text.encode())
 
     def _mark(self) -> dict[str, str]:
-        """What a number carries that decides nothing."""
+        """What is written beside a number that is not evidence for a claim."""
         return {"undecided": self.given.undecided} if self.given.undecided else {}
 
     def data(self, name: str, values: Table) -> None:

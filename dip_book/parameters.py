@@ -1,4 +1,4 @@
-"""The parameters of a notebook: checked, and told again as the command that gives the same page."""
+"""The parameters of a notebook: checked, and written as the command that gives the same page."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from dip_study.measure import measure
 
 EPILOG = """examples:
   dip data status --data pictures           what is there, what is missing, how large it is
-  dip data get eurosat dtd --data pictures  fetch, check, unpack; resumes where it was cut
+  dip data get eurosat dtd --data pictures  fetch, check, unpack; resumes where it was interrupted
   dip fit animals --out animals.safetensors --backbone ViT-B-16 --pretrained openai
   dip predict animals.safetensors photos/ --classes "red fox,wolf,lynx"
   dip plan --profile paper                  runs, pictures, disk and time of a study
@@ -109,7 +109,7 @@ def _status(options: argparse.Namespace) -> Answer:
     found = {n: download.status(each, options.data) for n, each in download.sources().items()}
     lines = list[str]()
     for name, each in found.items():
-        begun = f", {amount(each['begun'])} of it begun" if each["begun"] else ""
+        begun = f", {amount(each['begun'])} of it downloaded" if each["begun"] else ""
         state = f"missing, {amount(each['download'])} to download{begun}"
         lines.append(f"{name:16}{state if each['missing'] else 'complete'}  ({each['folder']})")
         for file in each["missing"]:

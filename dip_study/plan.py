@@ -37,16 +37,16 @@ from dip_study.study import STUDIES
 PLACE = ["tower", "precision", "dataset", "style"]
 LEGEND = """\
 images: to encode, every view counted; steps: summed over runs; both as if no class lacked pictures.
-Image side: encoding, once for all prompts, and the passes of methods that prompt the image tower,
+Image side: encoding, once for all prompts, and the passes of methods that prompt the image encoder,
 each counted as three of an encoding, without what prompts add. Text side: training prompts.
 Minutes are estimates, on a CPU of one core; zero-shot runs, probes and evaluation are not counted.
 A study's row counts what the rows above it do not have already."""
 IMAGE_SIDE = ("image_hosts", "visual")
-"""Studies that prompt the image tower."""
+"""Studies that prompt the image encoder."""
 Folders = Mapping[str, Path]
 """Of the datasets that a profile brings."""
 BACKWARD = 3
-"""A pass through a tower forward and backward takes about as long as this many forward."""
+"""A forward and backward pass of an encoder takes about as long as this many forward passes."""
 
 
 def _benchmark(name: str, device: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _steps_per_second(run: Run, classes: int, device: str) -> float:
     settings = _benchmark("text_step", device).get("settings", {}).items()
     rates = [(s["classes"], s["seconds"].get(way)) for n, s in settings if "ImageNet" in n]
     measured = sorted((count, median(each)) for count, each in rates if each)
-    # measured with ViT-B-16, whose text tower other CLIPs share
+    # measured with ViT-B-16, whose text encoder other CLIPs share
     text_towers = [backbone_config(name)["text_cfg"] for name in (run.tower.backbone, "ViT-B-16")]
     alike = text_towers[0] == text_towers[1]
     if not (measured and alike):
@@ -130,7 +130,7 @@ def _cost(
     images_per_second: float | None,
     steps_per_second: float | None,
 ) -> dict[str, Any]:
-    """What some runs of one tower and precision cost, less the features ``known`` already."""
+    """What some runs of one backbone and precision cost, less the features ``known`` already."""
     cost = dict.fromkeys(("steps", "images", "disk", "image_minutes", "text_minutes"), 0.0)
     needed = {key: count for run in runs for key, count in _encoded(run, folders).items()}
     for key, count in needed.items():
@@ -168,12 +168,12 @@ def plan(
     images_per_second: float | None = None,
     steps_per_second: float | None = None,
 ) -> pd.DataFrame:
-    """The cost of a study, a row for each tower, precision, dataset and style; or of all.
+    """The cost of a study, a row for each backbone, precision, dataset and style; or of all.
 
     Args:
         study: a key of ``STUDIES``; "all": a row for each study, with what the rows above lack.
         device: "cpu" or a GPU by its full name, as in ``results/benchmarks``.
-        images_per_second: encoded by every tower; default: as measured on the device.
+        images_per_second: encoded by every backbone; default: as measured on the device.
         steps_per_second: of one run; default: as measured on the device.
 
     Returns:

@@ -46,7 +46,7 @@ def provenance(runs: Sequence[Mapping[str, Any]], profile: str) -> dict[str, Any
 
     Returns:
         profile, settings (their fingerprint), runs (how many), seconds (of one core), dates,
-        machines, recipes, methods (name -> identity of its code), weights (tower -> fingerprint)
+        machines, recipes, methods (name -> identity of its code), weights (backbone -> fingerprint)
         and data ("dataset style" -> fingerprint).
     """
     machines = [run["machine"] for run in runs]

@@ -1,4 +1,4 @@
-"""Keeping a method's runs when its code has changed in looks alone.
+"""Keeping a method's runs after an edit of its code that changes no result.
 
 A run's key holds an identity of its method's code, so an edit of a method's file makes its runs
 outdated. Whether the edit changed results is measured: a sample of the runs is measured again with
@@ -61,7 +61,7 @@ def _run_of(record: Any) -> Run | None:
 
 
 def sample(runs: Sequence[Run], count: int) -> list[Run]:
-    """At most ``count`` of the runs, spread over towers, low-rank updates and schedules.
+    """At most ``count`` of the runs, spread over backbones, low-rank updates and schedules.
 
     On as few datasets as possible, whose images have to be encoded.
     """

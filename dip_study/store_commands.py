@@ -111,7 +111,7 @@ def _rekey(options: argparse.Namespace) -> Answer:
     found = {"method": method, "outdated": len(every), "sample": 0, "rekeyed": 0}
     lines = _absent(len(every) - len(here))
     if not here:
-        return Answer(found, [f"{method}: no runs of other code to re-key", *lines])
+        return Answer(found, [f"{method}: no runs of earlier code to re-key", *lines])
     runs = sample([each.run for each in here], options.sample)
     found["sample"] = len(runs)
     measured = {record["key"]: record for record in measured_again(runs, options.device)}
@@ -136,4 +136,4 @@ def _rekey(options: argparse.Namespace) -> Answer:
 def _absent(count: int) -> Sequence[str]:
     if not count:
         return []
-    return [f"{count:,} more stay as they are: their weights or images are not here any more"]
+    return [f"{count:,} more stay as they are: this machine lacks their weights or images"]

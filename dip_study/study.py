@@ -89,7 +89,7 @@ def _shorter(run: Run, share: float, profile: Profile) -> Run:
 
 
 def _transfer(profile: Profile, targets: Iterable[str], **changes: Any) -> list[Run]:
-    """Zero-shot on the source and the targets; prompts of the source, judged on each."""
+    """Zero-shot on the source and the targets; prompts of the source, evaluated on each."""
     at, source = (
         {"protocol": "all-classes", **changes},
         replace(profile, datasets=(profile.source,)),
@@ -102,13 +102,13 @@ def _transfer(profile: Profile, targets: Iterable[str], **changes: Any) -> list[
 
 
 def cross_dataset(profile: Profile, **changes: Any) -> list[Run]:
-    """Prompts learnt on all classes of the source dataset, judged on every other dataset."""
+    """Prompts learned on all classes of the source dataset, evaluated on every other dataset."""
     targets = [d for d in profile.datasets if d != profile.source]
     return _transfer(profile, targets, **changes)
 
 
 def domain_shift(profile: Profile, **changes: Any) -> list[Run]:
-    """The same prompts, judged on the shifts of the source dataset."""
+    """The same prompts, evaluated on the shifts of the source dataset."""
     return _transfer(profile, profile.shifts, **changes)
 
 
@@ -127,7 +127,7 @@ def dropout(profile: Profile, **changes: Any) -> list[Run]:
 
 
 def towers(profile: Profile, **changes: Any) -> list[Run]:
-    """Zero-shot, CoOp and DIP on every tower, from words and from 16 random vectors."""
+    """Zero-shot, CoOp and DIP on every backbone, from words and from 16 random vectors."""
     found = zero_shots(profile, **changes)
     for tower in profile.towers:
         for start in ({}, {"context": "", "vectors": 16}):
@@ -172,7 +172,7 @@ def hosts(profile: Profile, **changes: Any) -> list[Run]:
 
 
 def image_hosts(profile: Profile, **changes: Any) -> list[Run]:
-    """Methods that cost a tower's pass for every image, plain and with DIP; CoOp and DIP beside."""
+    """Methods that encode images in each step, plain and with DIP; beside them CoOp and DIP."""
     few = costly(profile, profile.costly["seeds"])
     runs: list[Run] = []
     for method in methods_of(profile, "image"):
@@ -200,7 +200,7 @@ def rotation(profile: Profile, **changes: Any) -> list[Run]:
 
 
 def precision(profile: Profile, **changes: Any) -> list[Run]:
-    """CoOp with the towers in bf16, and the same runs in the profile's precision."""
+    """CoOp with the backbone in bf16, and the same runs in the profile's precision."""
     return [*coop(profile, **changes), *coop(profile, precision="bf16", **changes)]
 
 

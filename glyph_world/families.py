@@ -36,7 +36,7 @@ from glyph_world.world import (
 )
 
 PER_CLASS = {"train": 48, "val": 8, "test": 50}
-"""Images a class: the pool that few-shot sets are drawn from, and what they are judged on."""
+"""Images a class: the pool that few-shot sets are drawn from, and what they are evaluated on."""
 HARD_DRAWS = 100
 """Draws a class among which "source-a" keeps the hard ones."""
 CROP = (0.6, 1.0)
@@ -53,7 +53,7 @@ SHIFTS = {
     "source-r": "dilation+half-tone+rotation",
 }
 HARD_FILE = WORLD_FILE.with_name("source_a.json")
-"""Draws of the source set that the zero-shot ResNet tower gets wrong; see ``hard.py``."""
+"""Draws of the source set that the zero-shot ResNet backbone gets wrong; see ``hard.py``."""
 
 NAMES = (*FAMILIES, "source", *SHIFTS)
 
@@ -78,7 +78,7 @@ def augment(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 def _resized(images: Tensor, size: int | None) -> Tensor:
-    """Images (V, B, 3, S, S) at another S, for a tower that reads larger ones."""
+    """Images (V, B, 3, S, S) at another S, for an encoder that reads larger ones."""
     flat = F.interpolate(images.flatten(0, 1), size, mode="bicubic", antialias=True)
     return flat.clamp(0, 1).unflatten(0, images.shape[:2])
 

@@ -1,7 +1,7 @@
 """The hard images of the source set: ``python pretraining/hard.py`` writes ``source_a.json``.
 
 As ImageNet-A was chosen by a ResNet's mistakes, "source-a" keeps those draws that the zero-shot
-ResNet tower gets wrong. Run it once after pre-training; the list is committed.
+ResNet backbone gets wrong. Run it once after pre-training; the list is committed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TOWER = "glyph-resnet"
 
 @torch.no_grad()
 def mistakes() -> list[int]:
-    """Positions among the draws of "source-a" that the zero-shot ResNet tower gets wrong."""
+    """Positions among the draws of "source-a" that the zero-shot ResNet backbone gets wrong."""
     model, _ = load_glyph_clip(TOWER)
     named = glyph_dataset("source-a")
     every = GlyphDataset(

@@ -1,4 +1,4 @@
-"""Page 14, its second part: keep the most important prompts and take the rest away."""
+"""Page 14, its second part: accuracy with the most important prompts alone."""
 
 from __future__ import annotations
 

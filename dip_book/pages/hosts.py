@@ -1,8 +1,8 @@
 """Page 10: every method, with and without DIP in place of its prompts.
 
 A pair is the runs of a method with DIP, then those without; pairs and gaps are by method, and CoOp
-with DIP is DIP itself. An image-side method reads every image through prompts in its tower, so that
-it is measured on a few datasets, beside CoOp and DIP on the same tower.
+with DIP is DIP itself. An image-side method reads every image through prompts in its encoder, so
+that it is measured on a few datasets, beside CoOp and DIP on the same encoder.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def tower_of(runs: pd.DataFrame, method: str) -> str:
 
 
 def on_tower_of(runs: pd.DataFrame, method: str, label: str) -> pd.DataFrame:
-    """The runs of ``label`` on the tower that ``method`` prompts."""
+    """The runs of ``label`` on the encoder that ``method`` prompts."""
     return where(runs, backbone=tower_of(runs, method), label=label)
 
 
@@ -169,7 +169,7 @@ def image_pairs(runs: pd.DataFrame) -> dict[str, Pair]:
 
 
 def to_latest(runs: pd.DataFrame) -> dict[str, Pair]:
-    """DIP, and PromptSRC without it, on PromptSRC's tower; {} where PromptSRC is not measured."""
+    """DIP, and PromptSRC without it, on PromptSRC's encoder; {} where PromptSRC is not measured."""
     if LATEST not in methods(runs, "image"):
         return {}
     return {"dip_minus_promptsrc": (on_tower_of(runs, LATEST, "DIP"), where(runs, label=LATEST))}
@@ -192,7 +192,7 @@ def image_finding(runs: pd.DataFrame) -> str:
 
 
 def image_groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The groups of the table of averages, each by its tower, in alphabetical order."""
+    """The groups of the table of averages, each by its backbone, in alphabetical order."""
     groups = {}
     for method in methods(runs, "image"):
         for label in ("zero-shot", "CoOp", "DIP", method, f"{method} + DIP"):

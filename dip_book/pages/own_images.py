@@ -1,4 +1,4 @@
-"""Page 05: a prompt for a folder of pictures, judged on its own classes and on unseen ones."""
+"""Page 05: a prompt for a folder of pictures, evaluated on its own classes and on unseen ones."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def finding(table: pd.DataFrame, pictures: OwnPictures, profile: Profile, size: 
     dip, words = table["DIP"], table["zero-shot"]
     return (
         f"**Finding.** Trained on {profile.shots} {pictures.dataset} pictures of each of "
-        f"{len(pictures.own)} classes, a prompt of **{size} bytes** names held-out pictures of "
+        f"{len(pictures.own)} classes, a prompt of **{size} bytes** names test pictures of "
         f"these classes with **{dip.iloc[0]:.1f} %** accuracy (the bare words *{profile.context}*: "
         f"{words.iloc[0]:.1f} %) and pictures of {len(pictures.unseen)} classes that it has never "
         f"seen with **{dip.iloc[1]:.1f} %** ({words.iloc[1]:.1f} %). With all "

@@ -1,6 +1,6 @@
 """Page 09: DIP and CoOp on each image encoder, from words and from random vectors.
 
-Gaps are (tower, start) -> DIP minus CoOp in base, new and H.
+Gaps are (backbone, start) -> DIP minus CoOp in base, new and H.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ NAMES = {"base": "base", "new": "new", "h": "H"}
 
 
 def at(runs: pd.DataFrame, tower: str, start: str, label: str) -> pd.DataFrame:
-    """The runs of a label on a tower, from words or from random vectors."""
+    """The runs of a label on a backbone, from words or from random vectors."""
     from_words = runs["context"] != ""
     started = from_words if start == WORDS else ~from_words
     return where(runs[started], backbone=tower, label=label)
 
 
 def gaps(runs: pd.DataFrame, towers: Sequence[str]) -> dict[Place, dict[str, Interval]]:
-    """DIP minus CoOp for each tower and start."""
+    """DIP minus CoOp for each backbone and start."""
     return {
         place: differences(at(runs, *place, "DIP"), at(runs, *place, "CoOp"))
         for place in product(towers, STARTS)
@@ -37,17 +37,17 @@ def gaps(runs: pd.DataFrame, towers: Sequence[str]) -> dict[Place, dict[str, Int
 
 
 def finding(found: Gaps, towers: Sequence[str]) -> str:
-    """The page's finding: H, DIP minus CoOp, with the second tower and with the first."""
+    """The page's finding: H, DIP minus CoOp, with the second backbone and with the first."""
     first, second = (found[tower, WORDS]["h"] for tower in (towers[0], towers[-1]))
     return (
-        f"**Finding.** With the second tower ({towers[-1]}), DIP minus CoOp is "
+        f"**Finding.** With the second image encoder ({towers[-1]}), DIP minus CoOp is "
         f"**{second.value:+.1f}** points of H (95 % interval {second.ends('+.1f')}); with "
         f"{towers[0]} it is {first.value:+.1f} ({first.ends('+.1f')})."
     )
 
 
 def rows(found: Gaps) -> dict[str, Interval]:
-    """Three rows for each tower and start: base, new and H."""
+    """Three rows for each backbone and start: base, new and H."""
     return {
         f"{tower}, {start}: {name}": gap[key]
         for (tower, start), gap in found.items()
@@ -56,7 +56,7 @@ def rows(found: Gaps) -> dict[str, Interval]:
 
 
 def breaks(found: Gaps) -> list[str]:
-    """The rows that begin a tower and start, but for the first."""
+    """The rows that begin a backbone and start, but for the first."""
     return [f"{tower}, {start}: base" for tower, start in [*found][1:]]
 
 
@@ -71,7 +71,7 @@ def averages_table(runs: pd.DataFrame, towers: Sequence[str]) -> pd.DataFrame:
 
 
 def numbers(found: Gaps, towers: Sequence[str]) -> dict[str, Interval]:
-    """The page's numbers: the second tower and the first from words, the first at random."""
+    """The page's numbers: the second backbone and the first from words, the first at random."""
     first, second = towers[0], towers[-1]
     places = {"second": (second, WORDS), "first": (first, WORDS), "random": (first, RANDOM)}
     return {
@@ -82,6 +82,6 @@ def numbers(found: Gaps, towers: Sequence[str]) -> dict[str, Interval]:
 
 
 def detectable_effects(runs: pd.DataFrame, towers: Sequence[str]) -> dict[str, float]:
-    """The smallest true difference in H on the second tower that as many datasets would show."""
+    """The smallest true difference in H on the second backbone that as many datasets would show."""
     dip, coop = (at(runs, towers[-1], WORDS, label) for label in ("DIP", "CoOp"))
     return {"second_dip_minus_coop_h": detectable(dip, coop)}

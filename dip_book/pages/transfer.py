@@ -60,8 +60,8 @@ def finding(found: Accuracies, profile: Profile) -> str:
     ]
     words = gaps(found, profile, "DIP", "zero-shot")
     return (
-        "**Finding.** Prompts learnt with DIP, minus prompts learnt with CoOp: "
-        f"{', '.join(clauses)}. DIP minus the hand-written prompt, which learns nothing: "
+        "**Finding.** Prompts trained with DIP, minus prompts trained with CoOp: "
+        f"{', '.join(clauses)}. DIP minus the hand-written prompt, which is not trained: "
         f"{words['other datasets'].value:+.1f} on other datasets, "
         f"{words['shifted pictures'].value:+.1f} on shifted pictures."
     )

@@ -150,7 +150,7 @@ COSTS = {"zero-shot": "operations", "other": "time", "DIP": "memory"}
 
 
 def cost_curves(result: Mapping[str, Any]) -> dict[str, Curves]:
-    """Tower -> operations, time and memory relative to no prompts, by the keys of COSTS."""
+    """Backbone -> operations, time and memory relative to no prompts, by the keys of COSTS."""
     return {name: _relative(tower["prompts"]) for name, tower in result["towers"].items()}
 
 

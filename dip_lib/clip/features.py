@@ -28,7 +28,7 @@ from dip_lib.files import sweep, write_atomic
 from dip_lib.paths import home
 
 PIXELS = {"cpu": 2**19, "cuda": 2**24}
-"""Pixels that a tower encodes at once; on a CPU more would spill its caches."""
+"""Pixels that an encoder encodes at once; on a CPU more would spill its caches."""
 PART_SECONDS = 30.0
 """An interrupted encoding loses at most about this much work."""
 
@@ -89,7 +89,7 @@ def _begun(path: Path, device: torch.device) -> list[Tensor]:
 
 
 def batch_size(backbone: Backbone) -> int:
-    """Images that a tower encodes at once, while memory allows."""
+    """Images that an encoder encodes at once, while memory allows."""
     return max(1, PIXELS[backbone.device.type] // backbone.image_size**2)
 
 
@@ -110,7 +110,7 @@ def _encode(backbone: Backbone, images: Tensor, most: int) -> tuple[Tensor, int]
                 raise
             if most == batch_size(backbone):
                 warnings.warn(
-                    f"out of memory with {most} images at once: going on with fewer", stacklevel=5
+                    f"out of memory with {most} images at once: continuing with fewer", stacklevel=5
                 )
             most //= 2
     return torch.cat(parts), most
@@ -147,7 +147,7 @@ def _encode_rest(
 def _encode_missing(
     backbone: Backbone, dataset: Dataset, split: str, files: dict[View, Path], rows: Sequence[int]
 ) -> dict[View, Tensor]:
-    """Encode ``rows`` in the views of ``files`` and write these; goes on where it was interrupted.
+    """Encode ``rows`` in the views of ``files`` and write these; resumes where it was interrupted.
 
     Views that were begun together go on together: each of their images is decoded once.
     """

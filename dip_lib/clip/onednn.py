@@ -47,7 +47,7 @@ class _Linear(torch.autograd.Function):
 
 def _self_attention(x: Tensor, heads: int, inward: Pair, outward: Pair) -> Tensor:
     """Multi-head self-attention without a mask, (T, B, w) -> (T, B, w)."""
-    rows = x.transpose(0, 1).contiguous()  # (B, T, w), as a tower has it
+    rows = x.transpose(0, 1).contiguous()  # (B, T, w), as open_clip's blocks have it
     parts = _Linear.apply(rows, *inward).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
     mixed = F.scaled_dot_product_attention(*parts)  # of (B, heads, T, w / heads) each
     found: Tensor = _Linear.apply(mixed.transpose(1, 2).flatten(2), *outward).transpose(0, 1)
@@ -94,7 +94,7 @@ class _Mode(TorchFunctionMode):
 
 @contextmanager
 def fast_linear(always: bool = False) -> Iterator[None]:
-    """Around the forward pass of a frozen tower, also as a decorator: its linear layers by oneDNN.
+    """Runs a frozen encoder's linear layers by oneDNN; a context manager and a decorator.
 
     Only fp32 layers on a CPU whose weight and bias are not trained; all else is left as it is.
     Results agree to float rounding. A gradient can be taken once, not of a gradient.

@@ -28,7 +28,7 @@ Part = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Block:
-    """One frozen block; calling it on (B, T, w) is the block itself.
+    """One frozen block; calling it on (B, T, w) runs its forward pass.
 
     Attributes:
         whole: the block.
@@ -95,7 +95,7 @@ class VisionEncoder:
         """What each block reads, and what the last one gives: (B, T, w) each.
 
         Block i reads ``prompts[i]`` (n, w) behind the image's tokens, in place of what block i - 1
-        made of its own; blocks without any go on with the states of the last (VPT-shallow has one).
+        made of its own; blocks without any pass on the states of the last (VPT-shallow has one).
         Attention knows no order, so VPT's place behind the class token gives the same.
 
         Raises:
@@ -132,8 +132,8 @@ class VisionEncoder:
     def _check(self, prompts: Sequence[Tensor], dimensions: int) -> None:
         if len(prompts) > len(self.blocks):
             raise ValueError(
-                f"{len(prompts)} prompts for the {len(self.blocks)} blocks of {self.name}: none "
-                "reads more than one"
+                f"{len(prompts)} prompts for the {len(self.blocks)} blocks of {self.name}: each "
+                "reads at most one"
             )
         shapes = [tuple(p.shape) for p in prompts]
         if wrong := [s for s in shapes if len(s) != dimensions or s[-1] != self.width]:
@@ -175,22 +175,22 @@ class VisionEncoder:
 
 
 def frozen_vision_encoder(model: nn.Module, name: str = "") -> VisionEncoder:
-    """Freeze an image tower and show it block by block.
+    """Freeze an image encoder and give access to its blocks.
 
     Args:
-        model: an open_clip CLIP or its image tower, or a timm vision transformer.
+        model: an open_clip CLIP or its image encoder, or a timm vision transformer.
         name: what errors call it; default its class.
 
     Raises:
-        ValueError: a tower without blocks, such as a ResNet, or with blocks of another layout.
+        ValueError: an encoder without blocks, such as a ResNet, or with blocks of another layout.
     """
     visual: Any = getattr(model, "visual", model)
     visual = visual.trunk if isinstance(visual, TimmModel) else visual
     name = name or type(visual).__name__
     if not isinstance(visual, VisionTransformer | timm_vit.VisionTransformer):
         raise ValueError(
-            f"the image tower of {name} is a {type(visual).__name__}: prompts need the blocks of a "
-            "vision transformer, such as open_clip's ViT-B-16, timm's or glyph-vit"
+            f"the image encoder of {name} is a {type(visual).__name__}: prompts need the blocks of "
+            "a vision transformer, such as open_clip's ViT-B-16, timm's or glyph-vit"
         )
     visual.eval().requires_grad_(False)
     if isinstance(visual, VisionTransformer):

@@ -149,7 +149,7 @@ def data_root(data: str | os.PathLike[str] | None = None) -> Path:
     if chosen := data or os.environ.get("DATA"):
         return Path(chosen).expanduser().resolve()
     raise ValueError(
-        "where do the photo datasets lie? Set the variable DATA to the folder that holds "
+        "no folder of photo datasets is given: set the variable DATA to the one that holds "
         "caltech-101/, eurosat/, ..., or pass data=. `dip data status` says what belongs there."
     )
 

@@ -1,7 +1,7 @@
 """Datasets of picture files: each picture is decoded once and shown in all its views.
 
-Decoding runs in loader processes; crops and resizes run on the device of the tower. Symbols:
-N pictures of a split, B of a batch, V views, S the side that the tower reads.
+Decoding runs in loader processes; crops and resizes run on the device of the encoder. Symbols:
+N pictures of a split, B of a batch, V views, S the side that the encoder reads.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Pictures:
         return torch.tensor([label for _, label in self._entries(split)], dtype=torch.int64)
 
     def groups(self, split: str) -> list[str]:
-        """All alike: a list of files knows no sub-populations."""
+        """The same group for all images: a list of files has no sub-populations."""
         return ["all"] * len(self._entries(split))
 
     def batches(

@@ -1,7 +1,7 @@
 """Getting the photo datasets: what is there, what is missing, and downloads that resume.
 
-A download goes to ``NAME.part`` in the scratch folder of its dataset, resumes where it was cut,
-also in another process, is checked, unpacked and only then moved to where it belongs.
+A download goes to ``NAME.part`` in the scratch folder of its dataset, resumes where it was
+interrupted, also in another process, is checked, unpacked and only then moved to where it belongs.
 """
 
 from __future__ import annotations

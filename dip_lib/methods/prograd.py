@@ -1,4 +1,4 @@
-"""ProGrad (Zhu et al., ICCV 2023): CoOp that may not unlearn what zero-shot CLIP says.
+"""ProGrad (Zhu et al., ICCV 2023): CoOp without updates that oppose zero-shot CLIP.
 
 Beside the cross-entropy stands the distance to the predictions of the hand-written template. Where
 the two gradients disagree, the part of the first that opposes the second is taken out. Source: its

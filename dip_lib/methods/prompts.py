@@ -81,9 +81,9 @@ class Batch:
     """The images of one step.
 
     Attributes:
-        images: (R, B, e) features of the frozen tower.
+        images: (R, B, e) features of the frozen encoder.
         labels: (R, B).
-        pixels: (R, B, 3, S, S), the tower's input; only for methods that prompt it.
+        pixels: (R, B, 3, S, S), the encoder's input; only for methods that prompt it.
     """
 
     images: Tensor
@@ -93,10 +93,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class FrozenClip:
-    """What stays fixed while R runs train: the towers, the trained class names, and texts of them.
+    """What is fixed while R runs train: encoders, trained class names, and their texts.
 
     Attributes:
-        clip: the frozen towers.
+        clip: the frozen encoders.
         names: the C classes that are trained.
         template: the dataset's hand-written one, with {} for the class name.
         per_run: setting in which the runs may differ -> its value in each, (R,).
@@ -152,7 +152,7 @@ def check_depth(depth: int) -> None:
 
 
 def deep_vectors(seed: int, shape: Sequence[int], depth: int) -> list[Tensor]:
-    """The prompts of the text tower's blocks after the first, up to ``depth``."""
+    """The prompts of the text encoder's blocks after the first, up to ``depth``."""
     return [random_vectors(seed, shape, 20 + i) for i in range(1, depth)]
 
 

@@ -17,7 +17,7 @@ NEXT_SEED = 1_000_003
 """Distance of the seeds of one run's prompts, so that the seeds 1, 2, 3, ... never meet."""
 
 SITES = {"update": (1, 1), "prompt": (1, 1), "rows": (1, 0), "columns": (0, 1)}
-"""Where dropout sits -> whether it tells rows and columns of the prompt apart."""
+"""Site of dropout -> whether its mask differs between rows, and between columns."""
 
 
 def low_rank_prompt(init: Tensor, a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:

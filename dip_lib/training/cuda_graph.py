@@ -1,4 +1,4 @@
-"""A step without launches: on a GPU, a function of fixed tensors recorded once as a CUDA graph.
+"""CUDA graphs: on a GPU, a step on fixed tensors is recorded once and then replayed.
 
 A training step of a prompt is some hundred small kernels, and launching them takes longer than
 running them. A recorded graph is launched as one. ``torch.compile`` would fuse some of them, but

@@ -25,7 +25,7 @@ from dip_lib.training.runs import Runs, State
 
 
 class EpochEnd(NamedTuple):
-    """What training hands over after an epoch."""
+    """State of the runs after an epoch."""
 
     alive: Tensor  # (R,) which runs still have a finite loss
     loss: Tensor  # (R,) the epoch's mean loss of each

@@ -1,4 +1,4 @@
-"""What the paper claims, what was measured, what held: one table, one line, one word.
+"""The scoreboard: a table of claims and verdicts, a line of counts, a verdict in prose.
 
 ``{claims}`` is the table of all claims; with scripts it can be filtered by verdict and world.
 ``{score}`` is the line that counts the verdicts, and ``{verdict}`dip-new` `` the verdict on one
@@ -41,7 +41,7 @@ def rows_of(env: BuildEnvironment) -> list[dict[str, Any]]:
 
 
 def prose(text: str) -> str:
-    """The text with the signs of a book for the signs of a program."""
+    """The text with typographic signs (minus, at least) in place of ASCII."""
     return text.replace(">=", "≥").replace("<=", "≤").replace("==", "=")
 
 

@@ -31,7 +31,7 @@ STATES = {
     "incomplete": ("~", "inconclusive"),
     "not recorded": ("○", "not-measured"),
 }
-"""What is said of a page or a study: its sign, and the verdict whose colour it has."""
+"""State of a page or a study -> its sign, and the verdict whose colour it has."""
 
 
 def summary_of(env: BuildEnvironment) -> dict[str, Any]:
