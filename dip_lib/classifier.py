@@ -178,7 +178,7 @@ class PromptedClassifier:
         """Save the prompt, class-free, as safetensors: 2 kB for a DIP of CLIP's size.
 
         Tensors A (n, r) and B (r, d); metadata: the words of P0, its hash, the backbone. A CoOp
-        prompt has n d parameters, 8 kB. Plain open_clip reads it as the page "Your own images" shows.
+        prompt has n d parameters, 8 kB. The page "Your own images" reads it with plain open_clip.
 
         Raises:
             ValueError: nothing was trained or loaded. OSError: the file cannot be written.

@@ -69,7 +69,7 @@ def check(records: Iterable[Mapping[str, Any]]) -> list[str]:
             f"nothing was trained: zero-shot accuracy is more than {LIMIT} points off "
             f"({'; '.join(off)}). Likely causes: another activation (OpenAI's weights need "
             "QuickGELU), changed class names or template, another split file or missing pictures "
-            "(`dip data status`), other preprocessing. Correcting code does not change a run's key: "
+            "(`dip data status`), other preprocessing. Correcting code keeps a run's key: "
             f"also delete {', '.join(f'{key}.json' for key in keys)} in {home() / 'store'}."
         )
     return unknown
