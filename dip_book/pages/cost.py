@@ -29,8 +29,8 @@ def finding(step: Result) -> str:
         f"**Finding.** With {classes} classes one training step takes **{at['ratio']:.0f} times "
         f"less time**{less} than a step that sends all 77 tokens of every class through the text "
         f"encoder, as CoOp does. Logits differ by at most {at['difference']['logits']:.0e}, the "
-        f"prompt's gradient by {at['difference']['gradient']:.0e} of its largest entry: rounding. Nothing "
-        "is approximated."
+        f"prompt's gradient by {at['difference']['gradient']:.0e} of its largest entry: rounding. "
+        "Nothing is approximated."
     )
 
 

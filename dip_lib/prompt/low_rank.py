@@ -78,7 +78,7 @@ class LowRankUpdate(nn.Module):
 
 
 class LowRankPrompt(nn.Module):
-    """A prompt with r (n + d) trainable numbers ``A`` and ``B``; calling it gives P (..., n, d).
+    """A prompt P (..., n, d) with r (n + d) trainable parameters, ``A`` and ``B``; called, it is P.
 
     In training mode every call draws a new dropout mask; in evaluation mode there is none.
 
