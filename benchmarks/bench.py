@@ -38,10 +38,10 @@ Step = Callable[[], object]
 
 def parser(description: str | None, name: str) -> argparse.ArgumentParser:
     """Command line of the benchmark ``name``: ``--device`` and ``--out``, the file it writes."""
-    found = argparse.ArgumentParser(description=(description or "").split("\n")[0])
-    found.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-    found.add_argument("--out", type=Path, default=RESULTS / f"{name}.json", help="JSON file")
-    return found
+    arguments = argparse.ArgumentParser(description=(description or "").split("\n")[0])
+    arguments.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    arguments.add_argument("--out", type=Path, default=RESULTS / f"{name}.json", help="JSON file")
+    return arguments
 
 
 def start(options: argparse.ArgumentParser) -> argparse.Namespace:
@@ -180,19 +180,19 @@ def step_memory(step: Step, device: str = "cpu") -> dict[str, float]:
     reset = Path("/proc/self/clear_refs")
     if not reset.exists():
         unit = 2**20 if sys.platform == "darwin" else 2**10
-        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        in_use = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
         step()
         highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-        return {"step_mb": highest - held, "process_mb": highest}
+        return {"step_mb": highest - in_use, "process_mb": highest}
     step()
     earlier = _status("VmHWM")
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)  # freed memory that the allocator keeps would hide new memory
     reset.write_text("5")  # the high-water mark falls to what is in use now
-    held = _status("VmRSS")
+    in_use = _status("VmRSS")
     step()
     highest = _status("VmHWM")
-    return {"step_mb": highest - held, "process_mb": max(earlier, highest)}
+    return {"step_mb": highest - in_use, "process_mb": max(earlier, highest)}
 
 
 def in_child(script: str, *arguments: str) -> Any:

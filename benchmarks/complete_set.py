@@ -114,11 +114,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["DIP_HOME"] = str(Path(scratch) / "home")
         dataset = pictures(Path(scratch), size, tuple(IMAGENET[: size.classes]))
-        found = complete_set(runs(size, "ViT-B-16", precision), dataset, chosen.device)
-    write("complete_set", found, chosen.out, chosen.device)
-    for phase, seconds in found["phases"].items():
+        result = complete_set(runs(size, "ViT-B-16", precision), dataset, chosen.device)
+    write("complete_set", result, chosen.out, chosen.device)
+    for phase, seconds in result["phases"].items():
         print(f"{phase:34}{seconds:8.1f} s")
-    print(f"{'together':34}{found['seconds']:8.1f} s: {found['runs']} runs, {chosen.device}")
+    print(f"{'together':34}{result['seconds']:8.1f} s: {result['runs']} runs, {chosen.device}")
 
 
 if __name__ == "__main__":

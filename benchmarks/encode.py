@@ -131,14 +131,14 @@ def main() -> None:
         make_files(folder, min(count, FILES))
         listed = [(f"{i % FILES}.jpg", 0) for i in range(count)]
         files = Pictures("jpegs", ("picture",), folder, {"test": listed}, workers=workers)
-        found = [measure(n, p, files, count, options) for n, p in TOWERS[kind]]
-    about = {"workers": workers, "repeats": options.repeats, "towers": found}
+        rows = [measure(n, p, files, count, options) for n, p in TOWERS[kind]]
+    about = {"workers": workers, "repeats": options.repeats, "towers": rows}
     write("encode", about, options.out, options.device)
-    print(f"{'images a second':26}" + "".join(f"{each['tower']:>12}" for each in found))
-    for key in found[0]["images_per_second"]:
-        print(f"{key:26}" + "".join(f"{e['images_per_second'][key]:12}" for e in found))
+    print(f"{'images a second':26}" + "".join(f"{each['tower']:>12}" for each in rows))
+    for key in rows[0]["images_per_second"]:
+        print(f"{key:26}" + "".join(f"{e['images_per_second'][key]:12}" for e in rows))
     for key in ("whole_over_bare", "views_over_bare", "decode_share", "channels_last_speedup"):
-        print(f"{key.replace('_', ' '):26}" + "".join(f"{each[key]:12}" for each in found))
+        print(f"{key.replace('_', ' '):26}" + "".join(f"{each[key]:12}" for each in rows))
     print(f"written to {options.out}")
 
 

@@ -52,8 +52,8 @@ def draw(run: Run, clip: Backbone, dataset: Dataset) -> Drawn:
     rows = [row for row in chosen if labels["train"][row] in set(base)]
 
     def pictures(split: str, views: Sequence[int | None], at: list[int] | None) -> Tensor:
-        found = dataset.batches(split, views, at, clip.image_size, clip.device)
-        return torch.cat([images.to(clip.device) for images in found], 1)
+        batches = dataset.batches(split, views, at, clip.image_size, clip.device)
+        return torch.cat([images.to(clip.device) for images in batches], 1)
 
     test, truth = pictures("test", (None,), None)[0], dataset.labels("test").to(clip.device)
     halves = {}
@@ -118,9 +118,9 @@ def accuracies(
     clip: Backbone, prompt: Tensor, drawn: Drawn, tested: dict[str, Tensor]
 ) -> dict[str, float]:
     """Base and new accuracy, percent, from encoded test images."""
-    found = {}
+    percent = {}
     for name, half in drawn.halves.items():
         text = full_length(clip.model, tokens(clip, half.names, len(prompt)), prompt)
         best = (tested[name] @ text.T).argmax(-1)
-        found[name] = 100 * float((best == half.labels).double().mean())
-    return found
+        percent[name] = 100 * float((best == half.labels).double().mean())
+    return percent

@@ -38,15 +38,15 @@ def there_and_back(layer: nn.Module, x: Tensor) -> Step:
 
 def measure(width: int, heads: int, images: int, tokens: int, repeats: int) -> dict[str, Any]:
     """Seconds of each layer both ways, and how many times as long PyTorch's own takes."""
-    found = {}
+    rows = {}
     for name, layer in layers(width, heads).items():
         inner = 4 * width if name == "4w to w" else width
         x = torch.randn(images, tokens, inner, requires_grad=True)
         step = there_and_back(layer, x)
         seconds = interleaved({"torch": step, "onednn": fast_linear(always=True)(step)}, repeats)
         ratio = paired_ratio(seconds["torch"], seconds["onednn"])
-        found[name] = {"seconds": seconds, "torch_over_onednn": ratio}
-    return found
+        rows[name] = {"seconds": seconds, "torch_over_onednn": ratio}
+    return rows
 
 
 def main() -> None:
@@ -57,12 +57,12 @@ def main() -> None:
     if not AVAILABLE or chosen.device != "cpu":
         print("nothing to compare: oneDNN is for CPUs, and not in every PyTorch")
         return
-    found = {}
+    rows = {}
     for tower, size in SIZES.items():
-        found[tower] = measure(*size, 3 if chosen.quick else chosen.repeats)
-        for name, row in found[tower].items():
+        rows[tower] = measure(*size, 3 if chosen.quick else chosen.repeats)
+        for name, row in rows[tower].items():
             print(f"{tower:12}{name:12}{row['torch_over_onednn']:6.2f}x the time by PyTorch's own")
-    write("products", {"towers": found}, chosen.out)
+    write("products", {"towers": rows}, chosen.out)
 
 
 if __name__ == "__main__":

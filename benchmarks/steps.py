@@ -30,11 +30,11 @@ Embed = Callable[[Tensor], Tensor]
 
 def settings(classes: Sequence[int], datasets: bool = True) -> dict[str, tuple[str, ...]]:
     """Class names by setting: the first of ImageNet's, and the base classes of two datasets."""
-    found = {f"ImageNet {c}": tuple(IMAGENET[:c]) for c in classes}
+    names_of = {f"ImageNet {c}": tuple(IMAGENET[:c]) for c in classes}
     if datasets:
-        found["EuroSAT base"] = tuple(LISTS["eurosat_base"])
-        found["StanfordCars base"] = tuple(LISTS["stanford_cars_base"])
-    return found
+        names_of["EuroSAT base"] = tuple(LISTS["eurosat_base"])
+        names_of["StanfordCars base"] = tuple(LISTS["stanford_cars_base"])
+    return names_of
 
 
 def vit_b_16(device: str = "cpu", precision: str = "fp32") -> Backbone:
@@ -136,9 +136,9 @@ def their_step(clip: Backbone, names: Sequence[str]) -> Callable[[], Result]:
     return lambda: at.step_in_parts(parts, slopes)
 
 
-def distance(found: Result, truth: Result) -> dict[str, float]:
+def distance(result: Result, truth: Result) -> dict[str, float]:
     """Largest difference of the logits; of the gradient, relative to its largest entry."""
-    (logits, slope), (true_logits, true_slope) = found, truth
+    (logits, slope), (true_logits, true_slope) = result, truth
     return {
         "logits": float((logits - true_logits).abs().max()),
         "gradient": float((slope - true_slope).abs().max() / true_slope.abs().max()),
@@ -161,6 +161,6 @@ def against_float64(clip: Backbone, names: Sequence[str]) -> dict[str, dict[str,
 def rows(clip: Backbone, names: Sequence[str]) -> dict[str, int]:
     """Token states that either way computes in one pass over all classes."""
     encoder = clip.encoder(names, len(clip.context("a photo of a")))
-    found = layout(encoder.suffixes, encoder.n, encoder.start_token)
+    layout_of = layout(encoder.suffixes, encoder.n, encoder.start_token)
     positions = len(clip.model.positional_embedding)
-    return {"ours": len(found.tokens), "reference": len(names) * positions}
+    return {"ours": len(layout_of.tokens), "reference": len(names) * positions}

@@ -168,14 +168,14 @@ def variants(clip: Backbone, names: Sequence[str], repeats: int) -> dict[str, fl
     return {what: paired_ratio(each, seconds["one context"]) for what, each in seconds.items()}
 
 
-def show(setting: str, found: dict[str, Any]) -> None:
+def show(setting: str, row: dict[str, Any]) -> None:
     """A line of the table."""
-    space = f"{found['memory']['ratio']:8.1f}x memory" if "memory" in found else ""
+    space = f"{row['memory']['ratio']:8.1f}x memory" if "memory" in row else ""
     print(
-        f"{setting:20}{statistics.median(found['seconds']['ours']):9.3f} s"
-        f"{found['ratio']:8.1f}x time{found['flop_ratio']:8.1f}x FLOPs{space}"
-        f"{found['shares_of_time']['matrix_products']:8.0%} products"
-        f"{found['difference']['logits']:10.1e} logits{found['difference']['gradient']:9.1e} grad",
+        f"{setting:20}{statistics.median(row['seconds']['ours']):9.3f} s"
+        f"{row['ratio']:8.1f}x time{row['flop_ratio']:8.1f}x FLOPs{space}"
+        f"{row['shares_of_time']['matrix_products']:8.0%} products"
+        f"{row['difference']['logits']:10.1e} logits{row['difference']['gradient']:9.1e} grad",
         flush=True,
     )
 
@@ -195,11 +195,11 @@ def main() -> None:
     peak = {name: gemm_peak(chosen.device, dtype) for name, dtype in types.items()}
     result: dict[str, Any] = {"peak_gflops": peak, "settings": {}}
     for setting, names in settings(counts, datasets=not chosen.classes).items():
-        found = result["settings"][setting] = measure(clips, names, chosen.repeats)
-        found["share_of_peak"] = shares_of_peak(found["gflops"], peak)
+        row = result["settings"][setting] = measure(clips, names, chosen.repeats)
+        row["share_of_peak"] = shares_of_peak(row["gflops"], peak)
         if not chosen.no_memory:
-            found["memory"] = of_both(setting, names, chosen.device)
-        show(setting, found)
+            row["memory"] = of_both(setting, names, chosen.device)
+        show(setting, row)
         write("text_step", result, chosen.out, chosen.device)  # as they come
     if 100 in counts:
         names = settings([100])["ImageNet 100"]

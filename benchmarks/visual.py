@@ -66,17 +66,17 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=7)
     options.add_argument("--quick", action="store_true", help="Glyph World's tower, two repeats")
     chosen = start(options)
-    found = {}
+    rows = {}
     for name in [*TOWERS][chosen.quick :]:
-        found[name] = measure(name, 2 if chosen.quick else chosen.repeats, chosen.device)
-        for n, row in found[name]["prompts"].items():
+        rows[name] = measure(name, 2 if chosen.quick else chosen.repeats, chosen.device)
+        for n, row in rows[name]["prompts"].items():
             print(
                 f"{name:10}{n:>4} prompts{row['flops'] / 1e9:9.2f} GFLOP"
                 f"{row['seconds_over_none']:7.2f} of the time without"
                 f"{row['step_mb']:9.0f} MB a training step",
                 flush=True,
             )
-    write("visual", {"classes": CLASSES, "towers": found}, chosen.out, chosen.device)
+    write("visual", {"classes": CLASSES, "towers": rows}, chosen.out, chosen.device)
 
 
 if __name__ == "__main__":

@@ -169,5 +169,5 @@ def _detail(claim: Claim, interval: Interval | None, number: dict[str, Any]) -> 
     if not math.isfinite(interval.high - interval.low):
         return f"{asked}; no interval was measured"
     effect = number.get("detectable")
-    found = "not known" if effect is None else f"{effect:.2g}"
-    return f"{asked}; smallest effect this study can detect: {found}"
+    smallest = "not known" if effect is None else f"{effect:.2g}"
+    return f"{asked}; smallest effect this study can detect: {smallest}"

@@ -54,13 +54,15 @@ def measured_at(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     ``rank_effective`` is exp of the entropy of the singular values' shares; ``rank_numerical``
     counts singular values above rounding. What is nested stays an object.
     """
-    found = {name: value for name, value in checkpoint.items() if name != "id"}
-    found |= {f"id{k}": share for k, share in enumerate(checkpoint.get("id", ()), start=1)}
+    quantities = {name: value for name, value in checkpoint.items() if name != "id"}
+    quantities |= {f"id{k}": share for k, share in enumerate(checkpoint.get("id", ()), start=1)}
     if singular := checkpoint.get("singular"):
-        found["rank_effective"] = float(effective_rank(torch.tensor(singular, dtype=torch.float64)))
+        quantities["rank_effective"] = float(
+            effective_rank(torch.tensor(singular, dtype=torch.float64))
+        )
         # singular values are stored with few digits
-        found["rank_numerical"] = float(sum(value > 1e-5 * singular[0] for value in singular))
-    return found
+        quantities["rank_numerical"] = float(sum(value > 1e-5 * singular[0] for value in singular))
+    return quantities
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:

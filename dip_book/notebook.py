@@ -71,10 +71,10 @@ class Page:
         each_once = list(dict.fromkeys(runs))
         records = study.collect(each_once, self.profile, self.device, self.results)
         self.used.update((record["key"], record) for record in records)
-        found = frame(records)
-        if said := stopped_runs(found):
+        runs_table = frame(records)
+        if said := stopped_runs(runs_table):
             self.say(said)
-        return found
+        return runs_table
 
     def say(self, text: str) -> None:
         """Show a line of Markdown; the book and the notebook render it alike."""
@@ -131,8 +131,8 @@ class Page:
             self._measure_benchmark(name, path)
         elif not path.is_file():
             path = committed
-        found: Record = json.loads(path.read_text("utf-8"))
-        return found
+        result: Record = json.loads(path.read_text("utf-8"))
+        return result
 
     def _measure_benchmark(self, name: str, path: Path) -> None:
         """Write a short run to ``path``, unless it has one of the present programs and device."""
@@ -173,22 +173,22 @@ class Page:
         ``detectable`` gives the smallest effect that could have been found, for some keys; ``n``
         how many units an interval rests on, where that is not the number of datasets.
         """
-        found: dict[str, dict[str, Any]] = {}
+        entries: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
             if isinstance(value, Interval):
                 text = f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
                 units = (n or {}).get(key, len(self.profile.datasets))
-                found[key] = {**vars(value), "text": text, "n": units}
+                entries[key] = {**vars(value), "text": text, "n": units}
             else:
                 digits = ".4g" if isinstance(value, float) else ""
-                found[key] = {"value": value, "text": f"{value:{digits}}"}
+                entries[key] = {"value": value, "text": f"{value:{digits}}"}
             if detectable and key in detectable:
-                found[key]["detectable"] = detectable[key]
+                entries[key]["detectable"] = detectable[key]
             world = self.profile.world
-            found[key]["world"] = CLAIMED.get(world, world)
-            found[key] |= self._mark()
+            entries[key]["world"] = CLAIMED.get(world, world)
+            entries[key] |= self._mark()
         made = provenance([*self.used.values()], self.asked) | self._mark()
-        for name, what in (("numbers", found), ("made", made)):
+        for name, what in (("numbers", entries), ("made", made)):
             text = json.dumps(what, indent=1, sort_keys=True) + "\n"
             write_atomic(self.folder / f"{name}.json", text.encode())
 

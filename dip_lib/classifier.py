@@ -40,9 +40,9 @@ Paths = str | Path | Sequence[str | Path]
 
 def picture_files(paths: Paths) -> list[Path]:
     """The given files, and all files below given folders, sorted; hidden ones do not count."""
-    given = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
-    below = ([p] if not p.is_dir() else sorted(q for q in p.rglob("[!.]*")) for p in given)
-    return [path for found in below for path in found if not path.is_dir()]
+    roots = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    below = ([p] if not p.is_dir() else sorted(q for q in p.rglob("[!.]*")) for p in roots)
+    return [path for files in below for path in files if not path.is_dir()]
 
 
 @dataclass(eq=False)
@@ -209,10 +209,10 @@ class PromptedClassifier:
             words = about["words"]
         except (SafetensorError, KeyError) as error:
             raise ValueError(f"{path} is damaged or not a prompt file: {error}") from error
-        given = backbone.name if isinstance(backbone, Backbone) else backbone
-        saved = about.get("backbone", given)
-        if given not in ("", saved):
-            raise ValueError(f"{path} was trained with {saved}, and cannot be used with {given}")
+        name = backbone.name if isinstance(backbone, Backbone) else backbone
+        saved = about.get("backbone", name)
+        if name not in ("", saved):
+            raise ValueError(f"{path} was trained with {saved}, and cannot be used with {name}")
         weights = pretrained or about.get("pretrained")
         loaded = cls(backbone or saved, weights, context=words, **more)
         load_prompt(Path(path), loaded.clip.context(words))  # refuses other weights

@@ -96,7 +96,7 @@ def out_of_memory(error: Exception) -> bool:
     import torch  # not above: names are refused where torch is not installed, too
 
     # the CPU's allocator and oneDNN raise plain RuntimeErrors; oneDNN does not give the reason
-    said = ("can't allocate memory", "could not create a primitive")
+    messages = ("can't allocate memory", "could not create a primitive")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in str(error) for words in said
+        words in str(error) for words in messages
     )

@@ -11,6 +11,6 @@ from typing import Any
 class Answer:
     """Result of a command: ``data`` as JSON, ``lines`` of text for people, and the exit code."""
 
-    found: Any
+    data: Any
     lines: Sequence[str]
     code: int = 0

@@ -98,8 +98,10 @@ def _encoded(run: Run, folders: Folders) -> dict[tuple[object, ...], int]:
     """Images that a run needs encoded, by what tells one set of features from another."""
     data = run.data
     if data.target:
-        at = replace(run, data=replace(data, dataset=data.target, style="default", target=""))
-        return {("test", *_place(at)): _classes(at, folders)[1]}
+        target_run = replace(
+            run, data=replace(data, dataset=data.target, style="default", target="")
+        )
+        return {("test", *_place(target_run)): _classes(target_run, folders)[1]}
     if run.method.side == "visual":  # these read the images themselves
         return {}
     place, (classes, test) = _place(run), _classes(run, folders)
@@ -182,18 +184,18 @@ def plan(
         counted; on photos those of the test split and of the few-shot draws alone), ``disk``
         (bytes of features), ``image_minutes`` and ``text_minutes``; NaN: not measured.
     """
-    given = profile.folders, device, images_per_second, steps_per_second
+    options = profile.folders, device, images_per_second, steps_per_second
     if study != "all":
         shared: dict[tuple[str, ...], list[Run]] = {}
         for run in STUDIES[one_of("study", study, STUDIES)](profile, fingerprint=""):
             shared.setdefault(_place(run), []).append(run)
-        rows = {place: _cost(runs, set(), *given) for place, runs in shared.items()}
+        rows = {place: _cost(runs, set(), *options) for place, runs in shared.items()}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(PLACE)
     table, done, known = {}, dict[Run, None](), set[tuple[object, ...]]()
     for name, make in STUDIES.items():
         runs = [run for run in make(profile, fingerprint="") if run not in done]
         if runs:
-            table[name] = _cost(runs, known, *given)
+            table[name] = _cost(runs, known, *options)
             done |= dict.fromkeys(runs)
             known |= {key for run in runs for key in _encoded(run, profile.folders)}
     return pd.DataFrame.from_dict(table, orient="index").rename_axis("study")

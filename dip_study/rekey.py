@@ -44,12 +44,12 @@ def outdated(method: str, live: Path, exports: Sequence[Path]) -> list[Outdated]
     stored: list[tuple[Any, Path]]
     stored = [(load_record(path), live) for path in sorted(live.glob("*.json"))]
     stored += [(record, path) for path in exports for record in every_record(path)]
-    found = []
+    records = []
     for record, place in stored:
         run = _run_of(record)
         if run and run.method.name == method and record["code"] != type(run.method).identity():
-            found.append(Outdated(run, record, place))
-    return found
+            records.append(Outdated(run, record, place))
+    return records
 
 
 def _run_of(record: Any) -> Run | None:
@@ -99,13 +99,13 @@ def differences(old: Record, new: Record) -> list[str]:
     Accuracies may be 0.5 points or one image apart, other quantities a thousandth of the largest
     of their kind. An export may keep the last checkpoint alone.
     """
-    found = [] if old["status"] == new["status"] else [f"{old['status']}, now {new['status']}"]
-    at = {point["epoch"]: point for point in new["checkpoints"]}
+    reasons = [] if old["status"] == new["status"] else [f"{old['status']}, now {new['status']}"]
+    by_epoch = {point["epoch"]: point for point in new["checkpoints"]}
     for point in old["checkpoints"]:
-        for name, was, now in _pairs(point, at.get(point["epoch"], {})):
+        for name, was, now in _pairs(point, by_epoch.get(point["epoch"], {})):
             if not _close(name.split(".")[-1], was, now, old):
-                found.append(f"epoch {point['epoch']}, {name}: {was}, now {now}")
-    return found
+                reasons.append(f"epoch {point['epoch']}, {name}: {was}, now {now}")
+    return reasons
 
 
 def _pairs(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -138,13 +138,13 @@ def _images(name: str, record: Record) -> int:
     return max(1, images)
 
 
-def rekey(found: Sequence[Outdated]) -> None:
+def rekey(records: Sequence[Outdated]) -> None:
     """Give records the key of the present code: those of exports in place, live ones by new files.
 
     Can be interrupted and called again. A run that the present code has measured already keeps its
     new record.
     """
-    for place, same in groupby(found, lambda each: each.place):
+    for place, same in groupby(records, lambda each: each.place):
         here = list(same)
         if not place.is_dir():
             renamed = {each.record["key"]: _renamed(each) for each in here}

@@ -69,7 +69,7 @@ def _status(options: argparse.Namespace) -> Answer:
     }
     for path in committed():
         places.setdefault(path.parent, []).extend(every_record(path))
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for place, records in places.items():
         states = [_state(record) for record in records]
         old = Counter(
@@ -77,8 +77,8 @@ def _status(options: argparse.Namespace) -> Answer:
             for record, state in zip(records, states, strict=True)
             if state == "outdated"
         )
-        found.append({"place": str(place), **Counter(states), "outdated_methods": dict(old)})
-    return Answer(found, [_line(each) for each in found])
+        rows.append({"place": str(place), **Counter(states), "outdated_methods": dict(old)})
+    return Answer(rows, [_line(each) for each in rows])
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -93,13 +93,13 @@ def _migrate(options: argparse.Namespace) -> Answer:
     if options.folder and not options.folder.is_dir():
         raise ValueError(f"{options.folder} is no folder: give one of runs, or of exports")
     live = options.folder or _live()
-    found = {str(path): migrate_export(path) for path in exports(live)}
-    if not found:
-        found[str(live)] = migrate_live(live)
+    counts = {str(path): migrate_export(path) for path in exports(live)}
+    if not counts:
+        counts[str(live)] = migrate_live(live)
     if not options.folder:
-        found |= {str(path): migrate_export(path) for path in committed()}
-    lines = [f"{place}: {count:,} runs brought over" for place, count in found.items() if count]
-    return Answer(found, lines or ["no runs of an earlier layout"])
+        counts |= {str(path): migrate_export(path) for path in committed()}
+    lines = [f"{place}: {count:,} runs brought over" for place, count in counts.items() if count]
+    return Answer(counts, lines or ["no runs of an earlier layout"])
 
 
 def _rekey(options: argparse.Namespace) -> Answer:
@@ -108,12 +108,12 @@ def _rekey(options: argparse.Namespace) -> Answer:
         raise ValueError(f"--sample {options.sample} must be at least 1")
     every = outdated(method, _live(), committed())
     here = [each for each in every if is_present(each.run)]
-    found = {"method": method, "outdated": len(every), "sample": 0, "rekeyed": 0}
+    about = {"method": method, "outdated": len(every), "sample": 0, "rekeyed": 0}
     lines = _absent(len(every) - len(here))
     if not here:
-        return Answer(found, [f"{method}: no runs of earlier code to re-key", *lines])
+        return Answer(about, [f"{method}: no runs of earlier code to re-key", *lines])
     runs = sample([each.run for each in here], options.sample)
-    found["sample"] = len(runs)
+    about["sample"] = len(runs)
     measured = {record["key"]: record for record in measured_again(runs, options.device)}
     faults = {
         each.record["key"]: differ
@@ -127,10 +127,10 @@ def _rekey(options: argparse.Namespace) -> Answer:
             run = runs_of[key]
             lines.append(f"{run.label} on {run.data.dataset}, seed {run.seed} ({key}):")
             lines += [f"  {each}" for each in differ]
-        return Answer(found | {"differ": faults}, lines, code=1)
+        return Answer(about | {"differ": faults}, lines, code=1)
     rekey(here)
-    said = f"{method}: {len(runs)} runs measured again are equal; {len(here):,} records re-keyed"
-    return Answer(found | {"rekeyed": len(here)}, [said, *lines])
+    summary = f"{method}: {len(runs)} runs measured again are equal; {len(here):,} records re-keyed"
+    return Answer(about | {"rekeyed": len(here)}, [summary, *lines])
 
 
 def _absent(count: int) -> Sequence[str]:

@@ -90,15 +90,15 @@ def _shorter(run: Run, share: float, profile: Profile) -> Run:
 
 def _transfer(profile: Profile, targets: Iterable[str], **changes: Any) -> list[Run]:
     """Zero-shot on the source and the targets; prompts of the source, evaluated on each."""
-    at, source = (
+    settings, source = (
         {"protocol": "all-classes", **changes},
         replace(profile, datasets=(profile.source,)),
     )
-    judged = replace(profile, towers=profile.towers[:1], datasets=(profile.source, *targets))
-    found = zero_shots(judged, **at)
+    evaluated = replace(profile, towers=profile.towers[:1], datasets=(profile.source, *targets))
+    runs = zero_shots(evaluated, **settings)
     for target in ("", *targets):
-        found += [*coop(source, target=target, **at), *dip(source, target=target, **at)]
-    return found
+        runs += [*coop(source, target=target, **settings), *dip(source, target=target, **settings)]
+    return runs
 
 
 def cross_dataset(profile: Profile, **changes: Any) -> list[Run]:
@@ -128,12 +128,12 @@ def dropout(profile: Profile, **changes: Any) -> list[Run]:
 
 def towers(profile: Profile, **changes: Any) -> list[Run]:
     """Zero-shot, CoOp and DIP on every backbone, from words and from 16 random vectors."""
-    found = zero_shots(profile, **changes)
+    runs = zero_shots(profile, **changes)
     for tower in profile.towers:
         for start in ({}, {"context": "", "vectors": 16}):
-            at = {"backbone": tower, **start, **changes}
-            found += [*coop(profile, **at), *dip(profile, **at)]
-    return once(found)
+            settings = {"backbone": tower, **start, **changes}
+            runs += [*coop(profile, **settings), *dip(profile, **settings)]
+    return once(runs)
 
 
 def ablation(profile: Profile, **changes: Any) -> list[Run]:

@@ -106,9 +106,9 @@ def load_glyph_clip(name: str) -> tuple[CLIP, frozenset[int]]:
         raise ValueError(f"the weights {path} are missing. {remedy}")
     data = path.read_bytes()
     recorded = json.loads(CARD.read_text())[name]["sha256"]
-    if (found := hashlib.sha256(data).hexdigest()) != recorded:
+    if (digest := hashlib.sha256(data).hexdigest()) != recorded:
         raise ValueError(
-            f"the weights {path} are damaged: sha256 {found[:12]}…, expected {recorded[:12]}…. "
+            f"the weights {path} are damaged: sha256 {digest[:12]}…, expected {recorded[:12]}…. "
             + remedy
         )
     try:

@@ -61,8 +61,8 @@ def table(visual: Visual) -> pd.DataFrame:
 def as_condensed(visual: Visual, label: str) -> pd.DataFrame:
     """The runs of a label at every share without more training; ``keep`` is 100 for all prompts."""
     every = [visual.kept(share, tuned=False, label=label) for share in shares(visual)]
-    found = pd.concat(every)
-    return found.assign(keep=found["keep"].replace(0, float(ALL)))
+    runs = pd.concat(every)
+    return runs.assign(keep=runs["keep"].replace(0, float(ALL)))
 
 
 def densities(visual: Visual) -> Curves:

@@ -22,13 +22,13 @@ def families_of(names: Iterable[str]) -> dict[str, GlyphDataset]:
 
 def finding(zero: pd.DataFrame, families: Families, tower: str) -> str:
     """The page's finding: the number of classes, and the zero-shot accuracy of one backbone."""
-    found = averages(zero[zero["backbone"] == tower])
+    accuracy = averages(zero[zero["backbone"] == tower])
     classes = sum(len(family.class_names) for family in families.values())
     return (
         f"**Finding.** {len(families)} families with {classes} classes, each drawn in a style that "
         f"shifts away from pre-training. Without any tuning `{tower}` names "
-        f"**{found['base'].value:.0f} %** of the base classes' test images and "
-        f"**{found['new'].value:.0f} %** of the new ones': good, with room to improve, as CLIP "
+        f"**{accuracy['base'].value:.0f} %** of the base classes' test images and "
+        f"**{accuracy['new'].value:.0f} %** of the new ones': good, with room to improve, as CLIP "
         "on photo datasets."
     )
 
@@ -86,10 +86,10 @@ def first_and_last(run: pd.DataFrame) -> str:
 
 def numbers(zero: pd.DataFrame, families: Families) -> dict[str, Interval | int]:
     """The page's numbers: zero-shot accuracy by each backbone, and the size of the world."""
-    found: dict[str, Interval | int] = {
+    values: dict[str, Interval | int] = {
         f"{tower}_{half}": score
         for tower, runs in zero.groupby("backbone")
         for half, score in averages(runs).items()
     }
     classes = sum(len(family.class_names) for family in families.values())
-    return found | {"classes": classes, "families": len(families)}
+    return values | {"classes": classes, "families": len(families)}

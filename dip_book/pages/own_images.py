@@ -138,10 +138,10 @@ def examples(
     shown = [
         (k, path) for k, paths in kinds.items() for path in paths[:: len(paths) // each][:each]
     ]
-    found = classifier.predict([path for _, path in shown], pictures.names)
+    predictions = classifier.predict([path for _, path in shown], pictures.names)
     return [
         BestNames(Image.open(path), truth(path), kind, best)
-        for (kind, path), best in zip(shown, found, strict=True)
+        for (kind, path), best in zip(shown, predictions, strict=True)
     ]
 
 
@@ -159,9 +159,9 @@ def numbers(
 ) -> dict[str, str | int]:
     """The page's numbers: accuracies, the size of the file, and whether open_clip agrees."""
     rows = {"own": 0, "unseen": 1, "joint": 4}
-    found: dict[str, str | int] = {k: f"{table['DIP'].iloc[i]:.1f}" for k, i in rows.items()}
-    found |= {f"zero_shot_{k}": f"{table['zero-shot'].iloc[i]:.1f}" for k, i in rows.items()}
-    return found | {
+    percents: dict[str, str | int] = {k: f"{table['DIP'].iloc[i]:.1f}" for k, i in rows.items()}
+    percents |= {f"zero_shot_{k}": f"{table['zero-shot'].iloc[i]:.1f}" for k, i in rows.items()}
+    return percents | {
         "bytes": size,
         "classes": len(pictures.names),
         "plain_open_clip_agrees": int(agrees),

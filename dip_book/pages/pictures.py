@@ -72,5 +72,5 @@ def spectra_table(values: Mapping[str, Array], k: int) -> pd.DataFrame:
 def numbers(shown: Pictures) -> dict[str, float]:
     """The page's numbers: ID_10 of the photograph, and of its pixels shuffled."""
     density = density_table(shown, (10,))["ID10"]
-    found = {"photograph_id10": PHOTOGRAPH, "shuffled_id10": SHUFFLED}
-    return {key: float(density[name]) for key, name in found.items()}
+    names = {"photograph_id10": PHOTOGRAPH, "shuffled_id10": SHUFFLED}
+    return {key: float(density[name]) for key, name in names.items()}

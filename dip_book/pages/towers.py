@@ -36,9 +36,9 @@ def gaps(runs: pd.DataFrame, towers: Sequence[str]) -> dict[Place, dict[str, Int
     }
 
 
-def finding(found: Gaps, towers: Sequence[str]) -> str:
+def finding(gaps_of: Gaps, towers: Sequence[str]) -> str:
     """The page's finding: H, DIP minus CoOp, with the second backbone and with the first."""
-    first, second = (found[tower, WORDS]["h"] for tower in (towers[0], towers[-1]))
+    first, second = (gaps_of[tower, WORDS]["h"] for tower in (towers[0], towers[-1]))
     return (
         f"**Finding.** With the second image encoder ({towers[-1]}), DIP minus CoOp is "
         f"**{second.value:+.1f}** points of H (95 % interval {second.ends('+.1f')}); with "
@@ -46,18 +46,18 @@ def finding(found: Gaps, towers: Sequence[str]) -> str:
     )
 
 
-def rows(found: Gaps) -> dict[str, Interval]:
+def rows(gaps_of: Gaps) -> dict[str, Interval]:
     """Three rows for each backbone and start: base, new and H."""
     return {
         f"{tower}, {start}: {name}": gap[key]
-        for (tower, start), gap in found.items()
+        for (tower, start), gap in gaps_of.items()
         for key, name in NAMES.items()
     }
 
 
-def breaks(found: Gaps) -> list[str]:
+def breaks(gaps_of: Gaps) -> list[str]:
     """The rows that begin a backbone and start, but for the first."""
-    return [f"{tower}, {start}: base" for tower, start in [*found][1:]]
+    return [f"{tower}, {start}: base" for tower, start in [*gaps_of][1:]]
 
 
 def averages_table(runs: pd.DataFrame, towers: Sequence[str]) -> pd.DataFrame:
@@ -70,14 +70,14 @@ def averages_table(runs: pd.DataFrame, towers: Sequence[str]) -> pd.DataFrame:
     return summary(groups)
 
 
-def numbers(found: Gaps, towers: Sequence[str]) -> dict[str, Interval]:
+def numbers(gaps_of: Gaps, towers: Sequence[str]) -> dict[str, Interval]:
     """The page's numbers: the second backbone and the first from words, the first at random."""
     first, second = towers[0], towers[-1]
     places = {"second": (second, WORDS), "first": (first, WORDS), "random": (first, RANDOM)}
     return {
         f"{name}_dip_minus_coop_{key}": value
         for name, place in places.items()
-        for key, value in found[place].items()
+        for key, value in gaps_of[place].items()
     }
 
 

@@ -137,8 +137,8 @@ class Encoder:
 
     def _forward(self, count: int, prompts: Sequence[Tensor]) -> Tensor:
         parts = self._split(count)
-        found = torch.cat([self._encode(part, prompts) for part in parts], 1)
-        return found[:, torch.cat([part.members for part in parts]).argsort()]
+        embeddings = torch.cat([self._encode(part, prompts) for part in parts], 1)
+        return embeddings[:, torch.cat([part.members for part in parts]).argsort()]
 
     def _backward(self, count: int, prompts: Sequence[Tensor], gradient: Tensor) -> list[Tensor]:
         """Gradients of the prompts, one part's activations at a time."""
@@ -146,8 +146,8 @@ class Encoder:
         totals = [torch.zeros_like(p) for p in prompts]
         for part in self._split(count):
             with torch.enable_grad():
-                found = self._encode(part, leaves)
-            parts = torch.autograd.grad(found, leaves, gradient[:, part.members])
+                embeddings = self._encode(part, leaves)
+            parts = torch.autograd.grad(embeddings, leaves, gradient[:, part.members])
             for total, share in zip(totals, parts, strict=True):
                 total += share
         return totals
@@ -166,7 +166,7 @@ class _InParts(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         encoder, prompts = ctx.encoder, ctx.saved_tensors
-        found = encoder._within_memory(
+        embeddings = encoder._within_memory(
             lambda count: encoder._backward(count, prompts, gradient), ctx.count
         )
-        return (None, None, *found)
+        return (None, None, *embeddings)

@@ -91,12 +91,12 @@ class Score(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         try:
-            found = [row["verdict"] for row in rows_of(self.env)]
+            verdicts = [row["verdict"] for row in rows_of(self.env)]
         except FAULTS as error:
             logger.warning("score: %s", error, location=self.get_location())
             return []
-        counts = {verdict: count for verdict in SIGNS if (count := found.count(verdict))}
-        return [html("score.html", total=len(found), counts=counts)]
+        counts = {verdict: count for verdict in SIGNS if (count := verdicts.count(verdict))}
+        return [html("score.html", total=len(verdicts), counts=counts)]
 
 
 class Verdict(SphinxRole):
