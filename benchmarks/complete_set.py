@@ -87,7 +87,7 @@ def complete_set(runs: list[Run], dataset: Pictures, device: str) -> dict[str, A
         rows = draws(runs, dataset)
         views = first.data.views
         features = load_features(clip, dataset, views, rows)
-    with phases("train and judge"):
+    with phases("train and evaluate"):
         records = [result.record for result in train(runs, clip, dataset, features)]
     distinct = {run.seed: each for run, each in zip(runs, rows, strict=True)}.values()
     return {
@@ -107,7 +107,7 @@ def complete_set(runs: list[Run], dataset: Pictures, device: str) -> dict[str, A
 def main() -> None:
     asked = parser(__doc__, "complete_set")
     asked.add_argument("--quick", action="store_true", help="4 classes, 2 epochs, one seed")
-    asked.add_argument("--precision", help="of the towers; default bf16 on a GPU, fp32 on a CPU")
+    asked.add_argument("--precision", help="of the backbone; default bf16 on a GPU, fp32 on a CPU")
     chosen = start(asked)
     size = QUICK if chosen.quick else Size()
     precision = chosen.precision or ("fp32" if chosen.device == "cpu" else "bf16")

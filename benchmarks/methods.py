@@ -37,7 +37,7 @@ HOSTS = tuple(name for name, kind in METHODS.items() if issubclass(kind, PromptM
 
 @dataclass(frozen=True)
 class Case:
-    """One method at work.
+    """A method that is timed.
 
     Attributes:
         epoch: trains one epoch from the start.

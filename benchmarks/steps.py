@@ -112,8 +112,8 @@ def batch(clip: Backbone, classes: int, dtype: torch.dtype = torch.float32) -> B
 
 def our_step(clip: Backbone, names: Sequence[str]) -> Callable[[], Result]:
     """A step through :meth:`Backbone.class_embeddings`."""
-    at = batch(clip, len(names))
-    return lambda: at.step(lambda context: clip.class_embeddings(context, names))
+    inputs = batch(clip, len(names))
+    return lambda: inputs.step(lambda context: clip.class_embeddings(context, names))
 
 
 def in_parts(clip: Backbone, names: Sequence[str]) -> bool:
@@ -123,17 +123,17 @@ def in_parts(clip: Backbone, names: Sequence[str]) -> bool:
 
 def their_step(clip: Backbone, names: Sequence[str]) -> Callable[[], Result]:
     """A step through :func:`full_length`."""
-    at = batch(clip, len(names))
-    ids = tokens(clip, names, len(at.context))
+    inputs = batch(clip, len(names))
+    ids = tokens(clip, names, len(inputs.context))
     if not in_parts(clip, names):
-        return lambda: at.step(lambda context: full_length(clip.model, ids, context))
-    text = clip.class_embeddings(at.context.detach(), names).requires_grad_()
-    slopes = torch.autograd.grad(at.loss(text)[1], text)[0].split(PART)
+        return lambda: inputs.step(lambda context: full_length(clip.model, ids, context))
+    text = clip.class_embeddings(inputs.context.detach(), names).requires_grad_()
+    slopes = torch.autograd.grad(inputs.loss(text)[1], text)[0].split(PART)
     parts = [
         lambda context, part=part: full_length(clip.model, part, context)
         for part in ids.split(PART)
     ]
-    return lambda: at.step_in_parts(parts, slopes)
+    return lambda: inputs.step_in_parts(parts, slopes)
 
 
 def distance(result: Result, truth: Result) -> dict[str, float]:
@@ -149,9 +149,9 @@ def against_float64(clip: Backbone, names: Sequence[str]) -> dict[str, dict[str,
     """How far both ways are from the reference computed in float64."""
     # the image encoder, which plays no part, is not copied
     exact = deepcopy(clip.model, {id(clip.model.visual): None}).double()
-    at = batch(clip, len(names), torch.float64)
-    ids = tokens(clip, names, len(at.context))
-    truth = at.step(lambda context: full_length(exact, ids, context))
+    inputs = batch(clip, len(names), torch.float64)
+    ids = tokens(clip, names, len(inputs.context))
+    truth = inputs.step(lambda context: full_length(exact, ids, context))
     return {
         "ours": distance(our_step(clip, names)(), truth),
         "reference": distance(their_step(clip, names)(), truth),

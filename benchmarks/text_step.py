@@ -139,22 +139,22 @@ def shares_of_peak(gflops: dict[str, float], peak: dict[str, float]) -> dict[str
 
 def variants(clip: Backbone, names: Sequence[str], repeats: int) -> dict[str, float]:
     """Time of other kinds of prompts, relative to one context: medians of paired ratios."""
-    at = batch(clip, len(names))
-    deep = [at.context.detach().clone().requires_grad_() for _ in range(8)]
-    own = at.context.detach().expand(len(names), -1, -1).clone().requires_grad_()
-    four = at.context.detach().expand(4, -1, -1).clone().requires_grad_()
+    inputs = batch(clip, len(names))
+    deep = [inputs.context.detach().clone().requires_grad_() for _ in range(8)]
+    own = inputs.context.detach().expand(len(names), -1, -1).clone().requires_grad_()
+    four = inputs.context.detach().expand(4, -1, -1).clone().requires_grad_()
 
     def four_at_once() -> object:
-        losses = [at.loss(text)[1] for text in clip.class_embeddings(four, names)]
+        losses = [inputs.loss(text)[1] for text in clip.class_embeddings(four, names)]
         return torch.autograd.grad(torch.stack(losses).sum(), four)
 
     def deeper() -> object:
-        text = clip.class_embeddings(at.context, names, deep)
-        return torch.autograd.grad(at.loss(text)[1], (at.context, *deep))
+        text = clip.class_embeddings(inputs.context, names, deep)
+        return torch.autograd.grad(inputs.loss(text)[1], (inputs.context, *deep))
 
     def class_specific() -> object:
         text = clip.class_embeddings(own, names, per_class=True)
-        return torch.autograd.grad(at.loss(text)[1], own)
+        return torch.autograd.grad(inputs.loss(text)[1], own)
 
     device = str(clip.device)
     every: dict[str, Step] = {

@@ -64,7 +64,7 @@ def measure(name: str, repeats: int, device: str) -> dict[str, Any]:
 def main() -> None:
     options = parser(__doc__, "visual")
     options.add_argument("--repeats", type=int, default=7)
-    options.add_argument("--quick", action="store_true", help="Glyph World's tower, two repeats")
+    options.add_argument("--quick", action="store_true", help="Glyph World's ViT, two repeats")
     chosen = start(options)
     rows = {}
     for name in [*TOWERS][chosen.quick :]:

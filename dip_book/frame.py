@@ -1,6 +1,6 @@
 """Runs as a tidy data frame: a row for each checkpoint of each run.
 
-The pages filter and group this frame; only this file knows how a record is built.
+The pages filter and group this frame; only this file depends on the layout of records.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ABSENT: dict[str, Any] = {
     **dict.fromkeys(("precision", "weights", "data", "target", "target_data"), ""),
     **{"keep": 0.0, "ranking": "global", "tuned": 0},
 }
-"""Columns of settings, in their order, with what stands where a run has no such setting."""
+"""Columns of settings, in their order, with the value for runs that have no such setting."""
 RENAMED = {"fingerprint": "data", "target_fingerprint": "target_data", "name": "method"}
 """Settings whose column has another name."""
 

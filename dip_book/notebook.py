@@ -40,27 +40,27 @@ class Page:
 
     name: str
     profile: Profile
-    given: Parameters
+    parameters: Parameters
     used: dict[str, Record] = field(default_factory=dict)
 
     @property
     def asked(self) -> str:
-        return self.given.asked
+        return self.parameters.asked
 
     @property
     def device(self) -> str:
-        return self.given.device
+        return self.parameters.device
 
     @property
     def results(self) -> str:
-        return self.given.results
+        return self.parameters.results
 
     @property
     def folder(self) -> Path:
         """Where the page's numbers and data go: of the book's own run where the book says, of any
         other a folder that no run with other parameters shares."""
         book = os.environ.get(BOOK)
-        return Path(book) if book else home() / "reruns" / f"{self.name}-{self.given.key}"
+        return Path(book) if book else home() / "reruns" / f"{self.name}-{self.parameters.key}"
 
     def collect(self, runs: Iterable[Run]) -> pd.DataFrame:
         """The runs, each once, stored or measured now, as a tidy frame.
@@ -72,8 +72,8 @@ class Page:
         records = study.collect(each_once, self.profile, self.device, self.results)
         self.used.update((record["key"], record) for record in records)
         runs_table = frame(records)
-        if said := stopped_runs(runs_table):
-            self.say(said)
+        if line := stopped_runs(runs_table):
+            self.say(line)
         return runs_table
 
     def say(self, text: str) -> None:
@@ -93,7 +93,7 @@ class Page:
     @property
     def command(self) -> str:
         """The command that makes this page again."""
-        return self.given.command(self.name)
+        return self.parameters.command(self.name)
 
     def made_now(self, what: str) -> None:
         """The line under a figure that every run of the page makes anew, without stored runs."""
@@ -194,7 +194,7 @@ class Page:
 
     def _mark(self) -> dict[str, str]:
         """What is written beside a number that is not evidence for a claim."""
-        return {"undecided": self.given.undecided} if self.given.undecided else {}
+        return {"undecided": self.parameters.undecided} if self.parameters.undecided else {}
 
     def data(self, name: str, values: Table) -> None:
         """Write what a figure draws to ``data/<name>.csv`` in the page's folder; link it below."""
@@ -207,7 +207,7 @@ class Page:
         write_atomic(path, text.encode())
         if BOOK in os.environ:  # which puts it there
             self.say(f"*Data of the figure:* [{name}.csv](../results/data/{self.name}/{name}.csv)")
-        else:  # nobody knows where the output notebook will lie, and not everything opens files
+        else:  # the place of the output notebook is not known, and not every viewer opens files
             self.say(f"*Data of the figure:* [{name}.csv]({path.as_uri()}), `{path}`")
 
 
@@ -222,14 +222,14 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
         ValueError: an unknown parameter, profile, dataset, device or source of results, each with
             the nearest valid names; seeds or epochs that are not whole numbers.
     """
-    given = read(parameters)
-    if given.profile.world == "Glyph World":
+    checked = read(parameters)
+    if checked.profile.world == "Glyph World":
         torch.set_num_threads(1)  # as fast for models this small, and no waiting on busy cores
     plots.use_style()
-    page = Page(name, given.profile, given)
-    if given.undecided:
+    page = Page(name, checked.profile, checked)
+    if checked.undecided:
         page.say(
-            f"**This page decides nothing:** {given.undecided}, and an interval over fewer than "
+            f"**This page decides nothing:** {checked.undecided}, and an interval over fewer than "
             f"{ENOUGH} datasets tells little."
         )
     return page

@@ -13,7 +13,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write a file atomically: it is complete or absent, also when the process is killed.
 
     Raises:
-        OSError: disk full, no permission, ...: names the file and says what to do.
+        OSError: disk full, no permission, ...: names the file and a remedy.
     """
     tag = f"{socket.gethostname()}~{os.getpid()}~{secrets.token_hex(4)}"
     temporary = path.with_name(f".{path.name}~{tag}.tmp")

@@ -156,11 +156,11 @@ def _predict(options: argparse.Namespace) -> Answer:
     loaded = PromptedClassifier.load(options.prompt, options.backbone, **tower)
     files = picture_files(options.pictures)
     predictions = dict(zip(map(str, files), loaded.predict(files, names, options.top), strict=True))
-    said = {
+    names_of = {
         path: ", ".join(f"{n} {100 * p:.1f} %" for n, p in best)
         for path, best in predictions.items()
     }
-    lines = [f"{path}: {best}" for path, best in said.items()]
+    lines = [f"{path}: {best}" for path, best in names_of.items()]
     return Answer({path: dict(best) for path, best in predictions.items()}, lines)
 
 

@@ -211,8 +211,8 @@ def table(costs: pd.DataFrame) -> str:
     for name, part in sums.items():
         total = part.sum(skipna=False).rename((name, *blank) if blank else name)
         parts.append(total.to_frame().T.rename_axis(names))
-    shown = pd.concat(parts).astype(costs.dtypes).rename_axis(names)
+    table_shown = pd.concat(parts).astype(costs.dtypes).rename_axis(names)
     forms = {"disk": amount, "steps": "{:,}".format, "images": "{:,}".format}
     form: Any = {"formatters": forms, "float_format": "{:,.1f}".format, "na_rep": "not measured"}
-    text = shown.reset_index().to_string(index=False, **form)
+    text = table_shown.reset_index().to_string(index=False, **form)
     return f"{text}\n{LEGEND}"

@@ -113,9 +113,9 @@ def _pairs(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]
     if not isinstance(old, Mapping):
         yield name, old, new
         return
-    given = new if isinstance(new, Mapping) else {}
-    for key in sorted({*old, *given}):
-        yield from _pairs(old.get(key), given.get(key), f"{name}.{key}" if name else key)
+    other = new if isinstance(new, Mapping) else {}
+    for key in sorted({*old, *other}):
+        yield from _pairs(old.get(key), other.get(key), f"{name}.{key}" if name else key)
 
 
 def _close(name: str, was: Any, now: Any, record: Record) -> bool:

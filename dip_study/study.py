@@ -1,6 +1,6 @@
 """Studies: which runs a figure needs, measured or read from the store.
 
-A study is a function from a profile to a list of run specs. ``collect`` returns their records: it
+A study is a function from a profile to a list of runs. ``collect`` returns their records: it
 reads what is stored and, when asked to, measures what is missing.
 """
 
@@ -47,7 +47,7 @@ def methods_of(profile: Profile, side: str) -> list[str]:
 
 
 def text_hosts(profile: Profile) -> list[str]:
-    """Methods on stored features whose prompts can be held as DIPs."""
+    """Methods on stored features whose prompts can be DIPs."""
     return [n for n in methods_of(profile, "text") if not METHODS[n].alternative_to_dip]
 
 

@@ -205,12 +205,12 @@ class GlyphDataset:
             for i, look in enumerate(looks):
                 images[i :: len(looks)], _ = render(part[i :: len(looks)], look, source)
             images = images.to(device)
-            shown: dict[int | None, Tensor] = {None: images}
-            shown |= {view: augment(images, crops[view]) for view in crops}
+            by_view: dict[int | None, Tensor] = {None: images}
+            by_view |= {view: augment(images, crops[view]) for view in crops}
             inside = kept[(kept >= start) & (kept < start + CHUNK)] - start
             if len(inside):
                 keep = torch.from_numpy(inside).to(images.device)
-                part = torch.stack([shown[view][keep] for view in views])
+                part = torch.stack([by_view[view][keep] for view in views])
                 yield part if size in (None, IMAGE_SIZE) else _resized(part, size)
 
 
@@ -222,10 +222,10 @@ def glyph_dataset(name: str, style: str = "default") -> GlyphDataset:
     """
     one_of("glyph dataset", name, NAMES)
     family = name.split("-")[0]
-    shown = SHIFTS[name] if name in SHIFTS and style == "default" else style_of(family, style)
+    style_name = SHIFTS[name] if name in SHIFTS and style == "default" else style_of(family, style)
     fonts = HELD_OUT_FONTS if name == "source-v2" else FONTS
     drawn = masks()
     covered = np.isin(drawn.font, [FONTS.index(f) for f in fonts])
     available = {characters()[c] for c in np.unique(drawn.character[covered])}
     points = tuple(p for p in members(family) if p in available)
-    return GlyphDataset(name, shown, points, fonts, TEMPLATES[family])
+    return GlyphDataset(name, style_name, points, fonts, TEMPLATES[family])

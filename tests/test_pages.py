@@ -238,7 +238,7 @@ def test_the_world_is_described_by_its_families_and_their_zero_shot_accuracy() -
 
 def test_a_run_is_told_by_its_first_and_last_checkpoint() -> None:
     said = glyph_world.first_and_last(frame([made("greek")]))
-    assert said == "CoOp · 2048 trained numbers · greek: base 60.0 → 70.0 %, new 60.0 → 50.0 %"
+    assert said == "CoOp · 2048 trainable parameters · greek: base 60.0 → 70.0 %, new 60.0 → 50.0 %"
 
 
 # ---- cost ---------------------------------------------------------------------------------------

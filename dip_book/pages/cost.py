@@ -16,8 +16,8 @@ from dip_book.tables import final
 def headline(step: Result) -> tuple[int, Result]:
     """The number of classes that the page speaks of, 100 if measured, and its setting."""
     settings = imagenet(step)
-    shown = 100 if 100 in settings else max(settings)
-    return shown, settings[shown]
+    classes = 100 if 100 in settings else max(settings)
+    return classes, settings[classes]
 
 
 def finding(step: Result) -> str:
@@ -29,7 +29,7 @@ def finding(step: Result) -> str:
     return (
         f"**Finding.** With {classes} classes one training step takes "
         f"**{setting['ratio']:.0f} times less time**{less} than a step that sends all 77 tokens of "
-        f"every class through the text encoder, as CoOp does. Logits differ by at most "
+        "every class through the text encoder, as CoOp does. Logits differ by at most "
         f"{apart['logits']:.0e}, the prompt's gradient by {apart['gradient']:.0e} of its largest "
         "entry: rounding. Nothing is approximated."
     )
@@ -98,7 +98,7 @@ def half_precision(gap: Mapping[str, Interval], exact: pd.DataFrame, step: Resul
 
 
 def encoding_table(encode: Result) -> pd.DataFrame:
-    """Images a second of each tower: alone, on the whole path from files, and with views."""
+    """Images a second of each image encoder: alone, from files, and with augmented views."""
 
     def column(tower: Mapping[str, Any]) -> dict[str, str]:
         rates = tower["images_per_second"]

@@ -26,9 +26,9 @@ def finding(zero: pd.DataFrame, families: Families, tower: str) -> str:
     classes = sum(len(family.class_names) for family in families.values())
     return (
         f"**Finding.** {len(families)} families with {classes} classes, each drawn in a style that "
-        f"shifts away from pre-training. Without any tuning `{tower}` names "
+        f"shifts away from pre-training. Without tuning, zero-shot `{tower}` classifies "
         f"**{accuracy['base'].value:.0f} %** of the base classes' test images and "
-        f"**{accuracy['new'].value:.0f} %** of the new ones': good, with room to improve, as CLIP "
+        f"**{accuracy['new'].value:.0f} %** of the new ones' correctly: with room to improve, as CLIP "
         "on photo datasets."
     )
 

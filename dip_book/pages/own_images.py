@@ -135,13 +135,13 @@ def examples(
 ) -> list[BestNames]:
     """A few pictures of own classes and as many of unseen ones, and what they are taken for."""
     kinds = {"own": pictures.held_out(), "unseen": pictures.of_unseen()}
-    shown = [
+    chosen = [
         (k, path) for k, paths in kinds.items() for path in paths[:: len(paths) // each][:each]
     ]
-    predictions = classifier.predict([path for _, path in shown], pictures.names)
+    predictions = classifier.predict([path for _, path in chosen], pictures.names)
     return [
         BestNames(Image.open(path), truth(path), kind, best)
-        for (kind, path), best in zip(shown, predictions, strict=True)
+        for (kind, path), best in zip(chosen, predictions, strict=True)
     ]
 
 

@@ -61,7 +61,7 @@ def breaks(gaps_of: Gaps) -> list[str]:
 
 
 def averages_table(runs: pd.DataFrame, towers: Sequence[str]) -> pd.DataFrame:
-    """Averages on each tower: the hand-written prompt, then CoOp and DIP from each start."""
+    """Averages with each backbone: the hand-written prompt, then CoOp and DIP from each start."""
     groups = {}
     for tower in towers:
         groups[f"{tower}: zero-shot"] = where(runs, backbone=tower, label="zero-shot")

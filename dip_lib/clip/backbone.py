@@ -33,8 +33,8 @@ class Backbone:
         mean, std: normalisation of images in 0..1.
         known_tokens: token ids the text encoder was trained on; None = all of them.
         fingerprint: changes when the weights change; part of every run's key.
-        templates: hand-written templates in words that the text encoder knows, for ensembles; () =
-            it knows any, and methods take their papers'.
+        templates: hand-written templates for ensembles, in words that it was trained on; () =
+            methods take those of their papers.
         lr: learning rate at which prompts train well on it, where a caller names none (CoOp's).
         memory: bytes that the activations of one pass through the text encoder may take; more
             classes go through in parts.
@@ -121,7 +121,7 @@ class Backbone:
 
         Raises:
             ValueError: a text longer than the encoder's positions (open_clip would cut it), or a
-                word that the encoder has never seen.
+                word that the text encoder was not trained on.
         """
         positions = len(self.model.positional_embedding)
         for line in texts:
@@ -137,8 +137,8 @@ class Backbone:
         """The encoder of ``class_names`` behind ``n`` context vectors; kept by names.
 
         Raises:
-            ValueError: repeated names, a word that the encoder has never seen, names that do not
-                fit behind the context.
+            ValueError: repeated names, a word that the text encoder was not trained on, names that
+                do not fit behind the context.
         """
         names = tuple(class_names)
         if (kept := self._encoders.get((names, n, per_class))) is not None:
@@ -186,7 +186,8 @@ class Backbone:
 
         Raises:
             ValueError: repeated names, a context or deep prompt of another shape, more deep
-                prompts than blocks, too many positions, a word that the encoder has never seen.
+                prompts than blocks, too many positions, a word that the text encoder was not
+                trained on.
         """
         width = self.model.positional_embedding.shape[1]
         single, classes = 2 + per_class, len(class_names)

@@ -127,7 +127,7 @@ def _encode_rest(
 ) -> Tensor:
     """Features of ``rows[start:]`` in the views of ``files``: (V, M, e); keeps parts on disk."""
     parts: list[Tensor] = []
-    at, kept, since, most = start, 0, time.monotonic(), batch_size(backbone)
+    begin, kept, since, most = start, 0, time.monotonic(), batch_size(backbone)
     size, device = backbone.image_size, backbone.device
     for images in dataset.batches(split, tuple(files), rows[start:], size, device):
         features, most = _encode(backbone, images.to(device).flatten(0, 1), most)
@@ -136,8 +136,8 @@ def _encode_rest(
         if time.monotonic() - since > PART_SECONDS:
             new = torch.cat(parts[kept:], 1)
             for path, each in zip(files.values(), new, strict=True):
-                _write(_part(path, at), each)
-            at, kept, since = at + new.shape[1], len(parts), time.monotonic()
+                _write(_part(path, begin), each)
+            begin, kept, since = begin + new.shape[1], len(parts), time.monotonic()
     if not parts:  # an empty split has features of the right width
         nothing = torch.zeros(len(files), 3, size, size, device=device)
         return backbone.encode_image(nothing)[:, None][:, :0]

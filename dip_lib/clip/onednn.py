@@ -1,4 +1,4 @@
-"""Matrix products of frozen layers on a CPU, by oneDNN where PyTorch asks MKL.
+"""Matrix products of frozen layers on a CPU, by oneDNN where PyTorch uses MKL.
 
 MKL keeps its AVX-512 kernels for Intel's processors; oneDNN, which PyTorch carries too, has them
 for every maker's. On an AMD EPYC (Zen 5) a layer takes half the time, on an Intel Xeon 1.1 to 1.6

@@ -36,7 +36,7 @@ def timm_tower(
     """A frozen timm encoder by name; ``options`` go to ``timm.create_model``.
 
     Raises:
-        RuntimeError: timm knows no such name.
+        RuntimeError: timm has no such name.
     """
     model = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     config, place = resolve_model_data_config(model), check_device(device)

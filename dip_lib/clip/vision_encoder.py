@@ -75,7 +75,7 @@ class VisionEncoder:
         embed: pixels (B, 3, S, S) -> (B, t, w), what the first block reads.
         finish: what the last block gave, (B, t, w) -> the feature of an image (B, w).
         width, tokens: w and t.
-        patches: the last of the tokens, behind the class token and what else stands before them.
+        patches: how many of the last tokens are patches; the class token and others precede them.
         fan_in: numbers in a patch, 3 times its area.
         device: where it lies.
     """
@@ -96,7 +96,7 @@ class VisionEncoder:
 
         Block i reads ``prompts[i]`` (n, w) behind the image's tokens, in place of what block i - 1
         made of its own; blocks without any pass on the states of the last (VPT-shallow has one).
-        Attention knows no order, so VPT's place behind the class token gives the same.
+        Attention does not depend on order, so VPT's place behind the class token gives the same.
 
         Raises:
             ValueError: more prompts than blocks, or of another width.

@@ -60,8 +60,8 @@ def _text(path: Path, photos: Photos) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is missing or damaged ({error}); {photos.get}") from error
     if text.lstrip().startswith("<"):
-        said = "is a web page: a download saved the host's notice in place of the file. Delete it"
-        raise ValueError(f"{path} {said}; {photos.get}")
+        reason = "is a web page: a download saved the host's notice in place of the file. Delete it"
+        raise ValueError(f"{path} {reason}; {photos.get}")
     return text
 
 
@@ -99,8 +99,8 @@ def aircraft(folder: Path, photos: Photos) -> Found:
     for split in SPLITS:
         lines = _lines(folder / f"images_variant_{split}.txt", photos)
         if unknown := [f"{number} {name}" for number, name in lines if name not in place]:
-            said = f"images_variant_{split}.txt in {folder} names unknown variants"
-            raise ValueError(f"{said}, {some(unknown)}. {photos.get}")
+            reason = f"images_variant_{split}.txt in {folder} names unknown variants"
+            raise ValueError(f"{reason}, {some(unknown)}. {photos.get}")
         files[split] = [(f"{number}.jpg", place[name]) for number, name in lines]
     return names, files
 

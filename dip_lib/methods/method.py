@@ -34,8 +34,7 @@ class Method:
         per_run: settings in which runs of one batch may differ.
         settings_of: name of the method whose settings a profile gives this one, when not its own.
         has_seed: whether a run draws images at random; zero-shot methods do not.
-        sites: where dropout of a low-rank update P0 + A B may sit; () where its prompts are never
-            held so.
+        sites: sites that dropout of a low-rank update P0 + A B may have; () without such updates.
         alternative_to_dip: whether its loss makes prompts dense, so that pages compare it with DIP
             and do not add DIP to it.
         transfers: whether trained prompts can be evaluated on another dataset.

@@ -32,7 +32,7 @@ class PromptMethod(Method):
         vectors: context length from random vectors; 0 with words.
 
     Class variables:
-        cuda_graph: whether a step never asks a GPU for a value, so that it can be recorded.
+        cuda_graph: whether a step reads no value back from a GPU, so that it can be recorded.
         encodes_images: whether it prompts the image encoder (:meth:`encode`).
         text_per_image: whether the classes' text is encoded anew for every image.
         evaluates_shrunk: whether full-rank prompts are also evaluated with smaller updates.

@@ -1,7 +1,7 @@
 """What methods that learn prompts have in common: the tensors of R runs, and their building blocks.
 
 A method computes R runs at once: whatever is learned has a leading R. It reads prompts as they are
-used in a step and never knows whether they are trained themselves or are held as P0 + A B.
+used in a step, whether they are trained as full matrices or as P0 + A B.
 
 Symbols: R runs, B images of a batch, M images, C classes, n vectors of a prompt, d their width,
 e embedding size, S side of an image.
@@ -35,7 +35,7 @@ class Start:
     """What one run trains, before the first step.
 
     Attributes:
-        prompts: (n, d) each; each may be held as P0 + A B.
+        prompts: (n, d) each; each may be parameterised as P0 + A B.
         others: trained beside them, such as a projection or a head.
         rates: learning rate of each of ``others`` as a multiple of the run's.
     """

@@ -1,6 +1,6 @@
 """The run store: one JSON file a run, named by the run's key, with what it learned beside it.
 
-Files appear whole or not at all. Committed exports lie beneath the live store and are never
+Files are written atomically. Committed exports lie beneath the live store and are never
 written; a damaged file is named, set aside and counts as missing, so its run is measured again.
 Runs of earlier code stay where they are, are never read as today's, and are counted by
 :meth:`Store.outdated`.

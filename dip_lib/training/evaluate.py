@@ -23,7 +23,7 @@ Row = dict[str, Any]
 BINS = 15
 """Of the expected calibration error, as Guo et al. (2017) have it."""
 LOGITS = 2**25
-"""Most logits held at once."""
+"""Most logits in memory at once."""
 SHRUNK = (0.25, 0.5, 0.75)
 """Factors by which a full-rank update is shrunk for further evaluations."""
 

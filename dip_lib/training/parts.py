@@ -89,7 +89,7 @@ class Tower(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class LowRank(Part):
-    """How a method's prompts are held: P = P0 + dropout(A B), in place of full matrices.
+    """The low-rank parameterisation of prompts, P = P0 + dropout(A B), in place of full matrices.
 
     Args:
         rank: r of A (n, r) and B (r, d); None: the full matrix is trained, and only its dropout is

@@ -96,7 +96,7 @@ class Run:
 
     @property
     def site(self) -> str:
-        """Where dropout sits."""
+        """The site of dropout."""
         return self.low_rank.site if self.low_rank else "update"
 
     def key(self) -> str:

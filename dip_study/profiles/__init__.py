@@ -1,6 +1,6 @@
 """Profiles: small data files that name backbone, datasets, seeds and sizes.
 
-Every notebook takes ``profile`` as a parameter, and nothing else in the code knows which one runs.
+Every notebook takes ``profile`` as a parameter, and no other code depends on which one runs.
 """
 
 from __future__ import annotations

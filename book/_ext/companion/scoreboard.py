@@ -56,10 +56,10 @@ def numbers(*values: float) -> list[str]:
 def shown(row: dict[str, Any], page: str, link: str) -> dict[str, Any]:
     """What the table says of one claim; ``page`` and ``link`` are the notebook's title and page."""
     asked, _, more = row["detail"].partition("; ")
-    judged = [f"Source: {row['source']}", f"Statistic: {row['statistic']}", more.capitalize()]
+    rule = [f"Source: {row['source']}", f"Statistic: {row['statistic']}", more.capitalize()]
     value, *ends = ("",) if row["value"] is None else numbers(row["value"], *row["interval"] or ())
     kept = {name: row[name] for name in ("id", "verdict", "world")}
-    words = {"claim": prose(row["claim"]), "asked": prose(asked), "judged": [*map(prose, judged)]}
+    words = {"claim": prose(row["claim"]), "asked": prose(asked), "rule": [*map(prose, rule)]}
     return kept | words | {"value": value, "ends": ends, "page": page, "link": link}
 
 
