@@ -28,8 +28,8 @@ def finding(zero: pd.DataFrame, families: Families, tower: str) -> str:
         f"**Finding.** {len(families)} families with {classes} classes, each drawn in a style that "
         f"shifts away from pre-training. Without tuning, zero-shot `{tower}` classifies "
         f"**{accuracy['base'].value:.0f} %** of the base classes' test images and "
-        f"**{accuracy['new'].value:.0f} %** of the new ones' correctly: with room to improve, as CLIP "
-        "on photo datasets."
+        f"**{accuracy['new'].value:.0f} %** of the new ones' correctly: with room to improve, as "
+        "CLIP on photo datasets."
     )
 
 
