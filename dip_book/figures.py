@@ -78,8 +78,10 @@ def curves(
 def intervals(rows: Mapping[str, Interval], xlabel: str, breaks: Sequence[str] = ()) -> None:
     """A dot with its 95 % interval for each row, blue above zero and orange below.
 
-    ``breaks`` are rows before which a gap is left.
+    ``breaks`` are rows before which a gap is left. Without rows nothing is drawn.
     """
+    if not rows:
+        return
     names = list(rows)
     heights = np.arange(len(names), dtype=float)
     for name in breaks:
@@ -126,7 +128,7 @@ def bars(values: Mapping[str, float], xlabel: str) -> None:
     """A dot for each row on a logarithmic axis: DIPs blue, what they are put on orange."""
     _, axes = plt.subplots(figsize=(WIDTH, 0.28 * len(values) + 0.9))
     for y, (name, value) in enumerate(values.items()):
-        kind = "DIP" if name.endswith("dip") else "CoOp"
+        kind = "DIP" if name == "dip" or name.endswith("+dip") else "CoOp"
         axes.plot(value, y, MARKERS[kind], color=COLOURS[kind], ms=6.5)
     axes.set(xscale="log", xlabel=xlabel, ylim=(len(values) - 0.5, -0.5))
     axes.set_yticks(range(len(values)), list(values))

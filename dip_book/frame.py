@@ -88,7 +88,7 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
         *earlier, end = record["checkpoints"]
         rows += [run | settings | measured_at(each) | {"last": False} for each in earlier]
         rows.append(run | settings | measured_at(end) | {"last": True})
-    return pd.DataFrame(rows, columns=None if rows else [*OF_THE_RUN, "epoch", "last"])
+    return pd.DataFrame(rows, columns=None if rows else [*OF_THE_RUN, *ABSENT, "epoch", "last"])
 
 
 def finished(runs: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 A run's key holds an identity of its method's code, so an edit of a method's file makes its runs
 outdated. Whether the edit changed results is measured: a sample of the runs is measured again with
-the present code, in a store of its own. Only if every one is equal do all get the present key.
+the present code, in a store of its own. Only if every one is equal do all get the present key. Runs
+of different earlier code are judged apart.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dip_lib.store.export import every_record, export
 from dip_lib.store.store import load_record, write_record
 from dip_lib.training.record import Record
 from dip_lib.training.run import RECIPE, Run
-from dip_study.measure import measure
+from dip_study.measure import NO_FOLDERS, measure
 
 ACCURACIES = ("base", "new", "val", "joint", "ece")
 POINTS = 0.5
@@ -84,13 +85,29 @@ def sample(runs: Sequence[Run], count: int) -> list[Run]:
     return chosen
 
 
-def measured_again(runs: Sequence[Run], device: str = "cpu") -> list[Record]:
-    """Records of the runs by the present code, in their order; the store of this machine is left
-    alone."""
+def measured_again(
+    runs: Sequence[Run], device: str = "cpu", folders: Mapping[str, Path] = NO_FOLDERS
+) -> list[Record]:
+    """Records of the runs by the present code, in their order; this machine's store is left alone.
+
+    Args:
+        folders: as for :func:`dip_study.measure.measure`.
+    """
     with TemporaryDirectory(prefix="dip-rekey-") as folder:
         store = Store(Path(folder))
-        measure(runs, store, device)
+        measure(runs, store, device, folders)
         return [record for run in runs if (record := store.get(run))]
+
+
+def differing(records: Sequence[Outdated], again: Sequence[Record]) -> dict[str, list[str]]:
+    """Key of each record that differs from its run measured again -> which run, and in what."""
+    measured = {record["key"]: record for record in again}
+    differ = dict[str, list[str]]()
+    for each in records:
+        new = measured.get(each.run.key())
+        if new and (said := differences(each.record, new)):
+            differ[each.record["key"]] = [str(each.run), *said]
+    return differ
 
 
 def differences(old: Record, new: Record) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from dip_lib.clip.loading import backbone_source
 from dip_lib.errors import one_of
 from dip_lib.methods import METHODS
 from dip_lib.training.run import Data, LowRank, Run, Tower, schedule_type
-from dip_study.measure import dataset_of
+from dip_study.measure import NO_FOLDERS, dataset_of
 from dip_study.profiles import Profile, setting_names
 
 DIP = LowRank(rank=1, dropout=0.5)
@@ -65,7 +66,7 @@ def make_run(
     )
 
 
-def is_present(run: Run) -> bool:
+def is_present(run: Run, folders: Mapping[str, Path] = NO_FOLDERS) -> bool:
     """Whether the weights and images of a run are here, and as they were."""
     data, tower = run.data, run.tower
     source = backbone_source(tower.backbone)
@@ -75,7 +76,7 @@ def is_present(run: Run) -> bool:
     if data.target:
         used.append((data.target, "default", data.target_fingerprint))
     try:
-        return all(dataset_of(name, style).fingerprint == was for name, style, was in used)
+        return all(dataset_of(name, style, folders).fingerprint == was for name, style, was in used)
     except (OSError, ValueError):
         return False
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ from dip_lib.store.migrate import migrate_export, migrate_live
 from dip_lib.store.records import fault, is_flat, is_outdated
 from dip_lib.store.store import load_record
 from dip_study.answer import Answer
-from dip_study.rekey import differences, measured_again, outdated, rekey, sample
+from dip_study.measure import NO_FOLDERS
+from dip_study.profiles import load_profile
+from dip_study.rekey import differing, measured_again, outdated, rekey, sample
 from dip_study.runs import is_present
 
 SAMPLE = 4
@@ -34,6 +35,7 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     again.add_argument("method", help="the method whose file was edited, such as kgcoop")
     again.add_argument("--sample", type=int, default=SAMPLE, help=f"runs measured again, {SAMPLE}")
     again.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    again.add_argument("--profile", help="your profile, if runs are on the pictures in its folders")
     for action, run in ((status, _status), (migrate, _migrate), (again, _rekey)):
         action.set_defaults(run=run)
     return [status, migrate, again]
@@ -106,34 +108,25 @@ def _rekey(options: argparse.Namespace) -> Answer:
     method = one_of("method", options.method, METHODS)
     if options.sample < 1:
         raise ValueError(f"--sample {options.sample} must be at least 1")
+    folders = load_profile(options.profile).folders if options.profile else NO_FOLDERS
     every = outdated(method, _live(), committed())
-    here = [each for each in every if is_present(each.run)]
-    about = {"method": method, "outdated": len(every), "sample": 0, "rekeyed": 0}
-    lines = _absent(len(every) - len(here))
-    if not here:
-        return Answer(about, [f"{method}: no runs of earlier code to re-key", *lines])
-    runs = sample([each.run for each in here], options.sample)
-    about["sample"] = len(runs)
-    measured = {record["key"]: record for record in measured_again(runs, options.device)}
-    faults = {
-        each.record["key"]: differ
-        for each in here
-        if (new := measured.get(each.run.key())) and (differ := differences(each.record, new))
-    }
-    if faults:
-        runs_of = {each.record["key"]: each.run for each in here}
-        lines = [f"{method}: nothing was changed: its code gives other results now"]
-        for key, differ in faults.items():
-            run = runs_of[key]
-            lines.append(f"{run.label} on {run.data.dataset}, seed {run.seed} ({key}):")
-            lines += [f"  {each}" for each in differ]
-        return Answer(about | {"differ": faults}, lines, code=1)
-    rekey(here)
-    summary = f"{method}: {len(runs)} runs measured again are equal; {len(here):,} records re-keyed"
-    return Answer(about | {"rekeyed": len(here)}, [summary, *lines])
-
-
-def _absent(count: int) -> Sequence[str]:
-    if not count:
-        return []
-    return [f"{count:,} more stay as they are: this machine lacks their weights or images"]
+    here = [each for each in every if is_present(each.run, folders)]
+    counts = {"outdated": len(every), "sample": 0, "rekeyed": 0}
+    differ, lines = dict[str, list[str]](), list[str]()
+    for code in sorted({each.record["code"] for each in here}):
+        same = [each for each in here if each.record["code"] == code]
+        runs = sample([each.run for each in same], options.sample)
+        reasons = differing(same, measured_again(runs, options.device, folders))
+        counts["sample"] += len(runs)
+        if reasons:
+            lines.append(f"{method} of code {code} gave other results; its runs stay as they are:")
+            lines += [f"  {key}: {'; '.join(texts)}" for key, texts in reasons.items()]
+            differ |= reasons
+        else:
+            rekey(same)
+            counts["rekeyed"] += len(same)
+            lines.append(f"{method} of code {code}: {len(runs)} runs measured again are equal")
+    if gone := len(every) - len(here):
+        lines.append(f"{gone:,} runs stay as they are: this machine lacks their weights or images")
+    lines.append(f"{method}: {counts['rekeyed']:,} of {len(every):,} outdated records re-keyed")
+    return Answer({"method": method, **counts, "differ": differ}, lines, int(bool(differ)))

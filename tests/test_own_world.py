@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,51 @@ def test_folders_are_no_setting() -> None:
     # where pictures lie may differ between machines; their fingerprint is what counts
     assert "folders" not in repr(load_profile("smoke"))
     assert len(settings_fingerprint("smoke")) == 12
+
+
+# ---- a profile like another ---------------------------------------------------------------------
+
+
+def test_a_profile_is_like_another_but_for_what_it_says_itself(tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine.toml", tmp_path / "other.toml"
+    mine.write_text('like = "smoke"\nshots = 2\n[costly]\nseeds = 2\n[settings.kgcoop]\nlr = 0.5\n')
+    found, smoke = load_profile(str(mine)), load_profile("smoke")
+    assert found.costly == {**smoke.costly, "seeds": 2}
+    assert found.settings["kgcoop"] == {**smoke.settings["kgcoop"], "lr": 0.5}
+    assert found.settings.keys() == smoke.settings.keys()
+    same = {"name": "smoke", "shots": 16, "costly": smoke.costly, "settings": smoke.settings}
+    assert replace(found, **same) == smoke
+    other.write_text('like = "mine.toml"\nshots = 4\n')  # beside it, wherever one works
+    assert (load_profile(str(other)).shots, load_profile(str(other)).costly) == (4, found.costly)
+
+
+@pytest.mark.parametrize(
+    ("text", "token"),
+    [
+        ('like = "smok"', "'smoke'"),
+        ('like = "nowhere.toml"', "nowhere.toml"),
+        ('like = "mine.toml"', "mine.toml"),
+        ('like = "smoke"\nshot = 2', "'shot'"),
+        ('like = "smoke"\n[settings.kgcop]', "'kgcoop'"),
+        ('like = "smoke"\n[folders]\nown = "own"', "world"),  # else it is called Glyph World
+    ],
+)
+def test_what_is_wrong_with_a_profile_like_another_is_said(
+    tmp_path: Path, text: str, token: str
+) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(ValueError, match=token):
+        load_profile(str(tmp_path / "mine.toml"))
+
+
+def test_folders_come_with_the_profile_that_one_is_like(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "mine.toml").write_text(
+        'like = "smoke"\nworld = "Mine"\n[folders]\none = "deep/one"'
+    )
+    (tmp_path / "deep" / "more.toml").write_text(
+        'like = "../mine.toml"\nworld = "More"\n[folders]\ntwo = "two"\n'
+    )
+    found = load_profile(str(tmp_path / "deep" / "more.toml"))
+    assert found.world == "More"
+    assert found.folders == {"one": tmp_path / "deep" / "one", "two": tmp_path / "deep" / "two"}

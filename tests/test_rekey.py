@@ -112,7 +112,7 @@ def test_an_edit_of_looks_keeps_every_run_with_what_it_learned(place: Place) -> 
     assert states[0]["outdated_methods"] == {"kgcoop": 2}
     assert place.dip("rekey", "kgcoop", "--sample", "2") == (
         0,
-        {"method": "kgcoop", "outdated": 4, "sample": 2, "rekeyed": 4},
+        {"method": "kgcoop", "outdated": 4, "sample": 2, "rekeyed": 4, "differ": {}},
     )
     code, states = place.dip("status")
     assert [(each["current"], each.get("outdated", 0)) for each in states] == [(3, 0), (3, 0)]
@@ -124,7 +124,7 @@ def test_an_edit_of_looks_keeps_every_run_with_what_it_learned(place: Place) -> 
     assert sorted(tensors[0].values()) == sorted(tensors[1].values())
     assert place.dip("rekey", "kgcoop") == (
         0,
-        {"method": "kgcoop", "outdated": 0, "sample": 0, "rekeyed": 0},
+        {"method": "kgcoop", "outdated": 0, "sample": 0, "rekeyed": 0, "differ": {}},
     )
     assert place.files() == after
 
@@ -308,3 +308,22 @@ def test_migrate_brings_this_machines_runs_and_the_committed_ones_over(
 def test_what_is_not_there_is_named(arguments: list[str], token: str) -> None:
     with pytest.raises(SystemExit, match=token):
         main(["store", *arguments])
+
+
+@pytest.mark.usefixtures("_own_results")
+def test_runs_of_different_earlier_code_are_judged_apart(
+    measured: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DIP_WORKERS", "1")
+    shutil.copytree(measured, tmp_path / "home")
+    same, other = stored_under_old_code(tmp_path / "home")
+    edited = with_last(other.record, loss=12.0) | {"code": "1" * 12}
+    (other.place / f"{other.record['key']}.json").write_text(json.dumps(edited))
+    assert main(["store", "rekey", "kgcoop"]) == 1
+    said = capsys.readouterr().out
+    assert str(other.run) in said and "loss: 12.0" in said and str(same.run) not in said
+    assert [each.record["code"] for each in outdated("kgcoop", same.place, [])] == ["1" * 12]
+    assert Store(same.place).get(same.run) is not None

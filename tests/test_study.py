@@ -20,6 +20,7 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
+from dip_book.notebook import begin
 from dip_lib import load_backbone
 from dip_lib.clip.features import encode_split
 from dip_lib.errors import NotMeasuredError, UnknownNameError
@@ -268,6 +269,27 @@ def test_a_damaged_record_alone_is_measured_again_to_the_same_result(home: Path)
         assert here["id"] == pytest.approx(there["id"], abs=1e-4)
     touched = {name for name, stamp in stamps(home).items() if before.get(name) != stamp}
     assert touched == {f"{path.name}.damaged", path.name, f"{run.key()}.safetensors"}
+
+
+def test_a_run_that_diverges_is_said_on_its_page_and_so_is_what_is_made_of_its_prompt(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Any] = []
+    monkeypatch.setattr("dip_book.notebook.display", said.append)
+    given = {"profile": "smoke", "datasets": "greek", "seeds": "1", "epochs": None}
+    page = begin("03_base_to_new", given | {"device": "cpu", "results": "missing"})
+    everywhere = {"protocol": "all-classes", "lr": 1e30}
+    wild = [
+        run
+        for target in ("", "cyrillic")
+        for run in study.coop(page.profile, target=target, **everywhere)
+    ]
+    before = len(said)
+    runs = page.collect([*wild, *study.dip(page.profile)])
+    assert set(runs.loc[runs["label"] == "DIP", "status"]) == {"finished"}
+    assert runs.loc[runs["label"] == "CoOp", "status"].str.startswith("stopped: non-finite").all()
+    (line,) = said[before:]
+    assert "2 of 3" in line.data and "CoOp (2" in line.data and "non-finite" in line.data
 
 
 # ---- all classes, and transfer ------------------------------------------------------------------

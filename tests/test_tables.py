@@ -107,10 +107,6 @@ def test_runs_of_other_seeds_are_no_pairs(seeds: tuple[int, ...]) -> None:
     for compare in (gap, differences):
         with pytest.raises(ValueError, match="greek"):
             compare(study("dip", seeds=seeds), study("coop"))
-    stopped = records("dip")
-    stop(stopped[0])
-    with pytest.raises(ValueError, match="greek"):
-        gap(frame(stopped), study("coop"))
 
 
 def test_subset_keeps_the_named_datasets() -> None:

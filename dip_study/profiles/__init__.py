@@ -127,20 +127,18 @@ def names() -> list[str]:
 def load_profile(name: str) -> Profile:
     """A profile by name, or a file of your own: "my_profile.toml".
 
+    A file with ``like = "smoke"`` (another profile's name, or its file) has that one's values but
+    for those that it gives itself; tables are joined key by key.
+
     Raises:
         ValueError: an unknown profile, or settings of an unknown method (with the nearest names);
             or a file that is not there, is no TOML, whose fields are not exactly those of
-            :class:`Profile`, or that calls a folder as another dataset is called.
+            :class:`Profile`, that is like itself, that calls a folder as another dataset is called,
+            or that brings folders and no world of its own.
     """
-    path = Path(name)
-    if path.suffix != ".toml":
-        path = FOLDER / f"{one_of('profile', name, names())}.toml"
-    try:
-        values: dict[str, Any] = {"name": path.stem, **tomllib.loads(path.read_text("utf-8"))}
-    except (OSError, ValueError) as error:
-        raise ValueError(f"profile {name!r} cannot be read: {error}") from error
-    folders = values.pop("folders", {})
-    known = {f.name for f in fields(Profile)} - {"folders"}
+    path = _path(name)
+    values = {"name": path.stem, **_read(path)}
+    known = {f.name for f in fields(Profile)}
     if values.keys() != known:
         raise ValueError(
             f"{path.name}: missing {sorted(known - values.keys())}, "
@@ -149,7 +147,39 @@ def load_profile(name: str) -> Profile:
     for method in values["settings"]:
         one_of("method", method, METHODS)
     fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return Profile(**fixed, folders={n: _folder(path, n, each) for n, each in folders.items()})
+    return Profile(**fixed)
+
+
+def _path(name: str, beside: Path = Path()) -> Path:
+    """The file of a profile; a file of your own is looked for ``beside`` another."""
+    if Path(name).suffix == ".toml":
+        return beside / Path(name).expanduser()
+    return FOLDER / f"{one_of('profile', name, names())}.toml"
+
+
+def _read(path: Path, readers: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a file, and of those that it is like; ``readers`` are like this one."""
+    if path.resolve() in readers:
+        raise ValueError(f"profile {path.name} is like itself")
+    try:
+        own = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"profile {str(path)!r} cannot be read: {error}") from error
+    folders = {name: _folder(path, name, each) for name, each in own.pop("folders", {}).items()}
+    if like := own.pop("like", ""):
+        if folders and "world" not in own:
+            raise ValueError(f"{path.name}: with [folders] it needs a world of its own")
+        own = _joined(_read(_path(like, path.parent), (*readers, path.resolve())), own)
+    return _joined(own, {"folders": folders})
+
+
+def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, the ``other``'s where they differ; tables in both are joined."""
+    joined = {**one, **other}
+    for name in one.keys() & other.keys():
+        if isinstance(one[name], Mapping) and isinstance(other[name], Mapping):
+            joined[name] = _joined(one[name], other[name])
+    return joined
 
 
 def _folder(profile: Path, name: str, folder: str) -> Path:
