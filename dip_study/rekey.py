@@ -3,7 +3,7 @@
 A run's key holds an identity of its method's code, so an edit of a method's file makes its runs
 outdated. Whether the edit changed results is measured: a sample of the runs is measured again with
 the present code, in a store of its own. Only if every one is equal do all get the present key. Runs
-of different earlier code are judged apart.
+of different earlier code are compared separately.
 """
 
 from __future__ import annotations
