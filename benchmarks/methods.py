@@ -112,12 +112,12 @@ def main() -> None:
     chosen = start(options)
     repeats = 2 if chosen.quick else chosen.repeats
     made = cases(chosen.device)
-    every = {name: make() for name, make in made.items()}
-    memory = {name: step_memory(each.epoch, chosen.device) for name, each in every.items()}
+    timed = {name: make() for name, make in made.items()}
+    memory = {name: step_memory(each.epoch, chosen.device) for name, each in timed.items()}
     ticks = clock(chosen.device)
     turns = partial(interleaved, repeats=repeats, clock=ticks, settle=True)
-    train = turns({name: each.epoch for name, each in every.items()})
-    evaluate = turns({name: each.evaluate for name, each in every.items()})
+    train = turns({name: each.epoch for name, each in timed.items()})
+    evaluate = turns({name: each.evaluate for name, each in timed.items()})
     table = {
         name: {
             "trainable": each.trainable,
@@ -127,7 +127,7 @@ def main() -> None:
             "over_coop": paired_ratio(train[name], train["coop"]),
             **memory[name],
         }
-        for name, each in every.items()
+        for name, each in timed.items()
     }
     for name, row in table.items():
         print(

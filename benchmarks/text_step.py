@@ -157,13 +157,13 @@ def variants(clip: Backbone, names: Sequence[str], repeats: int) -> dict[str, fl
         return torch.autograd.grad(inputs.loss(text)[1], own)
 
     device = str(clip.device)
-    every: dict[str, Step] = {
+    kinds: dict[str, Step] = {
         "one context": our_step(clip, names),
         "and 8 deeper blocks": deeper,
         "a context for each class": class_specific,
         "4 contexts at once": four_at_once,
     }
-    steps = {what: recorded(step, device) for what, step in every.items()}
+    steps = {what: recorded(step, device) for what, step in kinds.items()}
     seconds = interleaved(steps, repeats, clock(device))
     return {what: paired_ratio(each, seconds["one context"]) for what, each in seconds.items()}
 

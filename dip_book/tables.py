@@ -115,8 +115,8 @@ def _column(values: dict[str, Array], index: int) -> dict[str, Array]:
 def rate_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Learning rate -> average base, new and validation accuracy, over datasets and seeds."""
     ends = finished(runs[runs["last"]])
-    each = ends.groupby(["lr", "dataset"])[["base", "new", "val"]].mean()
-    return each.groupby("lr").mean().rename_axis(None)
+    means = ends.groupby(["lr", "dataset"])[["base", "new", "val"]].mean()
+    return means.groupby("lr").mean().rename_axis(None)
 
 
 # ---- any study --------------------------------------------------------------------------------
@@ -202,8 +202,10 @@ def shrunk(runs: pd.DataFrame) -> pd.DataFrame:
     """CoOp's prompts made smaller after training: a row for each way; base, new, H of averages."""
     ends = finished(runs[runs["last"]])
     rows = {(run.dataset, run.seed): pd.DataFrame(run.shrunk).T for run in ends.itertuples()}
-    each = pd.concat(rows, names=["dataset", "seed", "way"]).groupby(["way", "dataset"], sort=False)
-    table = each.mean().groupby("way", sort=False).mean().rename_axis(None)
+    groups = pd.concat(rows, names=["dataset", "seed", "way"]).groupby(
+        ["way", "dataset"], sort=False
+    )
+    table = groups.mean().groupby("way", sort=False).mean().rename_axis(None)
     return table.assign(H=harmonic_mean(table["base"], table["new"]))
 
 

@@ -96,8 +96,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     kept = commands.add_parser("export", help="write measured runs into results/", **look)
     for action, run in ((live, _measure), (kept, _export)):
         action.add_argument("--profile", default="embedded-full", help="a name or a file of yours")
-        every = [*study.STUDIES]
-        action.add_argument("--study", nargs="+", default=every, choices=every, metavar="STUDY")
+        studies = [*study.STUDIES]
+        action.add_argument("--study", nargs="+", default=studies, choices=studies, metavar="STUDY")
         action.set_defaults(run=run)
     stores = store_commands.add_commands(commands)
     for action in (status, get, fit, predict, cost, live, kept, *stores):

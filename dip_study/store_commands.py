@@ -109,9 +109,9 @@ def _rekey(options: argparse.Namespace) -> Answer:
     if options.sample < 1:
         raise ValueError(f"--sample {options.sample} must be at least 1")
     folders = load_profile(options.profile).folders if options.profile else NO_FOLDERS
-    every = outdated(method, _live(), committed())
-    here = [each for each in every if is_present(each.run, folders)]
-    counts = {"outdated": len(every), "sample": 0, "rekeyed": 0}
+    outdated_runs = outdated(method, _live(), committed())
+    here = [each for each in outdated_runs if is_present(each.run, folders)]
+    counts = {"outdated": len(outdated_runs), "sample": 0, "rekeyed": 0}
     differ, lines = dict[str, list[str]](), list[str]()
     for code in sorted({each.record["code"] for each in here}):
         same = [each for each in here if each.record["code"] == code]
@@ -126,7 +126,9 @@ def _rekey(options: argparse.Namespace) -> Answer:
             rekey(same)
             counts["rekeyed"] += len(same)
             lines.append(f"{method} of code {code}: {len(runs)} runs measured again are equal")
-    if gone := len(every) - len(here):
+    if gone := len(outdated_runs) - len(here):
         lines.append(f"{gone:,} runs stay as they are: this machine lacks their weights or images")
-    lines.append(f"{method}: {counts['rekeyed']:,} of {len(every):,} outdated records re-keyed")
+    lines.append(
+        f"{method}: {counts['rekeyed']:,} of {len(outdated_runs):,} outdated records re-keyed"
+    )
     return Answer({"method": method, **counts, "differ": differ}, lines, int(bool(differ)))

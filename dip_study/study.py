@@ -71,12 +71,14 @@ def few_shot(profile: Profile, **changes: Any) -> list[Run]:
     Few images train for fewer epochs, as CoOp's scripts have it, but where the profile fixes the
     epochs of a dataset. ``context="", vectors=16`` are CoOp's random vectors for RN50.
     """
-    every = {"protocol": "all-classes", **changes}
-    runs = zero_shots(replace(profile, towers=profile.towers[:1]), **every)
+    settings = {"protocol": "all-classes", **changes}
+    runs = zero_shots(replace(profile, towers=profile.towers[:1]), **settings)
     for shots, share in SHOTS.items():
-        runs += probes(profile, shots=shots, **every)
+        runs += probes(profile, shots=shots, **settings)
         for make in (coop, dip):
-            runs += [_shorter(run, share, profile) for run in make(profile, shots=shots, **every)]
+            runs += [
+                _shorter(run, share, profile) for run in make(profile, shots=shots, **settings)
+            ]
     return once(runs)
 
 

@@ -163,10 +163,10 @@ class GlyphDataset:
     def examples(self, count: int) -> Tensor:
         """One picture of each of ``count`` classes, evenly spread: (count, 3, S, S) in 0..1."""
         _, rows = self._draws("test")
-        every = self._per_class("test")
+        per_class = self._per_class("test")
         classes = np.linspace(0, len(self.points) - 1, count).astype(int)
         source = torch.Generator().manual_seed(_seed(self.name, self.style, "examples"))
-        part = torch.from_numpy(masks().pixels[rows[classes * every]])
+        part = torch.from_numpy(masks().pixels[rows[classes * per_class]])
         return render(part, STYLES[self.style.split("+")[0]], source)[0]
 
     def batches(

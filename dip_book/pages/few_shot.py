@@ -69,8 +69,8 @@ def family_curves(runs: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
 
 def stacked(panels: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
     """The curves of every dataset as one table."""
-    each = {name: pd.concat(lines) for name, lines in panels.items()}
-    return pd.concat(each, names=["family", "label", "shots"])
+    tables = {name: pd.concat(lines) for name, lines in panels.items()}
+    return pd.concat(tables, names=["family", "label", "shots"])
 
 
 def shots_table(lines: Mapping[str, pd.DataFrame], gaps: Mapping[int, Interval]) -> pd.DataFrame:

@@ -255,7 +255,7 @@ def image_numbers(image_side: pd.DataFrame) -> dict[str, Interval]:
 
 def detectable_effects(pairs: Pairs, image_side: pd.DataFrame) -> dict[str, float]:
     """The smallest true differences in H that as many datasets would show."""
-    every = {f"{m.lower()}_dip_minus_plain": both for m, both in pairs.items()}
-    every |= {f"{m.lower()}_dip_minus_plain": b for m, b in image_pairs(image_side).items()}
-    every |= to_latest(image_side)
-    return {f"{name}_h": detectable(*both) for name, both in every.items()}
+    compared = {f"{m.lower()}_dip_minus_plain": both for m, both in pairs.items()}
+    compared |= {f"{m.lower()}_dip_minus_plain": b for m, b in image_pairs(image_side).items()}
+    compared |= to_latest(image_side)
+    return {f"{name}_h": detectable(*both) for name, both in compared.items()}

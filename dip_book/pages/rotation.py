@@ -159,7 +159,7 @@ def averages_table(pairs: Rotation) -> pd.DataFrame:
 def _row(part: Array) -> dict[str, str]:
     """Of (M, 4) pairs."""
     base, new, coop_base, coop_new = part.mean(0)
-    each = _h_difference(part)
+    differences = _h_difference(part)
     values = {
         "DIP base": base,
         "DIP new": new,
@@ -167,9 +167,9 @@ def _row(part: Array) -> dict[str, str]:
         "CoOp base": coop_base,
         "CoOp new": coop_new,
         "CoOp H": harmonic_mean(coop_base, coop_new),
-        "mean H, DIP − CoOp": each.mean(),
+        "mean H, DIP − CoOp": differences.mean(),
     }
-    ahead = {"pairs with H ahead": f"{(each > 0).sum()} of {len(each)}"}
+    ahead = {"pairs with H ahead": f"{(differences > 0).sum()} of {len(differences)}"}
     return {name: f"{value:.1f}" for name, value in values.items()} | ahead
 
 

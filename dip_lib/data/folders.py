@@ -94,8 +94,8 @@ def _pictures(
 ) -> Pictures:
     """The dataset of ``listed``: all three splits, or "train" alone, which is dealt."""
     check_class_names(names)
-    every = sorted({path for path, _ in chain(*listed.values())})
-    bar = tqdm(every, desc=f"checking {name}", unit="picture", mininterval=1, delay=2)
+    paths = sorted({path for path, _ in chain(*listed.values())})
+    bar = tqdm(paths, desc=f"checking {name}", unit="picture", mininterval=1, delay=2)
     if faults := {path: fault for path in bar if (fault := _fault(root / path, whole=skip))}:
         told = f"no readable pictures in {root}, {some([*faults])}: {next(iter(faults.values()))}"
         if not skip:

@@ -98,8 +98,8 @@ def evaluation_data(
 
 
 def _pixels(rows: Sequence[list[int]], dataset: Dataset, clip: Backbone, views: int) -> Tensor:
-    every = sorted({row for each in rows for row in each})
-    parts = dataset.batches("train", tuple(range(views)), every, clip.image_size, clip.device)
+    wanted = sorted({row for each in rows for row in each})
+    parts = dataset.batches("train", tuple(range(views)), wanted, clip.image_size, clip.device)
     loaded = torch.cat([clip.normalise(part).half().cpu() for part in parts], 1)
-    place = {row: i for i, row in enumerate(every)}
+    place = {row: i for i, row in enumerate(wanted)}
     return torch.stack([loaded[:, [place[row] for row in each]] for each in rows])

@@ -115,13 +115,13 @@ def stack(starts: Sequence[Start], runs: Sequence[Run], has_words: bool) -> Stat
         ValueError: what :func:`factored` refuses.
     """
     device = starts[0].prompts[0].device
-    each = [
+    factored_prompts = [
         [factored(prompt, i, run, has_words) for i, prompt in enumerate(start.prompts)]
         for start, run in zip(starts, runs, strict=True)
     ]
     dropout = [run.low_rank.dropout if run.low_rank else 0.0 for run in runs]
     return State(
-        tuple(_stack(prompts) for prompts in zip(*each, strict=True)),
+        tuple(_stack(prompts) for prompts in zip(*factored_prompts, strict=True)),
         tuple(
             torch.stack(tensors).requires_grad_()
             for tensors in zip(*(start.others for start in starts), strict=True)
