@@ -166,7 +166,7 @@ class _InParts(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         encoder, prompts = ctx.encoder, ctx.saved_tensors
-        embeddings = encoder._within_memory(
+        slopes = encoder._within_memory(
             lambda count: encoder._backward(count, prompts, gradient), ctx.count
         )
-        return (None, None, *embeddings)
+        return (None, None, *slopes)
