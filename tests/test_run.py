@@ -328,7 +328,7 @@ def test_a_run_stopped_by_a_loss_that_is_not_finite_is_said_and_kept_as_such(
 def test_a_run_that_diverges_in_its_last_step_is_stopped_too() -> None:
     bench = few()
     # the loss before the only step is finite, the prompt behind it is beyond all use
-    wild = run("coop", lr=1e10, epochs=1, warmup=1.0)
+    wild = run("coop", lr=1e39, epochs=1, warmup=1.0, batch=9)
     (result,) = train([wild], bench.clip, bench.dataset, bench.features)
     assert result.record["status"] == "stopped: non-finite loss in epoch 0"
     assert "shrunk" not in result.record["checkpoints"][-1]
