@@ -317,8 +317,27 @@ def test_a_run_stopped_by_a_loss_that_is_not_finite_is_said_and_kept_as_such(
     assert sound is not None
     assert "non-finite loss" in record["status"]
     assert sound["status"] == "finished"
-    (line,) = [x for x in capsys.readouterr().out.splitlines() if "non-finite" in x]
+    (line,) = [x for x in "\n".join(capsys.readouterr()).splitlines() if "non-finite" in x]
     assert record["label"] in line
     assert record["status"] in line
     assert "greek" in line
     assert "seed 1" in line
+
+
+@pytest.mark.parametrize("name", ["coop", "vpt"])
+def test_what_is_made_of_a_stopped_training_is_no_result_either(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIP_WORKERS", "1")
+    few = Few()
+    monkeypatch.setattr(measure, "dataset_of", lambda *_: few)
+    changes: dict[str, Any] = {"keep": 50.0}
+    if name == "coop":
+        changes = {"warmup": 0.0, "protocol": "all-classes", "target": "latin"}
+    derived, store = run(name, lr=1e30, epochs=3, **changes), Store(tmp_path / "store")
+    measure.measure([derived], store)
+    record, source = store.get(derived), store.get(derived.source())
+    assert record is not None
+    assert source is not None
+    assert "non-finite loss" in source["status"]
+    assert record["status"] == source["status"]

@@ -112,6 +112,12 @@ def test_a_run_that_diverges_says_so(clip: Backbone, dataset: Few) -> None:
     assert "base" not in end(result)  # nothing is evaluated
 
 
+def test_a_run_whose_last_step_diverges_says_so(clip: Backbone, dataset: Few) -> None:
+    (result,) = train_visual([visual(lr=1e30, epochs=1, batch=6)], clip, dataset)  # the only one
+    assert "non-finite" in result.record["status"]
+    assert "base" not in end(result)
+
+
 # ---- condensing ---------------------------------------------------------------------------------
 
 

@@ -117,6 +117,10 @@ def fit(
             if dense:
                 dense.step()
         mean = float(torch.stack(losses).mean())
+    with torch.no_grad():
+        logits = model(data.train[0, :1].to(device).float())
+    if not torch.isfinite(logits).all():  # by the last step, or in what was condensed
+        return None, "stopped: non-finite logits after the last epoch"
     return mean, ""
 
 
