@@ -1,4 +1,4 @@
-"""A dataset: images, labels and class names behind one face, found by name."""
+"""The interface of a dataset (images, labels, class names), and datasets by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dip_lib.plugins import plugins
 
 
 class Dataset(Protocol):
-    """What the rest of the library asks of a dataset."""
+    """The interface that the rest of the library needs of a dataset."""
 
     @property
     def name(self) -> str: ...
@@ -108,5 +108,5 @@ def load_dataset(
     brought = (each for source in plugins("dip_lib.datasets") for each in source.names)
     one_of("dataset", name, (*brought, *PHOTOS))
     if style != "default":
-        raise ValueError(f"{name} is photos, which have no style {style!r}; leave the style out")
+        raise ValueError(f"{name} is photos and has no style {style!r}; leave the style out")
     return load_photos(name, data)

@@ -57,10 +57,10 @@ def train(
 
     def add_checkpoint(epoch: int, losses: Sequence[float | None]) -> None:
         learned = batch.learned()
-        shown = with_prompted_tower(
+        prompted = with_prompted_tower(
             evaluation, method, learned, frozen, dataset, first.data.protocol
         )
-        evaluated = evaluate(method, learned, start, frozen, shown)
+        evaluated = evaluate(method, learned, start, frozen, prompted)
         for points, loss, row in zip(checkpoints, losses, evaluated, strict=True):
             points.append({"epoch": epoch, "loss": loss} | row)
 

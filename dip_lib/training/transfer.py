@@ -29,7 +29,7 @@ from dip_lib.training.runs import frozen_clip
 def transfer(
     runs: Sequence[Run], kept: Sequence[dict[str, Tensor]], clip: Backbone, target: Dataset
 ) -> list[Result]:
-    """What R trained runs of one method get right on all classes of another dataset.
+    """Accuracy of R trained runs of one method on all classes of another dataset.
 
     Args:
         runs: runs with that target.

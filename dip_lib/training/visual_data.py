@@ -1,4 +1,4 @@
-"""The images of runs of visual prompts, as the tower reads them.
+"""The images of runs of visual prompts, as the encoder reads them.
 
 Symbols: N training images, M images, V views, S side.
 """
