@@ -85,7 +85,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
         action.set_defaults(run=run)
     cost = commands.add_parser("plan", help="what a study costs, before any work", **look)
-    cost.add_argument("--profile", default="paper", choices=profiles.names())
+    cost.add_argument("--profile", default="paper", help="a name or a file of yours")
     cost.add_argument("--study", default="all", choices=["all", *study.STUDIES])
     cost.add_argument("--device", default="cpu", help="cpu, or a GPU's name in results/benchmarks")
     cost.add_argument("--images-per-second", type=float, help="default: as measured there")

@@ -62,14 +62,19 @@ def _run_of(record: Any) -> Run | None:
 
 
 def sample(runs: Sequence[Run], count: int) -> list[Run]:
+<<<<<<< HEAD
     """At most ``count`` of the runs, spread over backbones, low-rank updates and schedules.
+=======
+    """At most ``count`` of the runs, spread over towers, low-rank updates, schedules, and
+    whether a run starts from another.
+>>>>>>> refs/heads/tests2
 
     On as few datasets as possible, whose images have to be encoded.
     """
 
     def kind(run: Run) -> str:
         schedule = replace(run.schedule, lr=0.0) if run.schedule else None
-        return repr((run.tower, run.low_rank, bool(run.data.target), schedule))
+        return repr((run.tower, run.low_rank, run.source() == run, schedule))
 
     def order(run: Run) -> tuple[str, str, bool, str]:
         return kind(run), run.data.dataset, run.data.style != "default", run.key()

@@ -14,7 +14,7 @@ from torch import Tensor
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features
 from dip_lib.data import Dataset
-from dip_lib.data.protocols import Draw, Split, draw, tested_halves
+from dip_lib.data.protocols import Draw, Split, draw, evaluation_halves
 from dip_lib.training.run import Run
 
 
@@ -74,7 +74,7 @@ def training_data(
         clip: given for methods that prompt the image encoder, which read pixels, too.
     """
     train = [each for each, _ in rows]
-    base, _ = tested_halves(dataset, features.test, runs[0].data.protocol)
+    base, _ = evaluation_halves(dataset, features.test, runs[0].data.protocol)
     return TrainingData(
         base.names,
         dataset.template,
@@ -88,7 +88,7 @@ def evaluation_data(
     runs: Sequence[Run], dataset: Dataset, features: Features, rows: Sequence[Draw]
 ) -> EvaluationData:
     """The evaluation data of R runs that share dataset, protocol and shots."""
-    base, new = tested_halves(dataset, features.test, runs[0].data.protocol)
+    base, new = evaluation_halves(dataset, features.test, runs[0].data.protocol)
     val = Split(
         base.names,
         torch.stack([features.pick("val", each) for _, each in rows]),

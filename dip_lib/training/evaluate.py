@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dip_lib.data import Dataset
-from dip_lib.data.protocols import Split, tested_halves
+from dip_lib.data.protocols import Split, evaluation_halves
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.prompts import Classifier, FrozenClip, Learned
 from dip_lib.prompt.density import information_density, singular_values
@@ -169,6 +169,6 @@ def with_prompted_tower(
         method.encode(learned, frozen, clip.normalise(part))
         for part in dataset.batches("test", (None,), None, clip.image_size, clip.device)
     ]
-    base, new = tested_halves(dataset, torch.cat(parts, 1), protocol)
+    base, new = evaluation_halves(dataset, torch.cat(parts, 1), protocol)
     no_val = Split((), data.val.images, data.val.labels)  # nothing is selected by these
     return replace(data, base=base, new=new, val=no_val)

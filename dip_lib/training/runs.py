@@ -180,6 +180,12 @@ class Runs:
         """What the runs have learned so far, as it is evaluated: without dropout."""
         return self.state.learned()
 
+    @torch.no_grad()
+    def finite(self) -> Tensor:
+        """Which runs classify with finite logits as they are now, (R,)."""
+        classify = self.method.classifier(self.learned(), self.frozen, self.frozen.names)
+        return torch.isfinite(classify(self.data.images[:, 0, :1])).flatten(1).all(1)
+
 
 def check_batch(runs: Sequence[Run]) -> None:
     """Raise ValueError for runs that cannot share a batch; names the first two."""

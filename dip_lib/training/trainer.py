@@ -73,6 +73,8 @@ def train(
         if epoch + 1 in due:
             add_checkpoint(epoch + 1, loss.tolist())
 
+    for r in (~batch.finite()).nonzero().flatten().tolist():
+        stopped.setdefault(r, batch.schedule.epochs - 1)  # by its last step
     final = batch.learned()
     full = [r for r, run in enumerate(runs) if not run.rank and r not in stopped]
     if method.evaluates_shrunk and full:
