@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import encode_split, encode_views
-from dip_lib.clip.loading import backbone_source, load_backbone
+from dip_lib.clip.loading import backbone_source, check_backbone, load_backbone
 from dip_lib.clip.weights import HUB
 from dip_lib.data import Dataset, few_shot
 from dip_lib.data.folders import picture_folder
@@ -87,6 +87,7 @@ class PromptedClassifier:
     def __post_init__(self) -> None:
         name, weights = self.backbone, self.pretrained or None
         if isinstance(name, str) and not (weights or name.startswith(HUB) or backbone_source(name)):
+            check_backbone(name)
             raise ValueError(f"{name} needs weights: give pretrained='openai', a tag or a file")
         self.clip = load_backbone(name, weights, self.device) if isinstance(name, str) else name
 

@@ -35,6 +35,12 @@ def make_run(
     Raises:
         ValueError: an unknown method, or a setting that its runs do not have; names those they do.
     """
+    for each in METHODS.values():
+        if method == each.low_rank_label.lower() != "":
+            raise ValueError(
+                f"{each.low_rank_label} is {each.label} with a low-rank update: "
+                f"method={each.name!r}, low_rank=LowRank(rank=1, dropout=0.5)"
+            )
     kind = METHODS[one_of("method", method, METHODS)]
     if unknown := changes.keys() - setting_names(kind):
         raise ValueError(

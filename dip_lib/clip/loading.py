@@ -41,8 +41,20 @@ def backbone_source(name: str) -> BackboneSource | None:
     return next((each for each in plugins("dip_lib.backbones") if name in each.configs), None)
 
 
+def check_backbone(name: str) -> None:
+    """Raise ValueError for a name that is neither a package's, nor open_clip's, nor the hub's."""
+    if not (name.startswith(HUB) or backbone_source(name)):
+        brought = (each for source in plugins("dip_lib.backbones") for each in source.configs)
+        one_of("backbone", name, (*brought, *open_clip.list_models()))
+
+
 def backbone_config(name: str) -> Mapping[str, Any]:
-    """The configuration of a backbone as open_clip has it, without loading weights."""
+    """The configuration of a backbone as open_clip has it, without loading weights.
+
+    Raises:
+        ValueError: an unknown name, with the nearest.
+    """
+    check_backbone(name)
     source = backbone_source(name)
     return source.configs[name] if source else open_clip.get_model_config(name)
 
@@ -93,9 +105,7 @@ def load_backbone(
         backbone.model.to(chosen, dtype)
         backbone.fingerprint += rounding
         return backbone
-    if not name.startswith(HUB):
-        brought = (each for source in plugins("dip_lib.backbones") for each in source.configs)
-        one_of("backbone", name, (*brought, *open_clip.list_models()))
+    check_backbone(name)
     model, preprocess = open_clip_model(name, pretrained)
     if reason := unsupported_reason(model):
         raise ValueError(f"{name} cannot be used: {reason}. Use a CLIP such as ViT-B-16.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -83,6 +83,12 @@ def dataset_source(name: str) -> DatasetSource | None:
     return next((each for each in plugins("dip_lib.datasets") if name in each.names), None)
 
 
+def dataset_names(folders: Iterable[str] = ()) -> list[str]:
+    """Every valid name: of packages, of photo datasets, and of a profile's ``folders``."""
+    brought = [each for source in plugins("dip_lib.datasets") for each in source.names]
+    return [*brought, *PHOTOS, *folders]
+
+
 def is_photos(name: str) -> bool:
     """Whether the dataset is files on this disk (one of :data:`dip_lib.data.photos.PHOTOS`)."""
     return name in PHOTOS
@@ -105,8 +111,7 @@ def load_dataset(
     """
     if source := dataset_source(name):
         return source.load(name, style)
-    brought = (each for source in plugins("dip_lib.datasets") for each in source.names)
-    one_of("dataset", name, (*brought, *PHOTOS))
+    one_of("dataset", name, dataset_names())
     if style != "default":
         raise ValueError(f"{name} is photos and has no style {style!r}; leave the style out")
     return load_photos(name, data)

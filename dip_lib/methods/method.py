@@ -51,6 +51,11 @@ class Method:
     alternative_to_dip: ClassVar[bool] = False
     transfers: ClassVar[bool] = False
 
+    def __new__(cls, *_: Any, **settings: Any) -> Self:
+        if said := cls._unknown(settings):
+            raise TypeError(said)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         # 0 and 0.0 are the same setting, so they must give the same key
         for field in fields(self):
@@ -73,10 +78,17 @@ class Method:
         Raises:
             ValueError: a setting that the method does not have; names those that it has.
         """
-        if unknown := settings.keys() - set(cls.settings()):
-            names, own = ", ".join(map(repr, sorted(unknown))), ", ".join(cls.settings())
-            raise ValueError(f"{cls.label} has no setting {names}; its own: {own or 'none'}")
+        if said := cls._unknown(settings):
+            raise ValueError(said)
         return cls(**settings)
+
+    @classmethod
+    def _unknown(cls, settings: Mapping[str, Any]) -> str:
+        """Which of the settings the method does not have, and which it has; "" if all are its."""
+        if not (unknown := settings.keys() - set(cls.settings())):
+            return ""
+        names, own = ", ".join(map(repr, sorted(unknown))), ", ".join(cls.settings())
+        return f"{cls.label} has no setting {names}; its own: {own or 'none'}"
 
     def source(self) -> Self:
         """The method whose trained run this one starts from; itself where it trains its own."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from dip_lib.data.dataset import dataset_source, is_photos
+from dip_lib.clip.loading import check_backbone
+from dip_lib.data.dataset import dataset_names, dataset_source, is_photos
 from dip_lib.errors import one_of
 from dip_lib.methods import METHODS, Method
 from dip_lib.training.run import Data, Tower, schedule_type
@@ -131,10 +132,10 @@ def load_profile(name: str) -> Profile:
     for those that it gives itself; tables are joined key by key.
 
     Raises:
-        ValueError: an unknown profile, or settings of an unknown method (with the nearest names);
-            or a file that is not there, is no TOML, whose fields are not exactly those of
-            :class:`Profile`, that is like itself, that calls a folder as another dataset is called,
-            or that brings folders and no world of its own.
+        ValueError: an unknown profile, tower, dataset, or method that has settings, with the
+            nearest names; a file that is not there, is no TOML, is like itself, or whose fields are
+            not exactly those of :class:`Profile`; folders that are called as another dataset is, or
+            come without a world of their own.
     """
     path = _path(name)
     values = {"name": path.stem, **_read(path)}
@@ -146,6 +147,10 @@ def load_profile(name: str) -> Profile:
         )
     for method in values["settings"]:
         one_of("method", method, METHODS)
+    for tower in values["towers"]:
+        check_backbone(tower)
+    for dataset in (*values["datasets"], values["source"], *values["shifts"]):
+        one_of("dataset", dataset, dataset_names(values["folders"]))
     fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return Profile(**fixed)
 
