@@ -62,12 +62,8 @@ def _run_of(record: Any) -> Run | None:
 
 
 def sample(runs: Sequence[Run], count: int) -> list[Run]:
-<<<<<<< HEAD
-    """At most ``count`` of the runs, spread over backbones, low-rank updates and schedules.
-=======
-    """At most ``count`` of the runs, spread over towers, low-rank updates, schedules, and
+    """At most ``count`` of the runs, spread over backbones, low-rank updates, schedules, and
     whether a run starts from another.
->>>>>>> refs/heads/tests2
 
     On as few datasets as possible, whose images have to be encoded.
     """
