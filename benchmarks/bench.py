@@ -1,4 +1,4 @@
-"""What the benchmarks share: a fair clock, candidates in turn, peak memory, results on disk.
+"""What the benchmarks share: the clock, interleaved timing, peak memory, results on disk.
 
 On a CPU the clock is the process's own CPU seconds with one thread, so that other work on the
 machine does not distort a ratio. On a GPU it is wall time after all kernels have finished.
@@ -38,10 +38,10 @@ Step = Callable[[], object]
 
 def parser(description: str | None, name: str) -> argparse.ArgumentParser:
     """Command line of the benchmark ``name``: ``--device`` and ``--out``, the file it writes."""
-    found = argparse.ArgumentParser(description=(description or "").split("\n")[0])
-    found.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-    found.add_argument("--out", type=Path, default=RESULTS / f"{name}.json", help="JSON file")
-    return found
+    arguments = argparse.ArgumentParser(description=(description or "").split("\n")[0])
+    arguments.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    arguments.add_argument("--out", type=Path, default=RESULTS / f"{name}.json", help="JSON file")
+    return arguments
 
 
 def start(options: argparse.ArgumentParser) -> argparse.Namespace:
@@ -93,7 +93,7 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Seconds of each repeat of each candidate: one warm-up of each, then round-robin.
 
-    Candidates take turns so that a slow minute of the machine meets all of them. ``settle``: each
+    Candidates take turns so that a slow period of the machine affects all of them. ``settle``: each
     is called once more before it is timed, so that a short step does not pay for the caches that a
     long one before it has emptied.
     """
@@ -161,11 +161,12 @@ def _status(field: str) -> float:
 def step_memory(step: Step, device: str = "cpu") -> dict[str, float]:
     """Peak memory of the second call of ``step``, MB; run it in a fresh process (:func:`in_child`).
 
-    From the first call on libraries keep what is no step's own. A process with a long history can
-    hold freed memory that its heap cannot give back, which hides as much of what a step needs.
+    After the first call libraries keep memory that does not belong to a step. A process with a long
+    history can hold freed memory that its heap cannot give back, which hides as much of what a step
+    needs.
 
     Returns:
-        ``step_mb``: beyond what was held before the call. ``process_mb``: the whole process with
+        ``step_mb``: beyond what was in use before the call. ``process_mb``: the whole process with
         weights and libraries (on a GPU: all that torch holds there). Where the system cannot reset
         its high-water mark (not Linux), ``step_mb`` is the growth of the mark in the first call.
     """
@@ -179,19 +180,19 @@ def step_memory(step: Step, device: str = "cpu") -> dict[str, float]:
     reset = Path("/proc/self/clear_refs")
     if not reset.exists():
         unit = 2**20 if sys.platform == "darwin" else 2**10
-        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        in_use = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
         step()
         highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-        return {"step_mb": highest - held, "process_mb": highest}
+        return {"step_mb": highest - in_use, "process_mb": highest}
     step()
     earlier = _status("VmHWM")
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)  # freed memory that the allocator keeps would hide new memory
-    reset.write_text("5")  # the high-water mark falls to what is held now
-    held = _status("VmRSS")
+    reset.write_text("5")  # the high-water mark falls to what is in use now
+    in_use = _status("VmRSS")
     step()
     highest = _status("VmHWM")
-    return {"step_mb": highest - held, "process_mb": max(earlier, highest)}
+    return {"step_mb": highest - in_use, "process_mb": max(earlier, highest)}
 
 
 def in_child(script: str, *arguments: str) -> Any:

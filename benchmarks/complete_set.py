@@ -2,8 +2,8 @@
 
 What a reader with a photo dataset and a GPU waits for: 4,000 made JPEGs of 100 classes to test, 50
 classes of 16 shots to train, 200 epochs, ViT-B/16 with random weights (speed does not depend on
-them). From nothing: no features on disk. ``--quick`` is a small set for a CPU; what it costs says
-nothing about the whole.
+them). From nothing: no features on disk. ``--quick`` is a small set for a CPU; its times do not
+extrapolate to the full set.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def complete_set(runs: list[Run], dataset: Pictures, device: str) -> dict[str, A
         rows = draws(runs, dataset)
         views = first.data.views
         features = load_features(clip, dataset, views, rows)
-    with phases("train and judge"):
+    with phases("train and evaluate"):
         records = [result.record for result in train(runs, clip, dataset, features)]
     distinct = {run.seed: each for run, each in zip(runs, rows, strict=True)}.values()
     return {
@@ -107,18 +107,18 @@ def complete_set(runs: list[Run], dataset: Pictures, device: str) -> dict[str, A
 def main() -> None:
     asked = parser(__doc__, "complete_set")
     asked.add_argument("--quick", action="store_true", help="4 classes, 2 epochs, one seed")
-    asked.add_argument("--precision", help="of the towers; default bf16 on a GPU, fp32 on a CPU")
+    asked.add_argument("--precision", help="of the backbone; default bf16 on a GPU, fp32 on a CPU")
     chosen = start(asked)
     size = QUICK if chosen.quick else Size()
     precision = chosen.precision or ("fp32" if chosen.device == "cpu" else "bf16")
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["DIP_HOME"] = str(Path(scratch) / "home")
         dataset = pictures(Path(scratch), size, tuple(IMAGENET[: size.classes]))
-        found = complete_set(runs(size, "ViT-B-16", precision), dataset, chosen.device)
-    write("complete_set", found, chosen.out, chosen.device)
-    for phase, seconds in found["phases"].items():
+        result = complete_set(runs(size, "ViT-B-16", precision), dataset, chosen.device)
+    write("complete_set", result, chosen.out, chosen.device)
+    for phase, seconds in result["phases"].items():
         print(f"{phase:34}{seconds:8.1f} s")
-    print(f"{'together':34}{found['seconds']:8.1f} s: {found['runs']} runs, {chosen.device}")
+    print(f"{'together':34}{result['seconds']:8.1f} s: {result['runs']} runs, {chosen.device}")
 
 
 if __name__ == "__main__":

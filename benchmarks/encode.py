@@ -1,4 +1,4 @@
-"""From JPEG files to features, against the bare tower: ``python benchmarks/encode.py``.
+"""From JPEG files to features, against the bare image encoder: ``python benchmarks/encode.py``.
 
 Smooth random JPEGs of 500 x 375 pixels are made on the spot. Weights are random: speed does not
 depend on them, and nothing is downloaded. On a CPU one process does everything, so that its own
@@ -46,7 +46,7 @@ def make_files(folder: Path, count: int) -> None:
 
 
 def encode_all(tower: Backbone, images: Tensor, count: int) -> None:
-    """The bare tower: ``count`` images out of batches that lie ready on its device."""
+    """The bare image encoder: ``count`` images out of batches that lie ready on its device."""
     for start in range(0, count, len(images)):
         tower.encode_image(images[: count - start])
 
@@ -58,8 +58,8 @@ def candidates(tower: Backbone, files: Pictures, count: int) -> dict[str, Callab
     images = torch.randn(batch, 3, size, size, device=device)
     other = load_backbone(tower.name, device=str(device))
     other.model.to(next(tower.model.visual.parameters()).dtype)
-    given = is_channels_last(tower)
-    layout = torch.contiguous_format if given else torch.channels_last
+    channels_last = is_channels_last(tower)
+    layout = torch.contiguous_format if channels_last else torch.channels_last
     other.model.visual.to(memory_format=layout)
     few = list(range(max(1, count // VIEWS)))
 
@@ -81,14 +81,14 @@ def candidates(tower: Backbone, files: Pictures, count: int) -> dict[str, Callab
 
 
 def is_channels_last(tower: Backbone) -> bool:
-    """Whether the library runs this tower with channels last."""
+    """Whether the library runs this encoder with channels last."""
     convolutions = [m for m in tower.model.visual.modules() if isinstance(m, torch.nn.Conv2d)]
     weight = max((m.weight for m in convolutions), key=lambda w: w.shape[-1] * w.shape[1])
     return weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def measure(name: str, precision: str, files: Pictures, count: int, options: Any) -> dict[str, Any]:
-    """Images a second of every candidate for one tower, and what they say together."""
+    """Images a second of every candidate for one encoder, and their ratios."""
     tower = load_backbone(name, device=options.device, precision=precision)
     # a process's own seconds do not hold those of its loader processes
     ticks = (
@@ -96,7 +96,7 @@ def measure(name: str, precision: str, files: Pictures, count: int, options: Any
     )
     seconds = interleaved(candidates(tower, files, count), options.repeats, ticks)
     bare, other = seconds["bare tower"], seconds["bare tower, other layout"]
-    given = is_channels_last(tower)
+    channels_last = is_channels_last(tower)
     return {
         "tower": name,
         "precision": precision,
@@ -105,9 +105,9 @@ def measure(name: str, precision: str, files: Pictures, count: int, options: Any
         "whole_over_bare": round(paired_ratio(bare, seconds["whole path"]), 3),
         "views_over_bare": round(paired_ratio(bare, seconds["whole path, 4 views"]), 3),
         "decode_share": round(paired_ratio(seconds["decoding alone"], seconds["whole path"]), 3),
-        "channels_last_used": given,
+        "channels_last_used": channels_last,
         "channels_last_speedup": round(
-            paired_ratio(other, bare) if given else paired_ratio(bare, other), 3
+            paired_ratio(other, bare) if channels_last else paired_ratio(bare, other), 3
         ),
     }
 
@@ -131,14 +131,14 @@ def main() -> None:
         make_files(folder, min(count, FILES))
         listed = [(f"{i % FILES}.jpg", 0) for i in range(count)]
         files = Pictures("jpegs", ("picture",), folder, {"test": listed}, workers=workers)
-        found = [measure(n, p, files, count, options) for n, p in TOWERS[kind]]
-    about = {"workers": workers, "repeats": options.repeats, "towers": found}
+        rows = [measure(n, p, files, count, options) for n, p in TOWERS[kind]]
+    about = {"workers": workers, "repeats": options.repeats, "towers": rows}
     write("encode", about, options.out, options.device)
-    print(f"{'images a second':26}" + "".join(f"{each['tower']:>12}" for each in found))
-    for key in found[0]["images_per_second"]:
-        print(f"{key:26}" + "".join(f"{e['images_per_second'][key]:12}" for e in found))
+    print(f"{'images a second':26}" + "".join(f"{each['tower']:>12}" for each in rows))
+    for key in rows[0]["images_per_second"]:
+        print(f"{key:26}" + "".join(f"{e['images_per_second'][key]:12}" for e in rows))
     for key in ("whole_over_bare", "views_over_bare", "decode_share", "channels_last_speedup"):
-        print(f"{key.replace('_', ' '):26}" + "".join(f"{each[key]:12}" for each in found))
+        print(f"{key.replace('_', ' '):26}" + "".join(f"{each[key]:12}" for each in rows))
     print(f"written to {options.out}")
 
 

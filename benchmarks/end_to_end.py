@@ -3,7 +3,7 @@
 CoOp and DIP on Glyph World's greek with the settings of the profile ``embedded``. Our way: encode
 all images once, train both runs at once on their features, exact class embeddings, evaluate. The
 peers' way, as a plain loop: one run at a time; every step encodes its batch of images through the
-tower and pushes all classes through open_clip's unmodified blocks at all positions; at test the
+encoder and pushes all classes through open_clip's unmodified blocks at all positions; at test the
 class embeddings are computed anew for every 100 images.
 
 Fair: same weights, few-shot images, augmented views, order of samples, dropout masks, optimiser,
@@ -145,8 +145,8 @@ def peers_way(run: Run, device: str) -> dict[str, Any]:
         with phases("train"):
             prompt = next(training)
         if epoch in due:
-            found = accuracies(clip, prompt, drawn, tested)
-            points.append({"seconds": sum(phases.seconds.values()), "epoch": epoch, **found})
+            evaluated = accuracies(clip, prompt, drawn, tested)
+            points.append({"seconds": sum(phases.seconds.values()), "epoch": epoch, **evaluated})
     with phases("evaluate"):
         right = {name: correct(clip, prompt, half) for name, half in drawn.halves.items()}
     return {
@@ -197,27 +197,27 @@ def main() -> None:
     options.add_argument("--imagenet", action="store_true", help="1,000 classes, our way alone")
     chosen = start(options)
     if chosen.imagenet:
-        found = imagenet(chosen.device)
+        result = imagenet(chosen.device)
         same = chosen.out == options.get_default("out")
         out = chosen.out.with_stem("end_to_end_imagenet") if same else chosen.out
-        write("end_to_end_imagenet", found, out, chosen.device)
-        about = "extrapolated" if found["extrapolated_from_steps"] else "measured"
-        print(f"1,000 classes, {found['steps']} steps: {found['seconds']:.0f} s ({about})")
+        write("end_to_end_imagenet", result, out, chosen.device)
+        about = "extrapolated" if result["extrapolated_from_steps"] else "measured"
+        print(f"1,000 classes, {result['steps']} steps: {result['seconds']:.0f} s ({about})")
         return
-    found = compare(chosen.dataset, 4 if chosen.quick else chosen.epochs, chosen.device)
-    write("end_to_end", found, chosen.out, chosen.device)
-    show(found)
+    result = compare(chosen.dataset, 4 if chosen.quick else chosen.epochs, chosen.device)
+    write("end_to_end", result, chosen.out, chosen.device)
+    show(result)
 
 
-def show(found: dict[str, Any]) -> None:
+def show(result: dict[str, Any]) -> None:
     """The table: seconds by phase, and what came out."""
-    ways = {"ours, both runs": found["ours"], **found["peers"]}
+    ways = {"ours, both runs": result["ours"], **result["peers"]}
     for way, run in ways.items():
         phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in run["phases"].items())
         print(f"{way:16}{run['total']:8.1f} s: {phases}")
     print(
-        f"ratio of both runs {found['ratio_of_both_runs']:.1f}, of training alone "
-        f"{found['ratio_of_training']:.1f}; test images apart {found['images_apart']}"
+        f"ratio of both runs {result['ratio_of_both_runs']:.1f}, of training alone "
+        f"{result['ratio_of_training']:.1f}; test images apart {result['images_apart']}"
     )
 
 

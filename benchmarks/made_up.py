@@ -15,7 +15,7 @@ from dip_lib.clip.features import Features
 
 @dataclass(frozen=True)
 class MadeUp:
-    """What the trainer asks of a dataset; the same number of images of every class.
+    """The interface that the trainer needs of a dataset; the same number of images of every class.
 
     Attributes:
         per_class: images of each class in every split.

@@ -1,4 +1,4 @@
-"""Peak memory of one training step through the text tower, measured in a process of its own.
+"""Peak memory of one training step through the text encoder, measured in a process of its own.
 
 ``python benchmarks/memory.py ours "ImageNet 100"`` prints it as JSON.
 """
@@ -18,8 +18,8 @@ from steps import PART, our_step, settings, their_step, vit_b_16
 @cache
 def child_memory(way: str, setting: str, device: str) -> dict[str, float]:
     """Peak memory of a step in a process of its own, MB."""
-    found: dict[str, float] = in_child(__file__, way, setting, "--device", device)
-    return found
+    megabytes: dict[str, float] = in_child(__file__, way, setting, "--device", device)
+    return megabytes
 
 
 def of_both(setting: str, names: Sequence[str], device: str) -> dict[str, Any]:

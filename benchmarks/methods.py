@@ -2,9 +2,10 @@
 
 Glyph World's vision transformer on one family, one run at a time, the same batch for all methods,
 through the trainer as users call it. A step is an epoch's time over its steps. Fair: all methods
-take the same steps on the same images, in turn in one process; methods that prompt the image tower
-read the images themselves, the others features that were encoded before. *Judging*, in the results,
-is to embed all class names once with what has been learned; DIPs are merged by then.
+take the same steps on the same images, in turn in one process; methods that prompt the image
+encoder read the images themselves, the others features that were encoded before. Evaluation
+(``seconds_of_judging`` in the results) is to embed all class names once with the learned prompts;
+DIPs are merged before it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ HOSTS = tuple(name for name, kind in METHODS.items() if issubclass(kind, PromptM
 
 @dataclass(frozen=True)
 class Case:
-    """One method at work.
+    """A method that is timed.
 
     Attributes:
         epoch: trains one epoch from the start.
@@ -111,12 +112,12 @@ def main() -> None:
     chosen = start(options)
     repeats = 2 if chosen.quick else chosen.repeats
     made = cases(chosen.device)
-    every = {name: make() for name, make in made.items()}
-    memory = {name: step_memory(each.epoch, chosen.device) for name, each in every.items()}
+    timed = {name: make() for name, make in made.items()}
+    memory = {name: step_memory(each.epoch, chosen.device) for name, each in timed.items()}
     ticks = clock(chosen.device)
     turns = partial(interleaved, repeats=repeats, clock=ticks, settle=True)
-    train = turns({name: each.epoch for name, each in every.items()})
-    evaluate = turns({name: each.evaluate for name, each in every.items()})
+    train = turns({name: each.epoch for name, each in timed.items()})
+    evaluate = turns({name: each.evaluate for name, each in timed.items()})
     table = {
         name: {
             "trainable": each.trainable,
@@ -126,7 +127,7 @@ def main() -> None:
             "over_coop": paired_ratio(train[name], train["coop"]),
             **memory[name],
         }
-        for name, each in every.items()
+        for name, each in timed.items()
     }
     for name, row in table.items():
         print(

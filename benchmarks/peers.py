@@ -51,9 +51,9 @@ def draw(run: Run, clip: Backbone, dataset: Dataset) -> Drawn:
     chosen, _ = few_shot(labels["train"], run.data.shots, run.seed, labels["val"])
     rows = [row for row in chosen if labels["train"][row] in set(base)]
 
-    def pictures(split: str, views: Sequence[int | None], at: list[int] | None) -> Tensor:
-        found = dataset.batches(split, views, at, clip.image_size, clip.device)
-        return torch.cat([images.to(clip.device) for images in found], 1)
+    def pictures(split: str, views: Sequence[int | None], rows: list[int] | None) -> Tensor:
+        batches = dataset.batches(split, views, rows, clip.image_size, clip.device)
+        return torch.cat([images.to(clip.device) for images in batches], 1)
 
     test, truth = pictures("test", (None,), None)[0], dataset.labels("test").to(clip.device)
     halves = {}
@@ -106,10 +106,10 @@ def correct(clip: Backbone, prompt: Tensor, half: Half) -> int:
     """Test images put right; class embeddings are computed again for every batch of them."""
     ids, right = tokens(clip, half.names, len(prompt)), 0
     for first in range(0, len(half.labels), TEST_BATCH):
-        at = slice(first, first + TEST_BATCH)
-        features = clip.encode_image(clip.normalise(half.images[at]))
+        batch = slice(first, first + TEST_BATCH)
+        features = clip.encode_image(clip.normalise(half.images[batch]))
         best = (features @ full_length(clip.model, ids, prompt).T).argmax(-1)
-        right += int((best == half.labels[at]).sum())
+        right += int((best == half.labels[batch]).sum())
     return right
 
 
@@ -118,9 +118,9 @@ def accuracies(
     clip: Backbone, prompt: Tensor, drawn: Drawn, tested: dict[str, Tensor]
 ) -> dict[str, float]:
     """Base and new accuracy, percent, from encoded test images."""
-    found = {}
+    percent = {}
     for name, half in drawn.halves.items():
         text = full_length(clip.model, tokens(clip, half.names, len(prompt)), prompt)
         best = (tested[name] @ text.T).argmax(-1)
-        found[name] = 100 * float((best == half.labels).double().mean())
-    return found
+        percent[name] = 100 * float((best == half.labels).double().mean())
+    return percent

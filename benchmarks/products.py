@@ -1,8 +1,8 @@
 """Frozen linear layers and self-attention on a CPU, as PyTorch runs them and by oneDNN.
 
-A layer's forward pass and the gradient in its input, in fp32, at the sizes of Glyph World's towers
-and of ViT-B/16. Fair: both take turns in one process, on the same numbers. On Intel's processors
-the library leaves its layers to PyTorch; here oneDNN is asked all the same.
+A layer's forward pass and the gradient in its input, in fp32, at the sizes of Glyph World's
+encoders and of ViT-B/16. Fair: both take turns in one process, on the same numbers. On Intel's
+processors the library leaves its layers to PyTorch; here oneDNN is asked all the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dip_lib.clip.onednn import AVAILABLE, fast_linear
 
 SIZES = {"Glyph World": (128, 4, 16, 57), "ViT-B/16": (768, 12, 4, 197)}
-"""Tower -> width w, heads, images, and tokens of an image."""
+"""Backbone -> width w, heads, images, and tokens of an image."""
 
 
 def layers(width: int, heads: int) -> dict[str, nn.Module]:
@@ -38,15 +38,15 @@ def there_and_back(layer: nn.Module, x: Tensor) -> Step:
 
 def measure(width: int, heads: int, images: int, tokens: int, repeats: int) -> dict[str, Any]:
     """Seconds of each layer both ways, and how many times as long PyTorch's own takes."""
-    found = {}
+    rows = {}
     for name, layer in layers(width, heads).items():
         inner = 4 * width if name == "4w to w" else width
         x = torch.randn(images, tokens, inner, requires_grad=True)
         step = there_and_back(layer, x)
         seconds = interleaved({"torch": step, "onednn": fast_linear(always=True)(step)}, repeats)
         ratio = paired_ratio(seconds["torch"], seconds["onednn"])
-        found[name] = {"seconds": seconds, "torch_over_onednn": ratio}
-    return found
+        rows[name] = {"seconds": seconds, "torch_over_onednn": ratio}
+    return rows
 
 
 def main() -> None:
@@ -57,12 +57,12 @@ def main() -> None:
     if not AVAILABLE or chosen.device != "cpu":
         print("nothing to compare: oneDNN is for CPUs, and not in every PyTorch")
         return
-    found = {}
+    rows = {}
     for tower, size in SIZES.items():
-        found[tower] = measure(*size, 3 if chosen.quick else chosen.repeats)
-        for name, row in found[tower].items():
+        rows[tower] = measure(*size, 3 if chosen.quick else chosen.repeats)
+        for name, row in rows[tower].items():
             print(f"{tower:12}{name:12}{row['torch_over_onednn']:6.2f}x the time by PyTorch's own")
-    write("products", {"towers": found}, chosen.out)
+    write("products", {"towers": rows}, chosen.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The step that the benchmarks time, both ways: CoOp's own through the text tower, and ours."""
+"""The step that the benchmarks time, both ways: CoOp's own through the text encoder, and ours."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Embed = Callable[[Tensor], Tensor]
 
 def settings(classes: Sequence[int], datasets: bool = True) -> dict[str, tuple[str, ...]]:
     """Class names by setting: the first of ImageNet's, and the base classes of two datasets."""
-    found = {f"ImageNet {c}": tuple(IMAGENET[:c]) for c in classes}
+    names_of = {f"ImageNet {c}": tuple(IMAGENET[:c]) for c in classes}
     if datasets:
-        found["EuroSAT base"] = tuple(LISTS["eurosat_base"])
-        found["StanfordCars base"] = tuple(LISTS["stanford_cars_base"])
-    return found
+        names_of["EuroSAT base"] = tuple(LISTS["eurosat_base"])
+        names_of["StanfordCars base"] = tuple(LISTS["stanford_cars_base"])
+    return names_of
 
 
 def vit_b_16(device: str = "cpu", precision: str = "fp32") -> Backbone:
@@ -112,8 +112,8 @@ def batch(clip: Backbone, classes: int, dtype: torch.dtype = torch.float32) -> B
 
 def our_step(clip: Backbone, names: Sequence[str]) -> Callable[[], Result]:
     """A step through :meth:`Backbone.class_embeddings`."""
-    at = batch(clip, len(names))
-    return lambda: at.step(lambda context: clip.class_embeddings(context, names))
+    inputs = batch(clip, len(names))
+    return lambda: inputs.step(lambda context: clip.class_embeddings(context, names))
 
 
 def in_parts(clip: Backbone, names: Sequence[str]) -> bool:
@@ -123,22 +123,22 @@ def in_parts(clip: Backbone, names: Sequence[str]) -> bool:
 
 def their_step(clip: Backbone, names: Sequence[str]) -> Callable[[], Result]:
     """A step through :func:`full_length`."""
-    at = batch(clip, len(names))
-    ids = tokens(clip, names, len(at.context))
+    inputs = batch(clip, len(names))
+    ids = tokens(clip, names, len(inputs.context))
     if not in_parts(clip, names):
-        return lambda: at.step(lambda context: full_length(clip.model, ids, context))
-    text = clip.class_embeddings(at.context.detach(), names).requires_grad_()
-    slopes = torch.autograd.grad(at.loss(text)[1], text)[0].split(PART)
+        return lambda: inputs.step(lambda context: full_length(clip.model, ids, context))
+    text = clip.class_embeddings(inputs.context.detach(), names).requires_grad_()
+    slopes = torch.autograd.grad(inputs.loss(text)[1], text)[0].split(PART)
     parts = [
         lambda context, part=part: full_length(clip.model, part, context)
         for part in ids.split(PART)
     ]
-    return lambda: at.step_in_parts(parts, slopes)
+    return lambda: inputs.step_in_parts(parts, slopes)
 
 
-def distance(found: Result, truth: Result) -> dict[str, float]:
+def distance(result: Result, truth: Result) -> dict[str, float]:
     """Largest difference of the logits; of the gradient, relative to its largest entry."""
-    (logits, slope), (true_logits, true_slope) = found, truth
+    (logits, slope), (true_logits, true_slope) = result, truth
     return {
         "logits": float((logits - true_logits).abs().max()),
         "gradient": float((slope - true_slope).abs().max() / true_slope.abs().max()),
@@ -147,11 +147,11 @@ def distance(found: Result, truth: Result) -> dict[str, float]:
 
 def against_float64(clip: Backbone, names: Sequence[str]) -> dict[str, dict[str, float]]:
     """How far both ways are from the reference computed in float64."""
-    # the image tower, which plays no part, is not copied
+    # the image encoder, which plays no part, is not copied
     exact = deepcopy(clip.model, {id(clip.model.visual): None}).double()
-    at = batch(clip, len(names), torch.float64)
-    ids = tokens(clip, names, len(at.context))
-    truth = at.step(lambda context: full_length(exact, ids, context))
+    inputs = batch(clip, len(names), torch.float64)
+    ids = tokens(clip, names, len(inputs.context))
+    truth = inputs.step(lambda context: full_length(exact, ids, context))
     return {
         "ours": distance(our_step(clip, names)(), truth),
         "reference": distance(their_step(clip, names)(), truth),
@@ -161,6 +161,6 @@ def against_float64(clip: Backbone, names: Sequence[str]) -> dict[str, dict[str,
 def rows(clip: Backbone, names: Sequence[str]) -> dict[str, int]:
     """Token states that either way computes in one pass over all classes."""
     encoder = clip.encoder(names, len(clip.context("a photo of a")))
-    found = layout(encoder.suffixes, encoder.n, encoder.start_token)
+    layout_of = layout(encoder.suffixes, encoder.n, encoder.start_token)
     positions = len(clip.model.positional_embedding)
-    return {"ours": len(found.tokens), "reference": len(names) * positions}
+    return {"ours": len(layout_of.tokens), "reference": len(names) * positions}

@@ -70,7 +70,7 @@ class Case:
 
 
 def glyph_case(device: str, quick: bool) -> Case:
-    """The resnet tower of Glyph World on the family greek, real features, batches of 128."""
+    """The ResNet backbone of Glyph World on the family greek, real features, batches of 128."""
     clip, dataset = load_backbone("glyph-resnet", device=device), load_dataset("greek")
     # on a GPU the first steps are recorded: both trainings must be past that
     short, long = (1, 3) if device == "cpu" else (4, 104)
@@ -79,7 +79,7 @@ def glyph_case(device: str, quick: bool) -> Case:
 
 
 def vit_case(device: str, quick: bool, precision: str = "fp32") -> Case:
-    """ViT-B/16's text tower, random weights and features, a dataset of 50 classes."""
+    """ViT-B/16's text encoder, random weights and features, a dataset of 50 classes."""
     clip = vit_b_16(device, precision)
     (names,) = settings([4 if quick else 50], datasets=False).values()
     dataset = MadeUp(names, per_class=2)
@@ -95,20 +95,20 @@ def measure(case: Case, repeats: int, device: str) -> dict[str, Any]:
     trainings = {(r, e): case.training(r, e) for r in case.runs for e in (case.short, case.long)}
     turns = {f"{r} {e}": training for (r, e), training in trainings.items()}
     seconds = interleaved(turns, repeats, clock(device), warm_up=False)  # memory has warmed up
-    found: dict[str, Any] = {}
+    by_runs: dict[str, Any] = {}
     for r in case.runs:
         pairs = zip(seconds[f"{r} {case.long}"], seconds[f"{r} {case.short}"], strict=True)
         each = [(long - short) / case.steps / r for long, short in pairs]
-        found[str(r)] = {"seconds_of_a_run_step": each, **memory[r]}
-    alone = median(found["1"]["seconds_of_a_run_step"])
-    for row, r in zip(found.values(), case.runs, strict=True):
+        by_runs[str(r)] = {"seconds_of_a_run_step": each, **memory[r]}
+    alone = median(by_runs["1"]["seconds_of_a_run_step"])
+    for row, r in zip(by_runs.values(), case.runs, strict=True):
         row["relative_to_one_run"] = median(row["seconds_of_a_run_step"]) / alone
         row["batch_relative_to_one_run"] = row["relative_to_one_run"] * r
     return {
         "classes": len(case.dataset.class_names),
         "trained_classes": (len(case.dataset.class_names) + 1) // 2,
         "steps": case.steps,
-        "runs": found,
+        "runs": by_runs,
     }
 
 
@@ -127,8 +127,8 @@ def main() -> None:
         cases["ViT-B-16 bf16"] = lambda: vit_case(chosen.device, chosen.quick, "bf16")
     result: dict[str, Any] = {"cases": {}}
     for name, make in cases.items():
-        found = result["cases"][name] = measure(make(), chosen.repeats, chosen.device)
-        for runs, row in found["runs"].items():
+        case = result["cases"][name] = measure(make(), chosen.repeats, chosen.device)
+        for runs, row in case["runs"].items():
             print(
                 f"{name:20}{runs:>3} runs"
                 f"{1000 * median(row['seconds_of_a_run_step']):10.2f} ms a run-step"

@@ -1,7 +1,7 @@
-"""One training step through the text tower: exact class embeddings against CoOp's own way.
+"""One training step through the text encoder: exact class embeddings against CoOp's own way.
 
 A step = embeddings of all classes, logits with 32 cached image features, cross-entropy, gradient of
-the prompt; ViT-B/16's text tower with random weights (its time does not depend on their values).
+the prompt; ViT-B/16's text encoder with random weights (its time does not depend on their values).
 The reference is open_clip's unmodified blocks on all 77 positions of every class, the context rows
 replaced, as CoOp, MaPLe and their followers do. Fair: same weights, names, images, labels, thread
 and clock, in turn in one process; both results are compared with each other and with float64.
@@ -139,43 +139,43 @@ def shares_of_peak(gflops: dict[str, float], peak: dict[str, float]) -> dict[str
 
 def variants(clip: Backbone, names: Sequence[str], repeats: int) -> dict[str, float]:
     """Time of other kinds of prompts, relative to one context: medians of paired ratios."""
-    at = batch(clip, len(names))
-    deep = [at.context.detach().clone().requires_grad_() for _ in range(8)]
-    own = at.context.detach().expand(len(names), -1, -1).clone().requires_grad_()
-    four = at.context.detach().expand(4, -1, -1).clone().requires_grad_()
+    inputs = batch(clip, len(names))
+    deep = [inputs.context.detach().clone().requires_grad_() for _ in range(8)]
+    own = inputs.context.detach().expand(len(names), -1, -1).clone().requires_grad_()
+    four = inputs.context.detach().expand(4, -1, -1).clone().requires_grad_()
 
     def four_at_once() -> object:
-        losses = [at.loss(text)[1] for text in clip.class_embeddings(four, names)]
+        losses = [inputs.loss(text)[1] for text in clip.class_embeddings(four, names)]
         return torch.autograd.grad(torch.stack(losses).sum(), four)
 
     def deeper() -> object:
-        text = clip.class_embeddings(at.context, names, deep)
-        return torch.autograd.grad(at.loss(text)[1], (at.context, *deep))
+        text = clip.class_embeddings(inputs.context, names, deep)
+        return torch.autograd.grad(inputs.loss(text)[1], (inputs.context, *deep))
 
     def class_specific() -> object:
         text = clip.class_embeddings(own, names, per_class=True)
-        return torch.autograd.grad(at.loss(text)[1], own)
+        return torch.autograd.grad(inputs.loss(text)[1], own)
 
     device = str(clip.device)
-    every: dict[str, Step] = {
+    kinds: dict[str, Step] = {
         "one context": our_step(clip, names),
         "and 8 deeper blocks": deeper,
         "a context for each class": class_specific,
         "4 contexts at once": four_at_once,
     }
-    steps = {what: recorded(step, device) for what, step in every.items()}
+    steps = {what: recorded(step, device) for what, step in kinds.items()}
     seconds = interleaved(steps, repeats, clock(device))
     return {what: paired_ratio(each, seconds["one context"]) for what, each in seconds.items()}
 
 
-def show(setting: str, found: dict[str, Any]) -> None:
+def show(setting: str, row: dict[str, Any]) -> None:
     """A line of the table."""
-    space = f"{found['memory']['ratio']:8.1f}x memory" if "memory" in found else ""
+    space = f"{row['memory']['ratio']:8.1f}x memory" if "memory" in row else ""
     print(
-        f"{setting:20}{statistics.median(found['seconds']['ours']):9.3f} s"
-        f"{found['ratio']:8.1f}x time{found['flop_ratio']:8.1f}x FLOPs{space}"
-        f"{found['shares_of_time']['matrix_products']:8.0%} products"
-        f"{found['difference']['logits']:10.1e} logits{found['difference']['gradient']:9.1e} grad",
+        f"{setting:20}{statistics.median(row['seconds']['ours']):9.3f} s"
+        f"{row['ratio']:8.1f}x time{row['flop_ratio']:8.1f}x FLOPs{space}"
+        f"{row['shares_of_time']['matrix_products']:8.0%} products"
+        f"{row['difference']['logits']:10.1e} logits{row['difference']['gradient']:9.1e} grad",
         flush=True,
     )
 
@@ -195,11 +195,11 @@ def main() -> None:
     peak = {name: gemm_peak(chosen.device, dtype) for name, dtype in types.items()}
     result: dict[str, Any] = {"peak_gflops": peak, "settings": {}}
     for setting, names in settings(counts, datasets=not chosen.classes).items():
-        found = result["settings"][setting] = measure(clips, names, chosen.repeats)
-        found["share_of_peak"] = shares_of_peak(found["gflops"], peak)
+        row = result["settings"][setting] = measure(clips, names, chosen.repeats)
+        row["share_of_peak"] = shares_of_peak(row["gflops"], peak)
         if not chosen.no_memory:
-            found["memory"] = of_both(setting, names, chosen.device)
-        show(setting, found)
+            row["memory"] = of_both(setting, names, chosen.device)
+        show(setting, row)
         write("text_step", result, chosen.out, chosen.device)  # as they come
     if 100 in counts:
         names = settings([100])["ImageNet 100"]

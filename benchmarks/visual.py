@@ -1,6 +1,6 @@
-"""What prompts in the image tower cost: operations, time and memory against their number.
+"""What prompts in the image encoder cost: operations, time and memory against their number.
 
-ViT-B/16 with random weights (time does not depend on them) and Glyph World's tower, VPT-deep with
+ViT-B/16 with random weights (time does not depend on them) and Glyph World's encoder, VPT-deep with
 the same number of prompts in each block. Fair: all numbers take turns in one process, on the same
 images. Time is that of a forward pass without gradients, memory that of a training step: forward,
 backward to prompts and head.
@@ -16,19 +16,19 @@ import torch.nn.functional as F
 from bench import Step, clock, interleaved, paired_ratio, parser, start, step_memory, write
 
 from dip_lib import load_backbone
-from dip_lib.clip.tower import frozen_tower
+from dip_lib.clip.vision_encoder import frozen_vision_encoder
 from dip_lib.methods.vpt import VisualPrompts, first_head, first_prompts
 
 TOWERS = {"ViT-B-16": (1, (0, 50, 100, 150, 200)), "glyph-vit": (64, (0, 10, 20, 40))}
-"""Tower -> images at once, and prompts in each block: those of the papers, those of the book."""
+"""Backbone -> images at once, and prompts in each block: those of the papers, those of the book."""
 CLASSES = 100
 
 
 def measure(name: str, repeats: int, device: str) -> dict[str, Any]:
-    """One tower with every number of prompts."""
+    """One encoder with every number of prompts."""
     batch, counts = TOWERS[name]
     clip = load_backbone(name, device=device)
-    tower = frozen_tower(clip.model, name)
+    tower = frozen_vision_encoder(clip.model, name)
     pixels = torch.randn(batch, 3, clip.image_size, clip.image_size, device=device)
     labels = torch.arange(batch, device=device) % CLASSES
     models = {
@@ -64,19 +64,19 @@ def measure(name: str, repeats: int, device: str) -> dict[str, Any]:
 def main() -> None:
     options = parser(__doc__, "visual")
     options.add_argument("--repeats", type=int, default=7)
-    options.add_argument("--quick", action="store_true", help="Glyph World's tower, two repeats")
+    options.add_argument("--quick", action="store_true", help="Glyph World's ViT, two repeats")
     chosen = start(options)
-    found = {}
+    rows = {}
     for name in [*TOWERS][chosen.quick :]:
-        found[name] = measure(name, 2 if chosen.quick else chosen.repeats, chosen.device)
-        for n, row in found[name]["prompts"].items():
+        rows[name] = measure(name, 2 if chosen.quick else chosen.repeats, chosen.device)
+        for n, row in rows[name]["prompts"].items():
             print(
                 f"{name:10}{n:>4} prompts{row['flops'] / 1e9:9.2f} GFLOP"
                 f"{row['seconds_over_none']:7.2f} of the time without"
                 f"{row['step_mb']:9.0f} MB a training step",
                 flush=True,
             )
-    write("visual", {"classes": CLASSES, "towers": found}, chosen.out, chosen.device)
+    write("visual", {"classes": CLASSES, "towers": rows}, chosen.out, chosen.device)
 
 
 if __name__ == "__main__":

@@ -27,20 +27,20 @@ def owner_and_name(url: str) -> str:
     Raises:
         ValueError: ``url`` is not https://github.com/owner/name.
     """
-    found = re.fullmatch(rf"{re.escape(SITE)}({OWNER}/{NAME})", url, re.ASCII)
-    if not found or url.endswith(".git"):
+    match = re.fullmatch(rf"{re.escape(SITE)}({OWNER}/{NAME})", url, re.ASCII)
+    if not match or url.endswith(".git"):
         raise ValueError(
             f"URL={url!r} is no address of a repository: give it as {SITE}owner/name, "
             "without .git and without a slash at its end"
         )
-    return found[1]
+    return match[1]
 
 
 def replaced(text: str, old: str, new: str) -> tuple[str, int]:
     """``text`` with each address of ``old`` made one of ``new`` ("owner/name"), and their count."""
     after = r"(?![\w-]|\.(?!git\b)\w)"  # another name that begins alike is another repository
     pattern = rf"{BEFORE}{re.escape(old)}{after}"
-    return re.subn(pattern, lambda found: f"{found['before']}{new}", text, flags=re.ASCII)
+    return re.subn(pattern, lambda match: f"{match['before']}{new}", text, flags=re.ASCII)
 
 
 def set_address(root: Path, url: str) -> dict[str, int]:

@@ -151,7 +151,7 @@ def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> No
             continue
         target = layout.executed / source.name
         fresh = {"profile": profile, "device": device, "results": "fresh"}
-        measured = (layout.home / "store").is_dir()  # whoever deletes the runs wants them anew
+        measured = (layout.home / "store").is_dir()  # deleted runs are to be measured again
         if measured and up_to_date(target, fresh, needs):
             print(f"{source.stem}: up to date, nothing that it needs has changed")
         else:
@@ -208,13 +208,13 @@ def main() -> None:
     parser.add_argument(
         "--notebook", default="", help="names or numbers, or all; default: the quick ones"
     )
-    given = parser.parse_args()
+    options = parser.parse_args()
     layout = Layout(Path(__file__).resolve().parents[1], paths.home())
     try:
-        if given.command == "run":
-            run(layout, given.profile, given.device, given.notebook)
-        elif given.command == "publish":
-            publish(layout, given.profile, given.device)
+        if options.command == "run":
+            run(layout, options.profile, options.device, options.notebook)
+        elif options.command == "publish":
+            publish(layout, options.profile, options.device)
         else:
             site(layout)
     except ValueError as error:

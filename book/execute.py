@@ -25,10 +25,10 @@ def about(source: Path) -> Mapping[str, Any]:
     ``long``: measuring it takes long, so it is left out unless it is named, or "all" is.
     ``worlds``: the worlds that it is about; it cannot be measured in others.
     """
-    found: Mapping[str, Any] = nbformat.read(source, as_version=4).metadata.get(
+    metadata: Mapping[str, Any] = nbformat.read(source, as_version=4).metadata.get(
         "companion_page", {}
     )
-    return found
+    return metadata
 
 
 def choose(sources: Mapping[str, Path], wanted: str) -> list[Path]:
@@ -48,13 +48,13 @@ def choose(sources: Mapping[str, Path], wanted: str) -> list[Path]:
 
 def _joined(outputs: Iterable[Any]) -> list[Any]:
     """Outputs with the pieces of printed text put together: the clock decides where it is cut."""
-    found: list[Any] = []
+    joined: list[Any] = []
     for out in outputs:
-        if found and out.output_type == found[-1].output_type == "stream":
-            found[-1].text += out.text
+        if joined and out.output_type == joined[-1].output_type == "stream":
+            joined[-1].text += out.text
         else:
-            found.append(out)
-    return found
+            joined.append(out)
+    return joined
 
 
 def scrub(notebook: Any) -> None:
@@ -123,8 +123,8 @@ def execute(
         notebook.metadata["companion"] = dict(parameters)
     if needs:
         notebook.metadata["needs"] = needs
-    said = json.loads(made.read_text("utf-8")) if made.is_file() else {}
-    notebook.metadata["made"] = said | {"code": code_fingerprint(notebook.cells)}
+    provenance = json.loads(made.read_text("utf-8")) if made.is_file() else {}
+    notebook.metadata["made"] = provenance | {"code": code_fingerprint(notebook.cells)}
     nbformat.write(notebook, part)
     take_over(page, home / "results", source.stem)
     os.replace(part, target)

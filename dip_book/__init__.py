@@ -1,4 +1,5 @@
-"""What the book's pages are made with: statistics, tables, figures, claims, and a page at work.
+"""What the book's pages are made with: statistics, tables, figures, claims, and the object that
+each notebook uses.
 
 It reads what :mod:`dip_lib` measures. The library never imports it.
 """

@@ -49,7 +49,7 @@ class Claim:
         if not self.tolerance >= 0:
             raise ValueError(f"claim {self.id!r}: tolerance {self.tolerance} is below 0")
         if self.world == "paper" and not (self.command and self.cost):
-            raise ValueError(f"claim {self.id!r}: say the command and cost of measuring it")
+            raise ValueError(f"claim {self.id!r}: command and cost of measuring it are missing")
 
     @property
     def counts(self) -> bool:
@@ -169,5 +169,5 @@ def _detail(claim: Claim, interval: Interval | None, number: dict[str, Any]) -> 
     if not math.isfinite(interval.high - interval.low):
         return f"{asked}; no interval was measured"
     effect = number.get("detectable")
-    found = "not known" if effect is None else f"{effect:.2g}"
-    return f"{asked}; smallest effect this study can detect: {found}"
+    smallest = "not known" if effect is None else f"{effect:.2g}"
+    return f"{asked}; smallest effect this study can detect: {smallest}"

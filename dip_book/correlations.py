@@ -24,9 +24,9 @@ def rho(means: Array) -> Array:
     """
     new = means[..., 0]
     signs = (1, 1, -1)
-    found = [spearman(new, sign * means[..., i + 1]) for i, sign in enumerate(signs)]
+    rhos = [spearman(new, sign * means[..., i + 1]) for i, sign in enumerate(signs)]
     # a dataset whose accuracy never moves has no rank order: it counts as no correlation
-    return np.nan_to_num(np.stack(found, -1))
+    return np.nan_to_num(np.stack(rhos, -1))
 
 
 def correlation_table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -37,15 +37,15 @@ def correlation_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def correlation_numbers(runs: pd.DataFrame) -> dict[str, Interval]:
-    """The claims' statistics: medians over datasets, and how much ID_1 says beyond the epoch."""
+    """The claims' statistics: medians over datasets, and ID_1's lead over the epoch."""
     paths = trajectories(runs, ("new", *CORRELATED))
 
     def median(column: int) -> Callable[[Array], Array]:
         return lambda means: np.median(rho(means)[..., column], axis=1)
 
     def beyond(means: Array) -> Array:
-        found = np.abs(rho(means))
-        return (found[..., 0] - found[..., 2]).mean(1)
+        rhos = np.abs(rho(means))
+        return (rhos[..., 0] - rhos[..., 2]).mean(1)
 
     return {
         "median_rho_id1": hierarchical_bootstrap(paths, median(0), n=2000),
@@ -70,8 +70,8 @@ def rho_pooled(runs: pd.DataFrame) -> Interval:
 
     def pooled(means: Array) -> Array:
         new, id1 = np.moveaxis(means - means.mean(2, keepdims=True), -1, 0)  # (N, D, T) each
-        found = spearman(new.reshape(len(new), -1), id1.reshape(len(id1), -1))
-        return np.nan_to_num(found)  # as in rho
+        rhos = spearman(new.reshape(len(new), -1), id1.reshape(len(id1), -1))
+        return np.nan_to_num(rhos)  # as in rho
 
     return hierarchical_bootstrap(trajectories(runs, ("new", "id1")), pooled, n=2000)
 
@@ -90,7 +90,7 @@ def rho_across_runs(runs: pd.DataFrame) -> Interval:
     """Rho of final ID_1 and new accuracy over the runs of each dataset and seed; their mean."""
     ends = finished(runs[runs["last"]])
     rows: dict[str, list[float]] = {}
-    for (dataset, _), found in ends.groupby(["dataset", "seed"], sort=False):
-        rho = float(np.nan_to_num(spearman(found["id1"], found["new"])))
+    for (dataset, _), of_seed in ends.groupby(["dataset", "seed"], sort=False):
+        rho = float(np.nan_to_num(spearman(of_seed["id1"], of_seed["new"])))
         rows.setdefault(dataset, []).append(rho)
     return hierarchical_bootstrap(rows)

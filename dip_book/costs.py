@@ -25,8 +25,8 @@ WAYS = {
 
 def imagenet(result: Result) -> dict[int, Result]:
     """The settings of ``text_step`` that take ImageNet's first classes, by their number."""
-    found = {s["classes"]: s for name, s in result["settings"].items() if "ImageNet" in name}
-    return dict(sorted(found.items()))
+    by_classes = {s["classes"]: s for name, s in result["settings"].items() if "ImageNet" in name}
+    return dict(sorted(by_classes.items()))
 
 
 def _decades(axes: Axes) -> None:

@@ -58,12 +58,12 @@ def curves(
     for axes, (name, lines) in zip(grid.flat, panels.items(), strict=False):
         for label, frame in lines.items():
             _line(axes, label, frame, labels.get(label, label))
-            at = list(frame.index)
-        if doubling and 0 in at:  # with a place for none at all
+            ticks = list(frame.index)
+        if doubling and 0 in ticks:  # with a place for none at all
             axes.set_xscale("symlog", base=2, linthresh=1)
         elif doubling:
             axes.set_xscale("log", base=2)
-        axes.set_xticks(at, [f"{each:g}" for each in at])
+        axes.set_xticks(ticks, [f"{each:g}" for each in ticks])
         axes.minorticks_off()
         axes.set_title(name, pad=3) if across > 1 else axes.set_ylabel(name)
     for axes in grid.flat[len(panels) :]:
@@ -71,8 +71,8 @@ def curves(
     for axes in grid.flat[max(0, len(panels) - across) : len(panels)]:  # the lowest of each column
         axes.set_xlabel(xlabel)
         axes.tick_params(labelbottom=True)
-    handles, shown = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, shown, loc="outside upper center", ncols=min(3, len(shown)))
+    handles, entries = grid.flat[0].get_legend_handles_labels()
+    figure.legend(handles, entries, loc="outside upper center", ncols=min(3, len(entries)))
 
 
 def intervals(rows: Mapping[str, Interval], xlabel: str, breaks: Sequence[str] = ()) -> None:
@@ -83,18 +83,18 @@ def intervals(rows: Mapping[str, Interval], xlabel: str, breaks: Sequence[str] =
     if not rows:
         return
     names = list(rows)
-    at = np.arange(len(names), dtype=float)
+    heights = np.arange(len(names), dtype=float)
     for name in breaks:
-        at[names.index(name) :] += 0.6
-    _, axes = plt.subplots(figsize=(WIDTH, 0.33 * at[-1] + 1.3))
-    for y, interval in zip(at, rows.values(), strict=True):
+        heights[names.index(name) :] += 0.6
+    _, axes = plt.subplots(figsize=(WIDTH, 0.33 * heights[-1] + 1.3))
+    for y, interval in zip(heights, rows.values(), strict=True):
         sure = interval.low > 0 or interval.high < 0
         colour = COLOURS["DIP"] if interval.value > 0 else COLOURS["CoOp"]
         axes.plot([interval.low, interval.high], [y, y], color=colour, lw=1.6)
         face = colour if sure else "white"
         axes.plot(interval.value, y, "o", color=colour, markerfacecolor=face, ms=6.5)
     axes.axvline(0, color="0.4", lw=0.8)
-    axes.set(yticks=at, yticklabels=names, xlabel=xlabel, ylim=(at[-1] + 0.7, -0.7))
+    axes.set(yticks=heights, yticklabels=names, xlabel=xlabel, ylim=(heights[-1] + 0.7, -0.7))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="0.92")
 

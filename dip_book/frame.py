@@ -1,6 +1,6 @@
 """Runs as a tidy data frame: a row for each checkpoint of each run.
 
-The pages filter and group this frame; only this file knows how a record is built.
+The pages filter and group this frame; only this file depends on the layout of records.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ABSENT: dict[str, Any] = {
     **dict.fromkeys(("precision", "weights", "data", "target", "target_data"), ""),
     **{"keep": 0.0, "ranking": "global", "tuned": 0},
 }
-"""Columns of settings, in their order, with what stands where a run has no such setting."""
+"""Columns of settings, in their order, with the value for runs that have no such setting."""
 RENAMED = {"fingerprint": "data", "target_fingerprint": "target_data", "name": "method"}
 """Settings whose column has another name."""
 
@@ -54,13 +54,15 @@ def measured_at(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     ``rank_effective`` is exp of the entropy of the singular values' shares; ``rank_numerical``
     counts singular values above rounding. What is nested stays an object.
     """
-    found = {name: value for name, value in checkpoint.items() if name != "id"}
-    found |= {f"id{k}": share for k, share in enumerate(checkpoint.get("id", ()), start=1)}
+    quantities = {name: value for name, value in checkpoint.items() if name != "id"}
+    quantities |= {f"id{k}": share for k, share in enumerate(checkpoint.get("id", ()), start=1)}
     if singular := checkpoint.get("singular"):
-        found["rank_effective"] = float(effective_rank(torch.tensor(singular, dtype=torch.float64)))
+        quantities["rank_effective"] = float(
+            effective_rank(torch.tensor(singular, dtype=torch.float64))
+        )
         # singular values are stored with few digits
-        found["rank_numerical"] = float(sum(value > 1e-5 * singular[0] for value in singular))
-    return found
+        quantities["rank_numerical"] = float(sum(value > 1e-5 * singular[0] for value in singular))
+    return quantities
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -95,7 +97,7 @@ def finished(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def stopped_runs(runs: pd.DataFrame) -> str:
-    """One line on the runs that stopped: how many, and of each label why; "" if none did."""
+    """A line on the runs that stopped: how many, and why, by label; "" if none did."""
     once = runs.drop_duplicates("key")
     stopped = once[once["status"] != FINISHED]
     if stopped.empty:

@@ -1,4 +1,4 @@
-"""A measured value with its interval: what statistics make, and what claims are held to."""
+"""A measured value with its interval: the statistics' result, which claims are compared with."""
 
 from __future__ import annotations
 

@@ -31,36 +31,36 @@ Record = dict[str, Any]
 Table: TypeAlias = "pd.DataFrame | Mapping[str, Interval]"
 """What a figure draws: a table with an index, a frame of runs, or intervals by name."""
 CLAIMED = {"Glyph World": "embedded", "photos": "paper"}
-"""A profile's world -> what claims call it; no claim is judged by the numbers of another world."""
+"""A profile's world -> what claims call it; a claim takes no number of another world."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """One notebook at work: its profile (and how it was asked for), its results, what it used."""
+    """A notebook while it runs: its parameters and profile, its store, and the records it read."""
 
     name: str
     profile: Profile
-    given: Parameters
+    parameters: Parameters
     used: dict[str, Record] = field(default_factory=dict)
 
     @property
     def asked(self) -> str:
-        return self.given.asked
+        return self.parameters.asked
 
     @property
     def device(self) -> str:
-        return self.given.device
+        return self.parameters.device
 
     @property
     def results(self) -> str:
-        return self.given.results
+        return self.parameters.results
 
     @property
     def folder(self) -> Path:
         """Where the page's numbers and data go: of the book's own run where the book says, of any
         other a folder that no run with other parameters shares."""
         book = os.environ.get(BOOK)
-        return Path(book) if book else home() / "reruns" / f"{self.name}-{self.given.key}"
+        return Path(book) if book else home() / "reruns" / f"{self.name}-{self.parameters.key}"
 
     def collect(self, runs: Iterable[Run]) -> pd.DataFrame:
         """The runs, each once, stored or measured now, as a tidy frame.
@@ -71,17 +71,17 @@ class Page:
         each_once = list(dict.fromkeys(runs))
         records = study.collect(each_once, self.profile, self.device, self.results)
         self.used.update((record["key"], record) for record in records)
-        found = frame(records)
-        if said := stopped_runs(found):
-            self.say(said)
-        return found
+        runs_table = frame(records)
+        if line := stopped_runs(runs_table):
+            self.say(line)
+        return runs_table
 
     def say(self, text: str) -> None:
         """Show a line of Markdown; the book and the notebook render it alike."""
         display(Markdown(text))
 
     def protocol(self) -> None:
-        """Say what the profile fixes for every run; its file says what differs for a method."""
+        """Show the settings that all runs of the profile share."""
         p = self.profile
         self.say(
             f"*Profile* `{p.name}`: {p.world}, {p.backbone}, {p.shots} images a class, {p.epochs} "
@@ -93,7 +93,7 @@ class Page:
     @property
     def command(self) -> str:
         """The command that makes this page again."""
-        return self.given.command(self.name)
+        return self.parameters.command(self.name)
 
     def made_now(self, what: str) -> None:
         """The line under a figure that every run of the page makes anew, without stored runs."""
@@ -131,8 +131,8 @@ class Page:
             self._measure_benchmark(name, path)
         elif not path.is_file():
             path = committed
-        found: Record = json.loads(path.read_text("utf-8"))
-        return found
+        result: Record = json.loads(path.read_text("utf-8"))
+        return result
 
     def _measure_benchmark(self, name: str, path: Path) -> None:
         """Write a short run to ``path``, unless it has one of the present programs and device."""
@@ -173,28 +173,28 @@ class Page:
         ``detectable`` gives the smallest effect that could have been found, for some keys; ``n``
         how many units an interval rests on, where that is not the number of datasets.
         """
-        found: dict[str, dict[str, Any]] = {}
+        entries: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
             if isinstance(value, Interval):
                 text = f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
                 units = (n or {}).get(key, len(self.profile.datasets))
-                found[key] = {**vars(value), "text": text, "n": units}
+                entries[key] = {**vars(value), "text": text, "n": units}
             else:
                 digits = ".4g" if isinstance(value, float) else ""
-                found[key] = {"value": value, "text": f"{value:{digits}}"}
+                entries[key] = {"value": value, "text": f"{value:{digits}}"}
             if detectable and key in detectable:
-                found[key]["detectable"] = detectable[key]
+                entries[key]["detectable"] = detectable[key]
             world = self.profile.world
-            found[key]["world"] = CLAIMED.get(world, world)
-            found[key] |= self._mark()
+            entries[key]["world"] = CLAIMED.get(world, world)
+            entries[key] |= self._mark()
         made = provenance([*self.used.values()], self.asked) | self._mark()
-        for name, what in (("numbers", found), ("made", made)):
+        for name, what in (("numbers", entries), ("made", made)):
             text = json.dumps(what, indent=1, sort_keys=True) + "\n"
             write_atomic(self.folder / f"{name}.json", text.encode())
 
     def _mark(self) -> dict[str, str]:
-        """What a number carries that decides nothing."""
-        return {"undecided": self.given.undecided} if self.given.undecided else {}
+        """What is written beside a number that is not evidence for a claim."""
+        return {"undecided": self.parameters.undecided} if self.parameters.undecided else {}
 
     def data(self, name: str, values: Table) -> None:
         """Write what a figure draws to ``data/<name>.csv`` in the page's folder; link it below."""
@@ -207,7 +207,7 @@ class Page:
         write_atomic(path, text.encode())
         if BOOK in os.environ:  # which puts it there
             self.say(f"*Data of the figure:* [{name}.csv](../results/data/{self.name}/{name}.csv)")
-        else:  # nobody knows where the output notebook will lie, and not everything opens files
+        else:  # the place of the output notebook is not known, and not every viewer opens files
             self.say(f"*Data of the figure:* [{name}.csv]({path.as_uri()}), `{path}`")
 
 
@@ -222,14 +222,14 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
         ValueError: an unknown parameter, profile, dataset, device or source of results, each with
             the nearest valid names; seeds or epochs that are not whole numbers.
     """
-    given = read(parameters)
-    if given.profile.world == "Glyph World":
+    checked = read(parameters)
+    if checked.profile.world == "Glyph World":
         torch.set_num_threads(1)  # as fast for models this small, and no waiting on busy cores
     plots.use_style()
-    page = Page(name, given.profile, given)
-    if given.undecided:
+    page = Page(name, checked.profile, checked)
+    if checked.undecided:
         page.say(
-            f"**This page decides nothing:** {given.undecided}, and an interval over fewer than "
+            f"**This page decides nothing:** {checked.undecided}, and an interval over fewer than "
             f"{ENOUGH} datasets tells little."
         )
     return page

@@ -1,4 +1,4 @@
-"""The parameters of a notebook: checked, and told again as the command that gives the same page."""
+"""The parameters of a notebook: checked, and written as the command that gives the same page."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ class Parameters:
     def undecided(self) -> str:
         """Why nothing can be decided by these parameters: "profile smoke, 2 datasets"; or ""."""
         count = len(self.profile.datasets)
-        said = f"profile {self.profile.name}, {count} dataset{'s' if count > 1 else ''}"
-        return said if count < ENOUGH else ""
+        reason = f"profile {self.profile.name}, {count} dataset{'s' if count > 1 else ''}"
+        return reason if count < ENOUGH else ""
 
     def command(self, notebook: str) -> str:
         """The command that measures the same page, for a shell."""
         values = {"profile": self.asked, **self.changed, "results": "fresh"}
-        given = [word for name, value in values.items() for word in ("-p", name, value)]
-        return shlex.join(["papermill", f"notebooks/{notebook}.ipynb", "out.ipynb", *given])
+        words = [word for name, value in values.items() for word in ("-p", name, value)]
+        return shlex.join(["papermill", f"notebooks/{notebook}.ipynb", "out.ipynb", *words])
 
 
 def read(parameters: Mapping[str, Any]) -> Parameters:

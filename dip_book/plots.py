@@ -115,8 +115,8 @@ def learning(history: pd.DataFrame) -> None:
 def trajectory(runs: pd.DataFrame) -> None:
     """Figure 1 of the paper on the average of all datasets: new-class accuracy above, ID below."""
     _, (upper, lower) = plt.subplots(2, 1, figsize=(WIDTH, 4.6), sharex=True)
-    for name, found in runs.groupby("label"):
-        paths = trajectories(found, ("epoch", "new", "id1", "id2"))
+    for name, of_label in runs.groupby("label"):
+        paths = trajectories(of_label, ("epoch", "new", "id1", "id2"))
         seeds = np.mean(np.stack(list(paths.values())), axis=0)  # (S, T, 4)
         epochs = seeds[0, :, 0]
         _band(upper, epochs, seeds[..., 1], name, LABELS[name])
@@ -134,17 +134,17 @@ def correlation_dots(table: pd.DataFrame) -> None:
     """Spearman's rho of each dataset: with ID_1, with ID_2 and with mere time."""
     ordered = table.sort_values("id1")
     _, axes = plt.subplots(figsize=(WIDTH, 0.34 * len(table) + 1.2))
-    at = np.arange(len(ordered))
+    rows = np.arange(len(ordered))
     styles = {
         "id1": ("o", COLOURS["DIP"], "with ID$_1$", 0.0),
         "id2": ("s", COLOURS["other"], "with ID$_2$", 0.2),
         "epoch": ("|", "black", "with minus epoch", -0.2),
     }
     for column, (marker, colour, label, offset) in styles.items():
-        axes.plot(ordered[column], at + offset, marker, color=colour, label=label, ms=7, mew=2)
+        axes.plot(ordered[column], rows + offset, marker, color=colour, label=label, ms=7, mew=2)
     axes.axvline(0.9, color="0.5", ls=":", lw=1.2)
-    axes.text(0.89, len(at) - 0.35, "claimed: ≥ 0.9", ha="right", va="center", color="0.35")
-    axes.set(yticks=at, yticklabels=ordered.index, xlim=(-1.05, 1.05), ylim=(-0.7, len(at)))
+    axes.text(0.89, len(rows) - 0.35, "claimed: ≥ 0.9", ha="right", va="center", color="0.35")
+    axes.set(yticks=rows, yticklabels=ordered.index, xlim=(-1.05, 1.05), ylim=(-0.7, len(rows)))
     axes.set(xticks=(-1, -0.5, 0, 0.5, 1))
     axes.set_xlabel("Spearman's ρ of new-class accuracy, CoOp's training")
     axes.grid(axis="y", color="0.92")
@@ -153,13 +153,13 @@ def correlation_dots(table: pd.DataFrame) -> None:
 
 def trajectory_grid(runs: pd.DataFrame) -> None:
     """Every dataset by itself: new-class accuracy against ID_1, one point a checkpoint."""
-    paths = {name: trajectories(found, ("new", "id1")) for name, found in runs.groupby("label")}
+    paths = {name: trajectories(path, ("new", "id1")) for name, path in runs.groupby("label")}
     names = sorted(set(runs["dataset"]))
     rows = -(-len(names) // 2)
     figure, grid = plt.subplots(rows, 2, figsize=(WIDTH, 1.75 * rows), sharex=True, squeeze=False)
     for axes, name in zip(grid.flat, names, strict=False):
-        for label, found in paths.items():
-            mean = found[name].mean(0)  # (T, 2)
+        for label, path in paths.items():
+            mean = path[name].mean(0)  # (T, 2)
             axes.plot(
                 mean[:, 1], mean[:, 0], color=COLOURS[label], marker=MARKERS[label], ms=3.5,
                 lw=1.2, label=LABELS[label],
@@ -188,7 +188,7 @@ def _isolines(axes: Axes) -> None:
 
 def frontier(coop: pd.DataFrame, dip: pd.DataFrame, zero: pd.DataFrame) -> None:
     """Average new against base accuracy: CoOp at each learning rate, DIP, zero-shot."""
-    paths = {rate: _average_path(found) for rate, found in coop.groupby("lr")}
+    paths = {rate: _average_path(at_rate) for rate, at_rate in coop.groupby("lr")}
     _, axes = plt.subplots(figsize=(WIDTH, 4.4))
     shades = sns.blend_palette(["#f6c9a3", COLOURS["CoOp"], "#7a3300"], len(paths))
     for (rate, mean), shade in zip(paths.items(), shades, strict=True):
@@ -207,8 +207,8 @@ def frontier(coop: pd.DataFrame, dip: pd.DataFrame, zero: pd.DataFrame) -> None:
 
 def _average_path(runs: pd.DataFrame) -> Array:
     """(T, 2) base and new accuracy at every checkpoint, over datasets and seeds."""
-    found = trajectories(runs, ("base", "new"))
-    return np.mean([path.mean(0) for path in found.values()], axis=0)
+    paths = trajectories(runs, ("base", "new"))
+    return np.mean([path.mean(0) for path in paths.values()], axis=0)
 
 
 def gains(ours: pd.DataFrame, theirs: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> None:
@@ -244,9 +244,9 @@ def gains(ours: pd.DataFrame, theirs: pd.DataFrame, groups: Mapping[str, Sequenc
 def density_at_the_end(runs: pd.DataFrame) -> None:
     """New-class accuracy against ID_1 at the end of training: CoOp at each rate, and DIP."""
     _, axes = plt.subplots(figsize=(WIDTH, 3.4))
-    for name, found in runs.groupby("label"):
+    for name, of_label in runs.groupby("label"):
         points = []
-        for rate, at_rate in found.groupby("lr"):
+        for rate, at_rate in of_label.groupby("lr"):
             ends = final(at_rate, "id1", "new")
             points.append(np.mean([each.mean(0) for each in ends.values()], axis=0))
             if name == "CoOp":
@@ -263,8 +263,8 @@ def ranks(runs: pd.DataFrame) -> None:
     """Effective rank along training as a line with its range over seeds, numerical rank dashed."""
     _, axes = plt.subplots()
     for name, each in runs.groupby("label"):
-        found = trajectories(each, ("epoch", "rank_effective", "rank_numerical"))
-        seeds = np.mean(np.stack(list(found.values())), axis=0)  # (S, T, 3)
+        paths = trajectories(each, ("epoch", "rank_effective", "rank_numerical"))
+        seeds = np.mean(np.stack(list(paths.values())), axis=0)  # (S, T, 3)
         _band(axes, seeds[0, :, 0], seeds[..., 1], name, LABELS[name])
         axes.plot(seeds[0, :, 0], seeds[..., 2].mean(0), color=COLOURS[name], ls="--", lw=1.2)
     axes.plot([], [], color="0.3", ls="--", lw=1.2, label="numerical rank")

@@ -160,7 +160,7 @@ def exactly(value: float) -> Interval:
 
 def median_interval(values: ArrayLike, n: int = 10_000, seed: int = 0) -> Interval:
     """The median of repeated measurements (K,), with its 95 % bootstrap interval."""
-    found = np.asarray(values, dtype=float)
-    draws = np.random.default_rng(seed).integers(len(found), size=(n, len(found)))
-    low, high = np.percentile(np.median(found[draws], axis=1), [2.5, 97.5])
-    return Interval(float(np.median(found)), float(low), float(high))
+    measured = np.asarray(values, dtype=float)
+    draws = np.random.default_rng(seed).integers(len(measured), size=(n, len(measured)))
+    low, high = np.percentile(np.median(measured[draws], axis=1), [2.5, 97.5])
+    return Interval(float(np.median(measured)), float(low), float(high))

@@ -50,17 +50,17 @@ def about_study(name: str, profile: Profile, folder: Path, store: Store) -> dict
         code does not ask for.
     """
     wanted = {run.key(): run for run in study.STUDIES[name](profile)}
-    found = [record for run in wanted.values() if (record := store.get(run))]
+    records = [record for run in wanted.values() if (record := store.get(run))]
     path = folder / f"{name}.json"
     rows = json.loads(path.read_text("utf-8"))["runs"] if path.is_file() else []
     return {
         "name": name,
         "asked": len(wanted),
-        "measured": len(found),
+        "measured": len(records),
         "committed": len(rows),
         "old": sum(row["key"] not in wanted for row in rows),
-        "seconds": round(sum(record["seconds"] for record in found), 1),
-        "dates": sorted({record["finished_at"][:10] for record in found}),
+        "seconds": round(sum(record["seconds"] for record in records), 1),
+        "dates": sorted({record["finished_at"][:10] for record in records}),
     }
 
 
@@ -91,7 +91,7 @@ def sweeps(store: Store, profile: Profile) -> list[dict[str, Any]]:
     if runs.empty:
         return []
     from_words = (runs["context"] == profile.context) & (runs["site"] == "update")
-    runs, found = runs[from_words & runs["label"].isin(["CoOp", "DIP"])], []
+    runs, rows = runs[from_words & runs["label"].isin(["CoOp", "DIP"])], []
     for (rank, dropout, epochs), each in runs.groupby(["rank", "dropout", "epochs"]):
         means = {name: values.mean(0).tolist() for name, values in final(each, *FIELDS).items()}
         if set(means) == set(profile.datasets):
@@ -99,17 +99,17 @@ def sweeps(store: Store, profile: Profile) -> list[dict[str, Any]]:
             base, new, id1 = (sum(v) / len(v) for v in zip(*families.values(), strict=True))
             average = [round(x, 6) for x in (base, new, harmonic_mean(base, new), id1)]
             row = {"rank": int(rank), "dropout": float(dropout), "epochs": int(epochs)}
-            found.append(row | {"families": families, "average": average})
-    return found
+            rows.append(row | {"families": families, "average": average})
+    return rows
 
 
 def versions(records: Iterable[Record]) -> dict[str, list[str]]:
     """The versions of each package that runs were made with."""
     used: dict[str, set[str]] = {}
     for record in records:
-        for name, found in record["versions"].items():
-            used.setdefault(name, set()).add(found)
-    return {name: sorted(found) for name, found in used.items()}
+        for name, version in record["versions"].items():
+            used.setdefault(name, set()).add(version)
+    return {name: sorted(numbers) for name, numbers in used.items()}
 
 
 def summary(notebooks: Iterable[Path]) -> dict[str, Any]:

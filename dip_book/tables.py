@@ -34,13 +34,13 @@ def trajectories(runs: pd.DataFrame, fields: Sequence[str]) -> dict[str, Array]:
 
     Runs that stopped are left out; the frame holds each run's last checkpoint.
     """
-    found = {}
+    arrays = {}
     for dataset, rows in finished(runs).groupby("dataset"):
         rows = rows.sort_values("seed", kind="stable")
         ends = np.flatnonzero(rows["last"]) + 1
         values = np.ascontiguousarray(rows[[*fields]].to_numpy(dtype=float))
-        found[str(dataset)] = np.stack(np.split(values, ends[:-1]))
-    return found
+        arrays[str(dataset)] = np.stack(np.split(values, ends[:-1]))
+    return arrays
 
 
 def final(runs: pd.DataFrame, *fields: str) -> dict[str, Array]:
@@ -115,8 +115,8 @@ def _column(values: dict[str, Array], index: int) -> dict[str, Array]:
 def rate_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Learning rate -> average base, new and validation accuracy, over datasets and seeds."""
     ends = finished(runs[runs["last"]])
-    each = ends.groupby(["lr", "dataset"])[["base", "new", "val"]].mean()
-    return each.groupby("lr").mean().rename_axis(None)
+    means = ends.groupby(["lr", "dataset"])[["base", "new", "val"]].mean()
+    return means.groupby("lr").mean().rename_axis(None)
 
 
 # ---- any study --------------------------------------------------------------------------------
@@ -146,18 +146,18 @@ def sweep(runs: pd.DataFrame, setting: str, field: str) -> pd.DataFrame:
     The band is a 95 % interval over datasets; of a single dataset it is the range over seeds.
     """
     rows = {}
-    for at, found in finished(runs).groupby(setting):
-        values = final(found, field)
+    for value, group in finished(runs).groupby(setting):
+        values = final(group, field)
         single = over_seeds(next(iter(values.values())))
-        rows[at] = vars(single if len(values) == 1 else hierarchical_bootstrap(values, n=2000))
+        rows[value] = vars(single if len(values) == 1 else hierarchical_bootstrap(values, n=2000))
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def sweep_h(runs: pd.DataFrame, setting: str) -> pd.DataFrame:
     """As :func:`sweep`, of H of the averages, with a 95 % interval even of one dataset."""
     rows = {
-        at: vars(hierarchical_bootstrap(final(found, "base", "new"), average_h, n=2000))
-        for at, found in finished(runs).groupby(setting)
+        value: vars(hierarchical_bootstrap(final(group, "base", "new"), average_h, n=2000))
+        for value, group in finished(runs).groupby(setting)
     }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -181,8 +181,8 @@ def summary(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     H is that of the averages, as the field has it; "mean H" is the average of each dataset's.
     """
     rows = {}
-    for name, found in groups.items():
-        if not (both := final(found, "base", "new")):
+    for name, group in groups.items():
+        if not (both := final(group, "base", "new")):
             continue
         base, new = np.mean([v.mean(0) for v in both.values()], axis=0)
         means = [harmonic_mean(*v.mean(0)) for v in both.values()]
@@ -191,9 +191,9 @@ def summary(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             "new": new,
             "H": harmonic_mean(base, new),
             "mean H": np.mean(means),
-            "joint": average_of(found, "joint", 1).value,
-            "ECE new": average_of(found, "ece", 1).value,
-            "numbers": int(finished(found[found["last"]])["trainable"].mean()),
+            "joint": average_of(group, "joint", 1).value,
+            "ECE new": average_of(group, "ece", 1).value,
+            "numbers": int(finished(group[group["last"]])["trainable"].mean()),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -202,8 +202,10 @@ def shrunk(runs: pd.DataFrame) -> pd.DataFrame:
     """CoOp's prompts made smaller after training: a row for each way; base, new, H of averages."""
     ends = finished(runs[runs["last"]])
     rows = {(run.dataset, run.seed): pd.DataFrame(run.shrunk).T for run in ends.itertuples()}
-    each = pd.concat(rows, names=["dataset", "seed", "way"]).groupby(["way", "dataset"], sort=False)
-    table = each.mean().groupby("way", sort=False).mean().rename_axis(None)
+    groups = pd.concat(rows, names=["dataset", "seed", "way"]).groupby(
+        ["way", "dataset"], sort=False
+    )
+    table = groups.mean().groupby("way", sort=False).mean().rename_axis(None)
     return table.assign(H=harmonic_mean(table["base"], table["new"]))
 
 

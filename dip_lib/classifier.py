@@ -1,7 +1,9 @@
 """Own pictures: fit a prompt to a folder, predict any class names, keep a file of 2 kB.
 
-A prompt knows no classes. The names are given when pictures are classified, and may be others than
-those that it was trained on. Symbols: n context vectors, d text width, r rank, e embedding size.
+A prompt is independent of classes: names are given when pictures are classified, and may differ
+from those that it was trained on.
+
+Symbols: n context vectors, d text width, r rank, e embedding size.
 """
 
 from __future__ import annotations
@@ -38,9 +40,9 @@ Paths = str | Path | Sequence[str | Path]
 
 def picture_files(paths: Paths) -> list[Path]:
     """The given files, and all files below given folders, sorted; hidden ones do not count."""
-    given = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
-    below = ([p] if not p.is_dir() else sorted(q for q in p.rglob("[!.]*")) for p in given)
-    return [path for found in below for path in found if not path.is_dir()]
+    roots = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    below = ([p] if not p.is_dir() else sorted(q for q in p.rglob("[!.]*")) for p in roots)
+    return [path for files in below for path in files if not path.is_dir()]
 
 
 @dataclass(eq=False)
@@ -113,7 +115,7 @@ class PromptedClassifier:
         """
         dataset = picture_folder(data) if isinstance(data, str | Path) else data
         if len(names := dataset.class_names) < 2:
-            raise ValueError(f"{dataset.name} has one class, {names[0]!r}: add another to tell it")
+            raise ValueError(f"{dataset.name} has one class, {names[0]!r}: add a second one")
         run = self._run(dataset)
         p0 = self.clip.context(self.context)
         self.clip.encoder(names, len(p0))  # refuses bad names before pictures are encoded
@@ -165,7 +167,7 @@ class PromptedClassifier:
                 no picture.
         """
         if not (names := tuple(class_names) or self.class_names):
-            raise ValueError("give class_names: a prompt file holds none")
+            raise ValueError("class_names are missing, and a prompt file holds none: give them")
         text = self.clip.class_embeddings(self.prompt, names)  # (C, e)
         files = {"test": [(str(path), 0) for path in picture_files(images)]}
         encoded = encode_split(self.clip, Pictures("pictures", ("",), Path(), files), "test")
@@ -177,7 +179,7 @@ class PromptedClassifier:
         """Save the prompt, class-free, as safetensors: 2 kB for a DIP of CLIP's size.
 
         Tensors A (n, r) and B (r, d); metadata: the words of P0, its hash, the backbone. A CoOp
-        prompt has n d numbers, 8 kB. Plain open_clip reads it as the page "Your own images" shows.
+        prompt has n d parameters, 8 kB. The page "Your own images" reads it with plain open_clip.
 
         Raises:
             ValueError: nothing was trained or loaded. OSError: the file cannot be written.
@@ -208,10 +210,10 @@ class PromptedClassifier:
             words = about["words"]
         except (SafetensorError, KeyError) as error:
             raise ValueError(f"{path} is damaged or not a prompt file: {error}") from error
-        given = backbone.name if isinstance(backbone, Backbone) else backbone
-        saved = about.get("backbone", given)
-        if given not in ("", saved):
-            raise ValueError(f"{path} was trained with {saved}, and cannot be used with {given}")
+        name = backbone.name if isinstance(backbone, Backbone) else backbone
+        saved = about.get("backbone", name)
+        if name not in ("", saved):
+            raise ValueError(f"{path} was trained with {saved}, and cannot be used with {name}")
         weights = pretrained or about.get("pretrained")
         loaded = cls(backbone or saved, weights, context=words, **more)
         load_prompt(Path(path), loaded.clip.context(words))  # refuses other weights

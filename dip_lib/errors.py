@@ -1,7 +1,7 @@
-"""Errors with types of their own, so that a caller need not read their words.
+"""Typed errors, so that callers need not parse messages.
 
-Each is also the built-in error that it always was. Their ``args`` are what happened, as plain
-values, and so they pass from a worker to its parent; the sentence is made when it is shown.
+Each derives from the built-in error that fits. Their ``args`` are plain values, so that they can be
+pickled from a worker to its parent; ``str`` makes the message.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def out_of_memory(error: Exception) -> bool:
     import torch  # not above: names are refused where torch is not installed, too
 
     # the CPU's allocator and oneDNN raise plain RuntimeErrors; oneDNN does not give the reason
-    said = ("can't allocate memory", "could not create a primitive")
+    messages = ("can't allocate memory", "could not create a primitive")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in str(error) for words in said
+        words in str(error) for words in messages
     )

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also when the process is killed.
+    """Write a file atomically: it is complete or absent, also when the process is killed.
 
     Raises:
-        OSError: disk full, no permission, ...: names the file and says what to do.
+        OSError: disk full, no permission, ...: names the file and a remedy.
     """
     tag = f"{socket.gethostname()}~{os.getpid()}~{secrets.token_hex(4)}"
     temporary = path.with_name(f".{path.name}~{tag}.tmp")

@@ -21,7 +21,7 @@ def root() -> Path | None:
 def home() -> Path:
     """Where measurements go: ``$DIP_HOME``, else ``_build/run`` of the checkout, else the cache.
 
-    The folder is not created here: whoever writes creates it.
+    The folder is not created here, but by the first write.
     """
     if chosen := os.environ.get("DIP_HOME"):
         return Path(chosen).expanduser().resolve()

@@ -1,8 +1,8 @@
 """Counter-based random numbers: a draw is a pure function of (seed, step, position).
 
 A run must see the same dropout masks and the same order of samples whether it is trained alone or
-in a batch of R runs, on a CPU or on a GPU. A stateful generator cannot promise that; hashing a
-counter can. The hash is SplitMix64's finaliser (Steele, Lea and Flood, 2014) in wrapping int64
+in a batch of R runs, on a CPU or on a GPU. A stateful generator does not give this; a hash of a
+counter does. The hash is SplitMix64's finaliser (Steele, Lea and Flood, 2014) in wrapping int64
 arithmetic, which every torch device computes bit for bit alike.
 """
 

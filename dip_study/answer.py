@@ -1,4 +1,4 @@
-"""What a command of ``dip`` answers."""
+"""The result of a command of ``dip``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command found: ``found`` for programs, ``lines`` for people, and the exit code."""
+    """Result of a command: ``data`` as JSON, ``lines`` of text for people, and the exit code."""
 
-    found: Any
+    data: Any
     lines: Sequence[str]
     code: int = 0

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 INTERRUPTED = 130
-"""What a shell says of a program that Ctrl-C has ended."""
+"""Exit code of a program that Ctrl-C has ended, by the shell's convention."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,7 +22,7 @@ from dip_study.measure import measure
 
 EPILOG = """examples:
   dip data status --data pictures           what is there, what is missing, how large it is
-  dip data get eurosat dtd --data pictures  fetch, check, unpack; resumes where it was cut
+  dip data get eurosat dtd --data pictures  fetch, check, unpack; resumes where it was interrupted
   dip fit animals --out animals.safetensors --backbone ViT-B-16 --pretrained openai
   dip predict animals.safetensors photos/ --classes "red fox,wolf,lynx"
   dip plan --profile paper                  runs, pictures, disk and time of a study
@@ -48,8 +48,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
         answer: Answer = options.run(options)
-        shown = [json.dumps(answer.found, indent=1)] if options.json else answer.lines
-        print("".join(f"{line}\n" for line in shown), end="", flush=True)
+        lines = [json.dumps(answer.data, indent=1)] if options.json else answer.lines
+        print("".join(f"{line}\n" for line in lines), end="", flush=True)
         return answer.code
     except (NotMeasuredError, OSError, RuntimeError, ValueError) as error:
         sys.exit(f"dip: {error}")
@@ -96,8 +96,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     kept = commands.add_parser("export", help="write measured runs into results/", **look)
     for action, run in ((live, _measure), (kept, _export)):
         action.add_argument("--profile", default="embedded-full", help="a name or a file of yours")
-        every = [*study.STUDIES]
-        action.add_argument("--study", nargs="+", default=every, choices=every, metavar="STUDY")
+        studies = [*study.STUDIES]
+        action.add_argument("--study", nargs="+", default=studies, choices=studies, metavar="STUDY")
         action.set_defaults(run=run)
     stores = store_commands.add_commands(commands)
     for action in (status, get, fit, predict, cost, live, kept, *stores):
@@ -106,20 +106,20 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _status(options: argparse.Namespace) -> Answer:
-    found = {n: download.status(each, options.data) for n, each in download.sources().items()}
+    datasets = {n: download.status(each, options.data) for n, each in download.sources().items()}
     lines = list[str]()
-    for name, each in found.items():
-        begun = f", {amount(each['begun'])} of it begun" if each["begun"] else ""
+    for name, each in datasets.items():
+        begun = f", {amount(each['begun'])} of it downloaded" if each["begun"] else ""
         state = f"missing, {amount(each['download'])} to download{begun}"
         lines.append(f"{name:16}{state if each['missing'] else 'complete'}  ({each['folder']})")
         for file in each["missing"]:
             hand = f"  by hand: `dip data get {name}` says how" if file["by_hand"] else ""
             lines.append(f"{'':16}- {file['path']}{hand}")
-    return Answer(found, lines, int(any(each["missing"] for each in found.values())))
+    return Answer(datasets, lines, int(any(each["missing"] for each in datasets.values())))
 
 
 def _get(options: argparse.Namespace) -> Answer:
-    found, mirror = dict[str, Any](), os.environ.get("DIP_MIRROR", "")
+    datasets, mirror = dict[str, Any](), os.environ.get("DIP_MIRROR", "")
     for name in dict.fromkeys(options.names):
         photos, fault = download.sources()[name], None
         try:
@@ -127,9 +127,9 @@ def _get(options: argparse.Namespace) -> Answer:
         except (LookupError, OSError, ValueError) as error:
             fault = str(error)
             print(f"dip: {name}: {fault}", file=sys.stderr)
-        found[name] = {**download.status(photos, options.data), "error": fault}
-    complete = [f"{name}: complete" for name, each in found.items() if each["error"] is None]
-    return Answer(found, complete, int(len(complete) < len(found)))
+        datasets[name] = {**download.status(photos, options.data), "error": fault}
+    complete = [f"{name}: complete" for name, each in datasets.items() if each["error"] is None]
+    return Answer(datasets, complete, int(len(complete) < len(datasets)))
 
 
 def _plan(options: argparse.Namespace) -> Answer:
@@ -146,8 +146,8 @@ def _fit(options: argparse.Namespace) -> Answer:
     fitted = PromptedClassifier(**{n: getattr(options, n) for n in names}).fit(options.folder)
     fitted.save(options.out)
     size, classes = os.path.getsize(options.out), fitted.class_names
-    found = {"file": options.out, "bytes": size, "classes": classes}
-    return Answer(found, [f"{options.out}: {size:,} bytes, trained on {len(classes)} classes"])
+    about = {"file": options.out, "bytes": size, "classes": classes}
+    return Answer(about, [f"{options.out}: {size:,} bytes, trained on {len(classes)} classes"])
 
 
 def _predict(options: argparse.Namespace) -> Answer:
@@ -155,32 +155,33 @@ def _predict(options: argparse.Namespace) -> Answer:
     tower = {"pretrained": options.pretrained, "device": options.device}
     loaded = PromptedClassifier.load(options.prompt, options.backbone, **tower)
     files = picture_files(options.pictures)
-    found = dict(zip(map(str, files), loaded.predict(files, names, options.top), strict=True))
-    said = {
-        path: ", ".join(f"{n} {100 * p:.1f} %" for n, p in best) for path, best in found.items()
+    predictions = dict(zip(map(str, files), loaded.predict(files, names, options.top), strict=True))
+    names_of = {
+        path: ", ".join(f"{n} {100 * p:.1f} %" for n, p in best)
+        for path, best in predictions.items()
     }
-    lines = [f"{path}: {best}" for path, best in said.items()]
-    return Answer({path: dict(best) for path, best in found.items()}, lines)
+    lines = [f"{path}: {best}" for path, best in names_of.items()]
+    return Answer({path: dict(best) for path, best in predictions.items()}, lines)
 
 
 def _measure(options: argparse.Namespace) -> Answer:
     profile = profiles.load_profile(options.profile)
-    found, lines = dict[str, Any](), list[str]()
+    counts, lines = dict[str, Any](), list[str]()
     for name, runs in study.each_run_once(profile, options.study):
         store = study.open_store(profile, "missing")
         missing = store.missing(runs)
         measure(missing, store, options.device, profile.folders)
-        found[name] = {"runs": len(runs), "measured": len(missing)}
+        counts[name] = {"runs": len(runs), "measured": len(missing)}
         lines.append(f"{name:16}{len(runs):,} runs, {len(missing):,} of them measured now")
-    return Answer(found, lines)
+    return Answer(counts, lines)
 
 
 def _export(options: argparse.Namespace) -> Answer:
     profile = profiles.load_profile(options.profile)
-    found = dict[str, str]()
+    paths = dict[str, str]()
     for name, runs in study.each_run_once(profile, options.study):
         path = results_dir() / profile.name / f"{name}.json"
         records = study.collect(runs, profile, results="stored")
         export(records, path, name not in study.ALONG)
-        found[name] = str(path)
-    return Answer(found, [*found.values()])
+        paths[name] = str(path)
+    return Answer(paths, [*paths.values()])

@@ -19,13 +19,14 @@ from dip_lib.training.run import Data, Run
 LIMIT = 1.5
 """Points by which base or new accuracy may be off the published one."""
 PUBLISHED = tomllib.loads(Path(__file__).with_name("published.toml").read_text("utf-8"))
-"""Tower -> weights -> dataset -> [base, new], in percent; the file names the source."""
+"""Backbone -> weights -> dataset -> [base, new], in percent; the file names the source."""
 
 
 def zero_shots(runs: Iterable[Run]) -> list[Run]:
     """The zero-shot runs that must pass before ``runs`` are measured.
 
-    One for each tower and dataset of photos on which something is learned; none for random weights.
+    One for each backbone and photo dataset on which something is learned; none for random
+    weights.
     """
     trained = (run for run in runs if run.method.has_seed)
     on_photos = (run for run in trained if run.tower.weights and is_photos(run.data.dataset))
@@ -68,7 +69,7 @@ def check(records: Iterable[Mapping[str, Any]]) -> list[str]:
             f"nothing was trained: zero-shot accuracy is more than {LIMIT} points off "
             f"({'; '.join(off)}). Likely causes: another activation (OpenAI's weights need "
             "QuickGELU), changed class names or template, another split file or missing pictures "
-            "(`dip data status`), other preprocessing. Repaired code does not rename a run: then "
+            "(`dip data status`), other preprocessing. Correcting code keeps a run's key: "
             f"also delete {', '.join(f'{key}.json' for key in keys)} in {home() / 'store'}."
         )
     return unknown

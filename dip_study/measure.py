@@ -71,7 +71,7 @@ def _dataset(name: str, style: str, folder: Path | None, data: str | None) -> Da
     if folder is None:
         return load_dataset(name, style, data)
     if style != "default":
-        raise ValueError(f"{name} is pictures, which have no style {style!r}; leave the style out")
+        raise ValueError(f"{name} is a folder, which has no style {style!r}; leave the style out")
     return replace(picture_folder(folder), name=name)
 
 
@@ -105,18 +105,18 @@ def _learned_by_sources(runs: Sequence[Run], store: Store) -> list[dict[str, Ten
         return None
     learned = [(run.source(), store.tensors(run.source())) for run in runs]
     if lost := [source for source, tensors in learned if tensors is None]:
-        raise LookupError(f"what {lost[0]} has learned is not in {store.live}: measure it first")
+        raise LookupError(f"the prompts of {lost[0]} are not in {store.live}: measure it first")
     return [tensors for _, tensors in learned if tensors is not None]
 
 
 def _stopped_source(run: Run, store: Store) -> Record:
-    """The status of a run whose source stopped: what is made of half a training is no result."""
+    """The status of a run whose source run stopped early; such a run is not evaluated."""
     source = store.get(run.source()) if run.source() != run else None
     return {"status": source["status"]} if source and source["status"] != FINISHED else {}
 
 
 def _write_draws(dataset: Pictures, runs: Sequence[Run]) -> None:
-    """For people: which pictures a run has trained on."""
+    """Write which pictures a run has trained on, for readers of the results."""
     for shots, seed in {(run.data.shots, run.seed) for run in runs if run.data.shots}:
         name = f"{dataset.name}-{dataset.fingerprint}-shots{shots}-seed{seed}.json"
         if not (path := home() / "draws" / name).is_file():  # ImageNet's files take seconds

@@ -37,16 +37,16 @@ from dip_study.study import STUDIES
 PLACE = ["tower", "precision", "dataset", "style"]
 LEGEND = """\
 images: to encode, every view counted; steps: summed over runs; both as if no class lacked pictures.
-Image side: encoding, once for all prompts, and the passes of methods that prompt the image tower,
+Image side: encoding, once for all prompts, and the passes of methods that prompt the image encoder,
 each counted as three of an encoding, without what prompts add. Text side: training prompts.
 Minutes are estimates, on a CPU of one core; zero-shot runs, probes and evaluation are not counted.
 A study's row counts what the rows above it do not have already."""
 IMAGE_SIDE = ("image_hosts", "visual")
-"""Studies that prompt the image tower."""
+"""Studies that prompt the image encoder."""
 Folders = Mapping[str, Path]
 """Of the datasets that a profile brings."""
 BACKWARD = 3
-"""A pass through a tower forward and backward takes about as long as this many forward."""
+"""A forward and backward pass of an encoder takes about as long as this many forward passes."""
 
 
 def _benchmark(name: str, device: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _steps_per_second(run: Run, classes: int, device: str) -> float:
     settings = _benchmark("text_step", device).get("settings", {}).items()
     rates = [(s["classes"], s["seconds"].get(way)) for n, s in settings if "ImageNet" in n]
     measured = sorted((count, median(each)) for count, each in rates if each)
-    # measured with ViT-B-16, whose text tower other CLIPs share
+    # measured with ViT-B-16, whose text encoder other CLIPs share
     text_towers = [backbone_config(name)["text_cfg"] for name in (run.tower.backbone, "ViT-B-16")]
     alike = text_towers[0] == text_towers[1]
     if not (measured and alike):
@@ -98,8 +98,10 @@ def _encoded(run: Run, folders: Folders) -> dict[tuple[object, ...], int]:
     """Images that a run needs encoded, by what tells one set of features from another."""
     data = run.data
     if data.target:
-        at = replace(run, data=replace(data, dataset=data.target, style="default", target=""))
-        return {("test", *_place(at)): _classes(at, folders)[1]}
+        target_run = replace(
+            run, data=replace(data, dataset=data.target, style="default", target="")
+        )
+        return {("test", *_place(target_run)): _classes(target_run, folders)[1]}
     if run.method.side == "visual":  # these read the images themselves
         return {}
     place, (classes, test) = _place(run), _classes(run, folders)
@@ -130,7 +132,7 @@ def _cost(
     images_per_second: float | None,
     steps_per_second: float | None,
 ) -> dict[str, Any]:
-    """What some runs of one tower and precision cost, less the features ``known`` already."""
+    """What some runs of one backbone and precision cost, less the features ``known`` already."""
     cost = dict.fromkeys(("steps", "images", "disk", "image_minutes", "text_minutes"), 0.0)
     needed = {key: count for run in runs for key, count in _encoded(run, folders).items()}
     for key, count in needed.items():
@@ -168,12 +170,12 @@ def plan(
     images_per_second: float | None = None,
     steps_per_second: float | None = None,
 ) -> pd.DataFrame:
-    """The cost of a study, a row for each tower, precision, dataset and style; or of all.
+    """The cost of a study, a row for each backbone, precision, dataset and style; or of all.
 
     Args:
         study: a key of ``STUDIES``; "all": a row for each study, with what the rows above lack.
         device: "cpu" or a GPU by its full name, as in ``results/benchmarks``.
-        images_per_second: encoded by every tower; default: as measured on the device.
+        images_per_second: encoded by every backbone; default: as measured on the device.
         steps_per_second: of one run; default: as measured on the device.
 
     Returns:
@@ -182,18 +184,18 @@ def plan(
         counted; on photos those of the test split and of the few-shot draws alone), ``disk``
         (bytes of features), ``image_minutes`` and ``text_minutes``; NaN: not measured.
     """
-    given = profile.folders, device, images_per_second, steps_per_second
+    options = profile.folders, device, images_per_second, steps_per_second
     if study != "all":
         shared: dict[tuple[str, ...], list[Run]] = {}
         for run in STUDIES[one_of("study", study, STUDIES)](profile, fingerprint=""):
             shared.setdefault(_place(run), []).append(run)
-        rows = {place: _cost(runs, set(), *given) for place, runs in shared.items()}
+        rows = {place: _cost(runs, set(), *options) for place, runs in shared.items()}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(PLACE)
     table, done, known = {}, dict[Run, None](), set[tuple[object, ...]]()
     for name, make in STUDIES.items():
         runs = [run for run in make(profile, fingerprint="") if run not in done]
         if runs:
-            table[name] = _cost(runs, known, *given)
+            table[name] = _cost(runs, known, *options)
             done |= dict.fromkeys(runs)
             known |= {key for run in runs for key in _encoded(run, profile.folders)}
     return pd.DataFrame.from_dict(table, orient="index").rename_axis("study")
@@ -209,8 +211,8 @@ def table(costs: pd.DataFrame) -> str:
     for name, part in sums.items():
         total = part.sum(skipna=False).rename((name, *blank) if blank else name)
         parts.append(total.to_frame().T.rename_axis(names))
-    shown = pd.concat(parts).astype(costs.dtypes).rename_axis(names)
+    table_shown = pd.concat(parts).astype(costs.dtypes).rename_axis(names)
     forms = {"disk": amount, "steps": "{:,}".format, "images": "{:,}".format}
     form: Any = {"formatters": forms, "float_format": "{:,.1f}".format, "na_rep": "not measured"}
-    text = shown.reset_index().to_string(index=False, **form)
+    text = table_shown.reset_index().to_string(index=False, **form)
     return f"{text}\n{LEGEND}"

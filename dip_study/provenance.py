@@ -46,14 +46,14 @@ def provenance(runs: Sequence[Mapping[str, Any]], profile: str) -> dict[str, Any
 
     Returns:
         profile, settings (their fingerprint), runs (how many), seconds (of one core), dates,
-        machines, recipes, methods (name -> identity of its code), weights (tower -> fingerprint)
+        machines, recipes, methods (name -> identity of its code), weights (backbone -> fingerprint)
         and data ("dataset style" -> fingerprint).
     """
     machines = [run["machine"] for run in runs]
     towers = [run["run"]["tower"] for run in runs]
-    each = [run["run"]["data"] for run in runs]
-    data = {f"{d['dataset']} {d['style']}": d["fingerprint"] for d in each}
-    targets = {f"{d['target']} default": d["target_fingerprint"] for d in each if d["target"]}
+    parts = [run["run"]["data"] for run in runs]
+    data = {f"{d['dataset']} {d['style']}": d["fingerprint"] for d in parts}
+    targets = {f"{d['target']} default": d["target_fingerprint"] for d in parts if d["target"]}
     codes = {run["run"]["method"]["name"]: run["code"] for run in runs}
     return {
         "profile": profile,

@@ -1,9 +1,9 @@
-"""Keeping a method's runs when its code has changed in looks alone.
+"""Keeping a method's runs after an edit of its code that changes no result.
 
 A run's key holds an identity of its method's code, so an edit of a method's file makes its runs
 outdated. Whether the edit changed results is measured: a sample of the runs is measured again with
 the present code, in a store of its own. Only if every one is equal do all get the present key. Runs
-of different earlier code are judged apart.
+of different earlier code are compared separately.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def outdated(method: str, live: Path, exports: Sequence[Path]) -> list[Outdated]
     stored: list[tuple[Any, Path]]
     stored = [(load_record(path), live) for path in sorted(live.glob("*.json"))]
     stored += [(record, path) for path in exports for record in every_record(path)]
-    found = []
+    records = []
     for record, place in stored:
         run = _run_of(record)
         if run and run.method.name == method and record["code"] != type(run.method).identity():
-            found.append(Outdated(run, record, place))
-    return found
+            records.append(Outdated(run, record, place))
+    return records
 
 
 def _run_of(record: Any) -> Run | None:
@@ -62,14 +62,15 @@ def _run_of(record: Any) -> Run | None:
 
 
 def sample(runs: Sequence[Run], count: int) -> list[Run]:
-    """At most ``count`` of the runs, spread over towers, low-rank updates and schedules.
+    """At most ``count`` of the runs, spread over backbones, low-rank updates, schedules, and
+    whether a run starts from another.
 
     On as few datasets as possible, whose images have to be encoded.
     """
 
     def kind(run: Run) -> str:
         schedule = replace(run.schedule, lr=0.0) if run.schedule else None
-        return repr((run.tower, run.low_rank, bool(run.data.target), schedule))
+        return repr((run.tower, run.low_rank, run.source() == run, schedule))
 
     def order(run: Run) -> tuple[str, str, bool, str]:
         return kind(run), run.data.dataset, run.data.style != "default", run.key()
@@ -99,11 +100,11 @@ def measured_again(
         return [record for run in runs if (record := store.get(run))]
 
 
-def differing(found: Sequence[Outdated], again: Sequence[Record]) -> dict[str, list[str]]:
+def differing(records: Sequence[Outdated], again: Sequence[Record]) -> dict[str, list[str]]:
     """Key of each record that differs from its run measured again -> which run, and in what."""
     measured = {record["key"]: record for record in again}
     differ = dict[str, list[str]]()
-    for each in found:
+    for each in records:
         new = measured.get(each.run.key())
         if new and (said := differences(each.record, new)):
             differ[each.record["key"]] = [str(each.run), *said]
@@ -116,13 +117,13 @@ def differences(old: Record, new: Record) -> list[str]:
     Accuracies may be 0.5 points or one image apart, other quantities a thousandth of the largest
     of their kind. An export may keep the last checkpoint alone.
     """
-    found = [] if old["status"] == new["status"] else [f"{old['status']}, now {new['status']}"]
-    at = {point["epoch"]: point for point in new["checkpoints"]}
+    reasons = [] if old["status"] == new["status"] else [f"{old['status']}, now {new['status']}"]
+    by_epoch = {point["epoch"]: point for point in new["checkpoints"]}
     for point in old["checkpoints"]:
-        for name, was, now in _pairs(point, at.get(point["epoch"], {})):
+        for name, was, now in _pairs(point, by_epoch.get(point["epoch"], {})):
             if not _close(name.split(".")[-1], was, now, old):
-                found.append(f"epoch {point['epoch']}, {name}: {was}, now {now}")
-    return found
+                reasons.append(f"epoch {point['epoch']}, {name}: {was}, now {now}")
+    return reasons
 
 
 def _pairs(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -130,9 +131,9 @@ def _pairs(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]
     if not isinstance(old, Mapping):
         yield name, old, new
         return
-    given = new if isinstance(new, Mapping) else {}
-    for key in sorted({*old, *given}):
-        yield from _pairs(old.get(key), given.get(key), f"{name}.{key}" if name else key)
+    other = new if isinstance(new, Mapping) else {}
+    for key in sorted({*old, *other}):
+        yield from _pairs(old.get(key), other.get(key), f"{name}.{key}" if name else key)
 
 
 def _close(name: str, was: Any, now: Any, record: Record) -> bool:
@@ -155,13 +156,13 @@ def _images(name: str, record: Record) -> int:
     return max(1, images)
 
 
-def rekey(found: Sequence[Outdated]) -> None:
+def rekey(records: Sequence[Outdated]) -> None:
     """Give records the key of the present code: those of exports in place, live ones by new files.
 
     Can be interrupted and called again. A run that the present code has measured already keeps its
     new record.
     """
-    for place, same in groupby(found, lambda each: each.place):
+    for place, same in groupby(records, lambda each: each.place):
         here = list(same)
         if not place.is_dir():
             renamed = {each.record["key"]: _renamed(each) for each in here}

@@ -94,7 +94,7 @@ def _applicable(method: str, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def zero_shots(profile: Profile, method: str = "zero-shot", **changes: Any) -> list[Run]:
-    """The hand-written template on every dataset and tower, or the ensemble of many."""
+    """The hand-written template on every dataset and backbone, or the ensemble of many."""
     places = [(tower, d) for tower in profile.towers for d in profile.datasets]
     own = _applicable(method, changes)
     return [make_run(profile, d, method, 0, **{"backbone": tower} | own) for tower, d in places]
@@ -112,7 +112,7 @@ def seeds(
 
 
 def costly(profile: Profile, seeds: int) -> Profile:
-    """The profile with the datasets and as many seeds as runs through the image tower get."""
+    """The profile with the datasets and as many seeds as runs through the image encoder get."""
     chosen = tuple(d for d in profile.costly["datasets"] if d in profile.datasets)
     return replace(profile, datasets=chosen, seeds=profile.seeds[:seeds])
 
@@ -133,7 +133,7 @@ def probes(profile: Profile, **changes: Any) -> list[Run]:
 
 
 def frontier(profile: Profile, **changes: Any) -> list[Run]:
-    """CoOp at every learning rate of the profile: the trade-off that training longer walks."""
+    """CoOp at every learning rate of the profile: the trade-off between base and new classes."""
     return [run for rate in profile.rates for run in coop(profile, lr=rate, **changes)]
 
 

@@ -71,7 +71,7 @@ def _status(options: argparse.Namespace) -> Answer:
     }
     for path in committed():
         places.setdefault(path.parent, []).extend(every_record(path))
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for place, records in places.items():
         states = [_state(record) for record in records]
         old = Counter(
@@ -79,8 +79,8 @@ def _status(options: argparse.Namespace) -> Answer:
             for record, state in zip(records, states, strict=True)
             if state == "outdated"
         )
-        found.append({"place": str(place), **Counter(states), "outdated_methods": dict(old)})
-    return Answer(found, [_line(each) for each in found])
+        rows.append({"place": str(place), **Counter(states), "outdated_methods": dict(old)})
+    return Answer(rows, [_line(each) for each in rows])
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -95,13 +95,13 @@ def _migrate(options: argparse.Namespace) -> Answer:
     if options.folder and not options.folder.is_dir():
         raise ValueError(f"{options.folder} is no folder: give one of runs, or of exports")
     live = options.folder or _live()
-    found = {str(path): migrate_export(path) for path in exports(live)}
-    if not found:
-        found[str(live)] = migrate_live(live)
+    counts = {str(path): migrate_export(path) for path in exports(live)}
+    if not counts:
+        counts[str(live)] = migrate_live(live)
     if not options.folder:
-        found |= {str(path): migrate_export(path) for path in committed()}
-    lines = [f"{place}: {count:,} runs brought over" for place, count in found.items() if count]
-    return Answer(found, lines or ["no runs of an earlier layout"])
+        counts |= {str(path): migrate_export(path) for path in committed()}
+    lines = [f"{place}: {count:,} runs brought over" for place, count in counts.items() if count]
+    return Answer(counts, lines or ["no runs of an earlier layout"])
 
 
 def _rekey(options: argparse.Namespace) -> Answer:
@@ -109,24 +109,26 @@ def _rekey(options: argparse.Namespace) -> Answer:
     if options.sample < 1:
         raise ValueError(f"--sample {options.sample} must be at least 1")
     folders = load_profile(options.profile).folders if options.profile else NO_FOLDERS
-    every = outdated(method, _live(), committed())
-    here = [each for each in every if is_present(each.run, folders)]
-    counts = {"outdated": len(every), "sample": 0, "rekeyed": 0}
+    outdated_runs = outdated(method, _live(), committed())
+    here = [each for each in outdated_runs if is_present(each.run, folders)]
+    counts = {"outdated": len(outdated_runs), "sample": 0, "rekeyed": 0}
     differ, lines = dict[str, list[str]](), list[str]()
     for code in sorted({each.record["code"] for each in here}):
         same = [each for each in here if each.record["code"] == code]
         runs = sample([each.run for each in same], options.sample)
-        found = differing(same, measured_again(runs, options.device, folders))
+        reasons = differing(same, measured_again(runs, options.device, folders))
         counts["sample"] += len(runs)
-        if found:
+        if reasons:
             lines.append(f"{method} of code {code} gave other results; its runs stay as they are:")
-            lines += [f"  {key}: {'; '.join(said)}" for key, said in found.items()]
-            differ |= found
+            lines += [f"  {key}: {'; '.join(texts)}" for key, texts in reasons.items()]
+            differ |= reasons
         else:
             rekey(same)
             counts["rekeyed"] += len(same)
             lines.append(f"{method} of code {code}: {len(runs)} runs measured again are equal")
-    if gone := len(every) - len(here):
-        lines.append(f"{gone:,} runs stay as they are: their weights or images are not here")
-    lines.append(f"{method}: {counts['rekeyed']:,} of {len(every):,} outdated records re-keyed")
+    if gone := len(outdated_runs) - len(here):
+        lines.append(f"{gone:,} runs stay as they are: this machine lacks their weights or images")
+    lines.append(
+        f"{method}: {counts['rekeyed']:,} of {len(outdated_runs):,} outdated records re-keyed"
+    )
     return Answer({"method": method, **counts, "differ": differ}, lines, int(bool(differ)))

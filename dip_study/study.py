@@ -1,6 +1,6 @@
 """Studies: which runs a figure needs, measured or read from the store.
 
-A study is a function from a profile to a list of run specs. ``collect`` returns their records: it
+A study is a function from a profile to a list of runs. ``collect`` returns their records: it
 reads what is stored and, when asked to, measures what is missing.
 """
 
@@ -47,7 +47,7 @@ def methods_of(profile: Profile, side: str) -> list[str]:
 
 
 def text_hosts(profile: Profile) -> list[str]:
-    """Methods on stored features whose prompts can be held as DIPs."""
+    """Methods on stored features whose prompts can be DIPs."""
     return [n for n in methods_of(profile, "text") if not METHODS[n].alternative_to_dip]
 
 
@@ -71,12 +71,14 @@ def few_shot(profile: Profile, **changes: Any) -> list[Run]:
     Few images train for fewer epochs, as CoOp's scripts have it, but where the profile fixes the
     epochs of a dataset. ``context="", vectors=16`` are CoOp's random vectors for RN50.
     """
-    every = {"protocol": "all-classes", **changes}
-    runs = zero_shots(replace(profile, towers=profile.towers[:1]), **every)
+    settings = {"protocol": "all-classes", **changes}
+    runs = zero_shots(replace(profile, towers=profile.towers[:1]), **settings)
     for shots, share in SHOTS.items():
-        runs += probes(profile, shots=shots, **every)
+        runs += probes(profile, shots=shots, **settings)
         for make in (coop, dip):
-            runs += [_shorter(run, share, profile) for run in make(profile, shots=shots, **every)]
+            runs += [
+                _shorter(run, share, profile) for run in make(profile, shots=shots, **settings)
+            ]
     return once(runs)
 
 
@@ -89,26 +91,26 @@ def _shorter(run: Run, share: float, profile: Profile) -> Run:
 
 
 def _transfer(profile: Profile, targets: Iterable[str], **changes: Any) -> list[Run]:
-    """Zero-shot on the source and the targets; prompts of the source, judged on each."""
-    at, source = (
+    """Zero-shot on the source and the targets; prompts of the source, evaluated on each."""
+    settings, source = (
         {"protocol": "all-classes", **changes},
         replace(profile, datasets=(profile.source,)),
     )
-    judged = replace(profile, towers=profile.towers[:1], datasets=(profile.source, *targets))
-    found = zero_shots(judged, **at)
+    evaluated = replace(profile, towers=profile.towers[:1], datasets=(profile.source, *targets))
+    runs = zero_shots(evaluated, **settings)
     for target in ("", *targets):
-        found += [*coop(source, target=target, **at), *dip(source, target=target, **at)]
-    return found
+        runs += [*coop(source, target=target, **settings), *dip(source, target=target, **settings)]
+    return runs
 
 
 def cross_dataset(profile: Profile, **changes: Any) -> list[Run]:
-    """Prompts learnt on all classes of the source dataset, judged on every other dataset."""
+    """Prompts learned on all classes of the source dataset, evaluated on every other dataset."""
     targets = [d for d in profile.datasets if d != profile.source]
     return _transfer(profile, targets, **changes)
 
 
 def domain_shift(profile: Profile, **changes: Any) -> list[Run]:
-    """The same prompts, judged on the shifts of the source dataset."""
+    """The same prompts, evaluated on the shifts of the source dataset."""
     return _transfer(profile, profile.shifts, **changes)
 
 
@@ -127,13 +129,13 @@ def dropout(profile: Profile, **changes: Any) -> list[Run]:
 
 
 def towers(profile: Profile, **changes: Any) -> list[Run]:
-    """Zero-shot, CoOp and DIP on every tower, from words and from 16 random vectors."""
-    found = zero_shots(profile, **changes)
+    """Zero-shot, CoOp and DIP on every backbone, from words and from 16 random vectors."""
+    runs = zero_shots(profile, **changes)
     for tower in profile.towers:
         for start in ({}, {"context": "", "vectors": 16}):
-            at = {"backbone": tower, **start, **changes}
-            found += [*coop(profile, **at), *dip(profile, **at)]
-    return once(found)
+            settings = {"backbone": tower, **start, **changes}
+            runs += [*coop(profile, **settings), *dip(profile, **settings)]
+    return once(runs)
 
 
 def ablation(profile: Profile, **changes: Any) -> list[Run]:
@@ -172,7 +174,7 @@ def hosts(profile: Profile, **changes: Any) -> list[Run]:
 
 
 def image_hosts(profile: Profile, **changes: Any) -> list[Run]:
-    """Methods that cost a tower's pass for every image, plain and with DIP; CoOp and DIP beside."""
+    """Methods that encode images in each step, plain and with DIP; beside them CoOp and DIP."""
     few = costly(profile, profile.costly["seeds"])
     runs: list[Run] = []
     for method in methods_of(profile, "image"):
@@ -200,7 +202,7 @@ def rotation(profile: Profile, **changes: Any) -> list[Run]:
 
 
 def precision(profile: Profile, **changes: Any) -> list[Run]:
-    """CoOp with the towers in bf16, and the same runs in the profile's precision."""
+    """CoOp with the backbone in bf16, and the same runs in the profile's precision."""
     return [*coop(profile, **changes), *coop(profile, precision="bf16", **changes)]
 
 

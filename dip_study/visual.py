@@ -25,23 +25,25 @@ def visual(profile: Profile, **changes: Any) -> list[Run]:
     every learning rate of the profile, at the smallest compared number, on which the rate was
     selected; VPT trained ``longer`` times as long, with no prompts and the compared numbers.
     """
-    given = profile.visual
-    few = costly(profile, given["seeds"])
-    compared, most = given["compared"], given["compared"][-1]
-    parts = [seeds(few, "vpt", vectors=n, **changes) for n in given["prompts"]]
+    settings = profile.visual
+    few = costly(profile, settings["seeds"])
+    compared, most = settings["compared"], settings["compared"][-1]
+    parts = [seeds(few, "vpt", vectors=n, **changes) for n in settings["prompts"]]
     parts += [seeds(few, m, vectors=n, **changes) for m in RELATIVES for n in compared]
     parts += [seeds(few, "vpt", vectors=n, depth=1, **changes) for n in compared]
     dense = seeds(few, "vpt", DIP, vectors=most, **changes)
-    parts += [dense, [_condensed(run, keep) for keep in given["keep"] for run in dense]]
+    parts += [dense, [_condensed(run, keep) for keep in settings["keep"] for run in dense]]
     for run in seeds(few, "vpt", vectors=most, **changes):
         long = max(1, cast(AdamWSchedule, run.schedule).epochs // 2)
-        kept = [(k, ranking, t) for k in given["keep"] for ranking in RANKINGS for t in (0, long)]
+        kept = [
+            (k, ranking, t) for k in settings["keep"] for ranking in RANKINGS for t in (0, long)
+        ]
         parts.append([_condensed(run, *each) for each in [*kept, (100, RANKINGS[0], long)]])
     first = replace(few, seeds=few.seeds[:1])
-    parts += [seeds(first, "vpt", vectors=compared[0], lr=r, **changes) for r in given["rates"]]
-    for n in (given["prompts"][0], *compared):
+    parts += [seeds(first, "vpt", vectors=compared[0], lr=r, **changes) for r in settings["rates"]]
+    for n in (settings["prompts"][0], *compared):
         runs = seeds(first, "vpt", vectors=n, **changes)
-        parts.append([_longer(run, given["longer"]) for run in runs])
+        parts.append([_longer(run, settings["longer"]) for run in runs])
     return once(chain(*parts))
 
 

@@ -1,7 +1,7 @@
 """Make a prompt learner that is not ours a DIP, and an ordinary module again.
 
 The learner is written the way CoOp's public trainers are, over open_clip's own text
-tower. It knows nothing of this library, and no line of it is changed.
+encoder. It knows nothing of this library, and no line of it is changed.
 """
 
 import argparse
@@ -39,7 +39,7 @@ class PromptLearner(nn.Module):
 
 
 def encode_text(model: CLIP, learner: PromptLearner) -> Tensor:
-    """Unit class embeddings (C, e), read at each end token after the whole tower."""
+    """Unit class embeddings (C, e), read at each end token after the whole encoder."""
     x = learner() + model.positional_embedding
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask))
     ends = x[torch.arange(len(x)), learner.tokens.argmax(dim=1)]
@@ -65,7 +65,7 @@ def main() -> None:
     start, keys = learner.ctx.detach().clone(), list(learner.state_dict())
     handle = densify(learner, "ctx", rank=given.rank, dropout=0.5, seed=1)
     trainable = sum(factor.numel() for factor in handle.parameters())
-    print(f"{start.numel()} numbers of the prompt are now {trainable}")
+    print(f"{start.numel()} parameters of the prompt are now {trainable}")
 
     optimiser = torch.optim.SGD(handle.parameters(), lr=0.01, momentum=0.9)
     for step in range(given.steps):

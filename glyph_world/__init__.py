@@ -1,4 +1,4 @@
-"""Glyph World: an image-text world that every machine with matplotlib already has.
+"""Glyph World: an image-text world drawn with the fonts that matplotlib ships.
 
 ``world`` lists characters, fonts and names; ``draw`` makes masks; ``styles`` and ``render`` turn
 them into images; ``families`` are the datasets; ``captions`` and ``models`` are the CLIPs. The

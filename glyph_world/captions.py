@@ -69,7 +69,7 @@ def caption(point: int, looks: list[str], random: np.random.Generator) -> str:
 
 @cache
 def tokenizer() -> SimpleTokenizer:
-    """open_clip's tokenizer at the towers' context length."""
+    """open_clip's tokenizer at the encoders' context length."""
     return SimpleTokenizer(context_length=CONTEXT_LENGTH)
 
 

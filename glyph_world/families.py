@@ -36,7 +36,7 @@ from glyph_world.world import (
 )
 
 PER_CLASS = {"train": 48, "val": 8, "test": 50}
-"""Images a class: the pool that few-shot sets are drawn from, and what they are judged on."""
+"""Images a class: the pool that few-shot sets are drawn from, and what they are evaluated on."""
 HARD_DRAWS = 100
 """Draws a class among which "source-a" keeps the hard ones."""
 CROP = (0.6, 1.0)
@@ -53,7 +53,7 @@ SHIFTS = {
     "source-r": "dilation+half-tone+rotation",
 }
 HARD_FILE = WORLD_FILE.with_name("source_a.json")
-"""Draws of the source set that the zero-shot ResNet tower gets wrong; see ``hard.py``."""
+"""Draws of the source set that the zero-shot ResNet backbone gets wrong; see ``hard.py``."""
 
 NAMES = (*FAMILIES, "source", *SHIFTS)
 
@@ -78,7 +78,7 @@ def augment(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 def _resized(images: Tensor, size: int | None) -> Tensor:
-    """Images (V, B, 3, S, S) at another S, for a tower that reads larger ones."""
+    """Images (V, B, 3, S, S) at another S, for an encoder that reads larger ones."""
     flat = F.interpolate(images.flatten(0, 1), size, mode="bicubic", antialias=True)
     return flat.clamp(0, 1).unflatten(0, images.shape[:2])
 
@@ -163,10 +163,10 @@ class GlyphDataset:
     def examples(self, count: int) -> Tensor:
         """One picture of each of ``count`` classes, evenly spread: (count, 3, S, S) in 0..1."""
         _, rows = self._draws("test")
-        every = self._per_class("test")
+        per_class = self._per_class("test")
         classes = np.linspace(0, len(self.points) - 1, count).astype(int)
         source = torch.Generator().manual_seed(_seed(self.name, self.style, "examples"))
-        part = torch.from_numpy(masks().pixels[rows[classes * every]])
+        part = torch.from_numpy(masks().pixels[rows[classes * per_class]])
         return render(part, STYLES[self.style.split("+")[0]], source)[0]
 
     def batches(
@@ -205,12 +205,12 @@ class GlyphDataset:
             for i, look in enumerate(looks):
                 images[i :: len(looks)], _ = render(part[i :: len(looks)], look, source)
             images = images.to(device)
-            shown: dict[int | None, Tensor] = {None: images}
-            shown |= {view: augment(images, crops[view]) for view in crops}
+            by_view: dict[int | None, Tensor] = {None: images}
+            by_view |= {view: augment(images, crops[view]) for view in crops}
             inside = kept[(kept >= start) & (kept < start + CHUNK)] - start
             if len(inside):
                 keep = torch.from_numpy(inside).to(images.device)
-                part = torch.stack([shown[view][keep] for view in views])
+                part = torch.stack([by_view[view][keep] for view in views])
                 yield part if size in (None, IMAGE_SIZE) else _resized(part, size)
 
 
@@ -222,10 +222,10 @@ def glyph_dataset(name: str, style: str = "default") -> GlyphDataset:
     """
     one_of("glyph dataset", name, NAMES)
     family = name.split("-")[0]
-    shown = SHIFTS[name] if name in SHIFTS and style == "default" else style_of(family, style)
+    style_name = SHIFTS[name] if name in SHIFTS and style == "default" else style_of(family, style)
     fonts = HELD_OUT_FONTS if name == "source-v2" else FONTS
     drawn = masks()
     covered = np.isin(drawn.font, [FONTS.index(f) for f in fonts])
     available = {characters()[c] for c in np.unique(drawn.character[covered])}
     points = tuple(p for p in members(family) if p in available)
-    return GlyphDataset(name, shown, points, fonts, TEMPLATES[family])
+    return GlyphDataset(name, style_name, points, fonts, TEMPLATES[family])

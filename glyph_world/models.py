@@ -1,6 +1,6 @@
 """The two small CLIPs of Glyph World: open_clip's own ``CLIP`` class in a small configuration.
 
-Both share one text tower (width 128, 3 layers, 32 positions, open_clip's byte-pair vocabulary).
+Both share one text encoder (width 128, 3 layers, 32 positions, open_clip's byte-pair vocabulary).
 Only the embedding rows of tokens that occur in captions were trained; only those are stored, in
 half precision, and scattered into the full table on loading.
 """
@@ -45,7 +45,7 @@ def build(name: str, vocabulary: int = VOCABULARY) -> CLIP:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Images in 0..1 to the towers' input; any shape."""
+    """Images in 0..1 to the encoders' input; any shape."""
     return (images - MEAN) / STD
 
 
@@ -106,9 +106,9 @@ def load_glyph_clip(name: str) -> tuple[CLIP, frozenset[int]]:
         raise ValueError(f"the weights {path} are missing. {remedy}")
     data = path.read_bytes()
     recorded = json.loads(CARD.read_text())[name]["sha256"]
-    if (found := hashlib.sha256(data).hexdigest()) != recorded:
+    if (digest := hashlib.sha256(data).hexdigest()) != recorded:
         raise ValueError(
-            f"the weights {path} are damaged: sha256 {found[:12]}…, expected {recorded[:12]}…. "
+            f"the weights {path} are damaged: sha256 {digest[:12]}…, expected {recorded[:12]}…. "
             + remedy
         )
     try:

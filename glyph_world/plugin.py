@@ -17,7 +17,7 @@ WORLD = "Glyph World"
 ENSEMBLE = tuple(template for template in TEMPLATES if "[look]" not in template)
 """The captions that name no look: what an ensemble averages."""
 LEARNING_RATE = 0.03
-"""Of prompts on both towers: chosen once, by CoOp's validation accuracy on base classes."""
+"""Of prompts on both encoders: chosen once, by CoOp's validation accuracy on base classes."""
 
 
 def _preprocess(image: Image.Image) -> Tensor:

@@ -1,6 +1,6 @@
 """From masks to images in a given look. Symbols: B images of S x S pixels.
 
-Every choice is drawn for each image by itself, so that a batch is no unit of its own.
+Every random choice is drawn for each image separately, never once for a batch.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ OUTLINE = replace(CRISP, p_outline=1.0, p_thick=0.0, dilate=3, zoom=(1.0, 1.3))
 
 STYLES = {
     "plain": GENERIC,
-    # systematic: the character is changed in a way that can be learnt
+    # systematic: the character is changed in a way that can be learned
     "mirror": replace(CRISP, mirror=True),
     "outline": OUTLINE,
     "dilation": replace(CRISP, dilate=5),

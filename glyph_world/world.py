@@ -1,8 +1,8 @@
 """Glyph World: Unicode characters, the fonts that draw them and the names that caption them.
 
-Every machine with matplotlib already owns an image-text corpus: fonts are the images, Unicode's
-character names the captions. Eleven families of characters stand for the eleven photo datasets of
-the field; a larger *source* set, disjoint from them, stands for ImageNet.
+Images are characters drawn with matplotlib's fonts, captions are their Unicode names. Eleven
+families of characters stand for the eleven photo datasets of the field; a larger *source* set,
+disjoint from them, stands for ImageNet.
 """
 
 from __future__ import annotations

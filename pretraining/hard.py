@@ -1,7 +1,7 @@
 """The hard images of the source set: ``python pretraining/hard.py`` writes ``source_a.json``.
 
 As ImageNet-A was chosen by a ResNet's mistakes, "source-a" keeps those draws that the zero-shot
-ResNet tower gets wrong. Run it once after pre-training; the list is committed.
+ResNet backbone gets wrong. Run it once after pre-training; the list is committed.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ TOWER = "glyph-resnet"
 
 @torch.no_grad()
 def mistakes() -> list[int]:
-    """Positions among the draws of "source-a" that the zero-shot ResNet tower gets wrong."""
+    """Positions among the draws of "source-a" that the zero-shot ResNet backbone gets wrong."""
     model, _ = load_glyph_clip(TOWER)
     named = glyph_dataset("source-a")
-    every = GlyphDataset(
+    draws = GlyphDataset(
         named.name, named.style, named.points, named.fonts, named.template, all_draws=True
     )
     texts = [named.template.format(name) for name in named.class_names]
     words = F.normalize(model.encode_text(tokenizer()(texts)), dim=-1)
     best = [
         (model.encode_image(normalise(images)) @ words.T).argmax(1)
-        for (images,) in every.batches("test")
+        for (images,) in draws.batches("test")
     ]
-    wrong = torch.cat(best) != every.labels("test")
+    wrong = torch.cat(best) != draws.labels("test")
     return wrong.nonzero().flatten().tolist()
 
 

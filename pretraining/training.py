@@ -1,9 +1,9 @@
 """How a small CLIP is pre-trained: the loss, the loop and its checkpoints.
 
-Plain InfoNCE stays at chance on a corpus this small. It takes off with two helps: an auxiliary
-loss against one learnt prototype a character (weight falling from 1 to 0.2, table discarded), and
+Plain InfoNCE stays at chance on a corpus this small. Two additions make it learn: an auxiliary
+loss against one learned prototype a character (weight falling from 1 to 0.2, table discarded), and
 batches of which half are runs of neighbouring code points, so that look-alikes meet. The ViT then
-learns against the ResNet's locked text tower, with its image features as a second target.
+learns against the ResNet's locked text encoder, with its image features as a second target.
 
 Step s draws everything from (seed, s), so a killed run resumes with the same batches.
 """
@@ -84,7 +84,7 @@ class Training:
         part.replace(path)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one of the same recipe."""
+        """Resume from a checkpoint, if there is one of the same recipe."""
         if not path.is_file():
             return
         device = self.prototypes.device
@@ -94,11 +94,11 @@ class Training:
             self.optimiser.load_state_dict(state["optimiser"])
             self.prototypes.data.copy_(state["prototypes"])
             self.step, self.seconds = state["step"], state["seconds"]
-            tqdm.write(f"going on from step {self.step} ({path})")
+            tqdm.write(f"resuming from step {self.step} ({path})")
 
 
 def _begin(name: str, recipe: Recipe, teacher: CLIP | None, device: str) -> Training:
-    """Untrained model and optimiser; with a teacher its text tower, locked."""
+    """Untrained model and optimiser; with a teacher its text encoder, locked."""
     torch.manual_seed(recipe.seed)
     model = build(name, len(vocabulary()))
     prototypes = nn.Parameter((0.1 * torch.randn(len(characters()), EMBEDDING)).to(device))
@@ -165,7 +165,7 @@ def _loss(
 def train(name: str, recipe: Recipe, device: str = "cpu", every: int = 50) -> tuple[CLIP, float]:
     """Pre-train ``name``; returns the model (compact vocabulary) and the seconds it took.
 
-    A checkpoint is kept every ``every`` steps under the live results; an interrupted call goes on
+    A checkpoint is kept every ``every`` steps under the live results; an interrupted call resumes
     from it. The checkpoint of another recipe is ignored.
     """
     corpus = Corpus()

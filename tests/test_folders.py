@@ -57,7 +57,7 @@ def test_own_pictures_go_through_features_and_base_to_new(tmp_path: Path) -> Non
     folder = fill(tmp_path / "animals", classes=(*CLASSES, "lynx"))
     clip, dataset = load_backbone("glyph-resnet"), picture_folder(folder)
     features = load_features(clip, dataset, views=1)
-    base, new = protocols.tested_halves(dataset, features.test, "base-to-new")
+    base, new = protocols.evaluation_halves(dataset, features.test, "base-to-new")
     assert (base.names, new.names) == (("Red fox", "arctic hare"), ("lynx", "wolf"))
     train, _ = draw(dataset.labels, 4, 1, "base-to-new")
     assert features.pick("train", train).shape == (1, 8, 128)

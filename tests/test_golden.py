@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from copy import deepcopy
 from typing import Any
@@ -18,6 +19,7 @@ from golden.make import (
     updated,
 )
 
+from dip_lib.methods.prompts import TEMPLATES
 from dip_lib.training import loop
 from dip_lib.training import run as run_module
 from dip_lib.training.run import RECIPE
@@ -41,6 +43,13 @@ def test_a_golden_run_ends_as_it_did(bench: Bench, name: str) -> None:
     assert not differences(golden, now), (
         "what all methods share computes something else: raise RECIPE in dip_lib/training/run.py, "
         "then run tests/golden/make.py"
+    )
+
+
+def test_the_templates_are_those_of_the_recipe() -> None:
+    text = json.dumps(TEMPLATES, sort_keys=True)  # no golden run reads them all
+    assert hashlib.sha256(text.encode()).hexdigest()[:12] == "148795789ec1", (
+        "templates.toml is a part of what all methods share: raise RECIPE with it"
     )
 
 

@@ -132,8 +132,8 @@ def test_the_finding_says_whether_density_tells_more_than_the_clock() -> None:
         for sign, beyond in ((1, UP), (-1, DOWN), (0, EVEN))
     }
     assert "ID₁ follows accuracy more closely" in said[1]
-    assert "the clock follows accuracy more closely" in said[-1]
-    assert "no more than the clock" in said[0]
+    assert "training time follows accuracy more closely" in said[-1]
+    assert "no more closely than training time" in said[0]
     assert "**2.00** over 11 families (95 % interval 1.00 to 3.00" in said[0]
 
 
@@ -238,7 +238,7 @@ def test_the_world_is_described_by_its_families_and_their_zero_shot_accuracy() -
 
 def test_a_run_is_told_by_its_first_and_last_checkpoint() -> None:
     said = glyph_world.first_and_last(frame([made("greek")]))
-    assert said == "CoOp · 2048 trained numbers · greek: base 60.0 → 70.0 %, new 60.0 → 50.0 %"
+    assert said == "CoOp · 2048 trainable parameters · greek: base 60.0 → 70.0 %, new 60.0 → 50.0 %"
 
 
 # ---- cost ---------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def test_a_tower_and_a_start_are_compared_with_themselves_alone() -> None:
     runs, names = frame(found), ("one", "two")
     gaps = towers.gaps(runs, names)
     assert [gap["new"].value for gap in gaps.values()] == pytest.approx([*above.values()])
-    assert "second tower (two), DIP minus CoOp is **-" in towers.finding(gaps, names)
+    assert "second image encoder (two), DIP minus CoOp is **-" in towers.finding(gaps, names)
     rows = towers.rows(gaps)
     assert len(rows) == 12 and list(rows)[3] == towers.breaks(gaps)[0]
     numbers = towers.numbers(gaps, names)

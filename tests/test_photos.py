@@ -488,7 +488,7 @@ def test_a_photo_dataset_goes_through_features_and_base_to_new(trees: Path) -> N
     clip, dataset = load_backbone("glyph-resnet"), load_dataset("eurosat", data=trees)
     features = load_features(clip, dataset, views=2)
     assert features.train.shape == (2, 15, 128)
-    base, new = protocols.tested_halves(dataset, features.test, "base-to-new")
+    base, new = protocols.evaluation_halves(dataset, features.test, "base-to-new")
     assert (base.names, new.names) == (dataset.class_names[:3], dataset.class_names[3:])
     assert (len(base.labels), len(new.labels)) == (3 * 2, 2 * 2)
     train, _ = draw(dataset.labels, 2, 1, "base-to-new")

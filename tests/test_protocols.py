@@ -184,9 +184,9 @@ def test_features_of_each_run_are_parted_like_those_that_runs_share() -> None:
     dataset = load_dataset("boxes")
     test = numbered(dataset).test
     own = torch.stack([test, test + 0.5])  # as under prompts in the image tower
-    shared = protocols.tested_halves(dataset, test, "base-to-new")
+    shared = protocols.evaluation_halves(dataset, test, "base-to-new")
     for part, expected in zip(
-        protocols.tested_halves(dataset, own, "base-to-new"), shared, strict=True
+        protocols.evaluation_halves(dataset, own, "base-to-new"), shared, strict=True
     ):
         assert part.names == expected.names
         assert torch.equal(part.labels, expected.labels)
@@ -231,11 +231,11 @@ def test_a_half_of_one_class_is_refused_since_it_is_always_right(
 ) -> None:
     animals: Any = Named(("wolf", "lynx", "hare", "fox")[:classes])
     with pytest.raises(ValueError, match=f"{half} half of animals"):
-        protocols.tested_halves(animals, torch.zeros(classes, 2), protocol)
+        protocols.evaluation_halves(animals, torch.zeros(classes, 2), protocol)
 
 
 @pytest.mark.parametrize(("classes", "protocol"), [(4, "base-to-new"), (2, "all-classes")])
 def test_two_classes_in_each_half_are_enough(classes: int, protocol: str) -> None:
     animals: Any = Named(("wolf", "lynx", "hare", "fox")[:classes])
-    base, new = protocols.tested_halves(animals, torch.zeros(classes, 2), protocol)
+    base, new = protocols.evaluation_halves(animals, torch.zeros(classes, 2), protocol)
     assert base.names + new.names == animals.class_names

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from few_glyphs import DIP, Few, changed, run
+from few_glyphs import DIP, Few, changed, few, run
 
 from dip_lib.errors import UnknownNameError
 from dip_lib.methods import METHODS, CoOp, Method, method_of
@@ -19,6 +19,7 @@ from dip_lib.store.store import Store
 from dip_lib.training import run as run_module
 from dip_lib.training.parts import AdamWSchedule, Data, LowRank, Schedule, Tower
 from dip_lib.training.run import Run
+from dip_lib.training.trainer import train
 from dip_study import measure
 from dip_study.profiles import FOLDER, load_profile
 from dip_study.runs import make_run
@@ -328,6 +329,15 @@ def test_a_run_stopped_by_a_loss_that_is_not_finite_is_said_and_kept_as_such(
     assert record["status"] in line
     assert "greek" in line
     assert "seed 1" in line
+
+
+def test_a_run_that_diverges_in_its_last_step_is_stopped_too() -> None:
+    bench = few()
+    # the loss before the only step is finite, the prompt behind it is beyond all use
+    wild = run("coop", lr=1e39, epochs=1, warmup=1.0, batch=9)
+    (result,) = train([wild], bench.clip, bench.dataset, bench.features)
+    assert result.record["status"] == "stopped: non-finite loss in epoch 0"
+    assert "shrunk" not in result.record["checkpoints"][-1]
 
 
 @pytest.mark.parametrize("name", ["coop", "vpt"])

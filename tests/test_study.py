@@ -504,7 +504,7 @@ def test_fresh_results_take_nothing_from_what_is_committed() -> None:
 
 @pytest.mark.usefixtures("published")
 def test_of_missing_results_only_those_are_measured_that_nobody_has(tmp_path: Path) -> None:
-    committed, more = study.dip(SMOKE), study.dip(SMOKE, rank=2)
+    committed, more = study.dip(SMOKE), study.dip(SMOKE, LowRank(rank=2))
     records = study.collect([*committed, *more], SMOKE, results="missing")
     assert [record["key"] for record in records] == [run.key() for run in (*committed, *more)]
     measured = {path.stem for path in (tmp_path / "elsewhere" / "store").glob("*.json")}

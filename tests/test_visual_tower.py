@@ -12,7 +12,7 @@ from visual_towers import TOWERS, module, pixels, tower
 from dip_lib import load_backbone
 from dip_lib.clip import onednn
 from dip_lib.clip.onednn import fast_linear
-from dip_lib.clip.tower import Tower, frozen_tower
+from dip_lib.clip.vision_encoder import VisionEncoder, frozen_vision_encoder
 from dip_lib.methods.cvpt import CrossPrompts
 from dip_lib.methods.memvp import MemoryPrompt
 from dip_lib.methods.spt import prototypes
@@ -34,7 +34,7 @@ def plain(name: str, images: Tensor) -> Tensor:
 
 
 def model_of(
-    made: Tower, n: int, depth: int, kind: type[VisualPrompts] = VisualPrompts
+    made: VisionEncoder, n: int, depth: int, kind: type[VisualPrompts] = VisualPrompts
 ) -> VisualPrompts:
     return kind(made, first_prompts(made, n, depth, 1), first_head(made, 5, 1)).eval()
 
@@ -66,7 +66,7 @@ def test_cross_attention_to_prompts_of_zero_leaves_the_plain_tower(name: str) ->
 
 
 def test_a_tower_in_half_precision_reads_full_prompts() -> None:
-    made = frozen_tower(load_backbone("glyph-vit", precision="bf16").model)
+    made = frozen_vision_encoder(load_backbone("glyph-vit", precision="bf16").model)
     assert model_of(made, 3, 4).features(pixels()).dtype == torch.bfloat16
 
 
@@ -254,9 +254,9 @@ def test_what_a_tower_cannot_have_is_refused() -> None:
 
 def test_towers_without_blocks_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="ModifiedResNet"):
-        frozen_tower(load_backbone("glyph-resnet").model, "glyph-resnet")
+        frozen_vision_encoder(load_backbone("glyph-resnet").model, "glyph-resnet")
     with pytest.raises(ValueError, match="ResNet"):
-        frozen_tower(timm.create_model("resnet18"))
+        frozen_vision_encoder(timm.create_model("resnet18"))
     normed = timm.create_model("vit_tiny_patch16_224", qk_norm=True, depth=1)
     with pytest.raises(ValueError, match="Block"):
-        frozen_tower(normed)
+        frozen_vision_encoder(normed)

@@ -7,7 +7,7 @@ import torch
 from open_clip.transformer import VisionTransformer
 
 from dip_lib import load_backbone
-from dip_lib.clip.tower import Tower, frozen_tower
+from dip_lib.clip.vision_encoder import VisionEncoder, frozen_vision_encoder
 
 TOWERS = ("glyph-vit", "open_clip, random", "timm, random", "timm, registers and mean")
 
@@ -33,8 +33,8 @@ def module(name: str) -> torch.nn.Module:
         )
 
 
-def tower(name: str) -> Tower:
-    return frozen_tower(module(name), name)
+def tower(name: str) -> VisionEncoder:
+    return frozen_vision_encoder(module(name), name)
 
 
 def pixels(count: int = 4) -> torch.Tensor:

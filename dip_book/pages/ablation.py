@@ -48,16 +48,16 @@ def groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
-def frozen_words(found: Groups) -> dict[str, Interval]:
+def frozen_words(groups: Groups) -> dict[str, Interval]:
     """DIP minus DIP without its frozen words."""
-    return differences(found[BOOK], found["without frozen words"])
+    return differences(groups[BOOK], groups["without frozen words"])
 
 
-def finding(found: Groups) -> str:
+def finding(groups: Groups) -> str:
     """The page's finding: what the frozen words, dropout and the rank do."""
-    words = frozen_words(found)["h"]
+    words = frozen_words(groups)["h"]
     dropout, rank = (
-        differences(found[name], found[BOOK])["new"] for name in ("without dropout", "rank 4")
+        differences(groups[name], groups[BOOK])["new"] for name in ("without dropout", "rank 4")
     )
     return (
         f"**Finding.** With the frozen words DIP has **{words.value:+.1f}** points of H more than "
@@ -66,10 +66,12 @@ def finding(found: Groups) -> str:
     )
 
 
-def new_differences(found: Groups) -> dict[str, Interval]:
+def new_differences(groups: Groups) -> dict[str, Interval]:
     """New-class accuracy of each group minus that of the book's DIP."""
     return {
-        name: differences(runs, found[BOOK])["new"] for name, runs in found.items() if name != BOOK
+        name: differences(runs, groups[BOOK])["new"]
+        for name, runs in groups.items()
+        if name != BOOK
     }
 
 
@@ -85,31 +87,31 @@ def site_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 def length_table(runs: pd.DataFrame, lengths: tuple[int, ...]) -> pd.DataFrame:
     """Averages of CoOp and DIP from prompts of each number of random vectors."""
-    found = {}
+    rows = {}
     for n in lengths:
         for name, method in (("CoOp", COOP), ("DIP", DIP)):
-            found[f"{name}, {n} vectors"] = from_vectors(runs, method, n)
-    return summary(found)
+            rows[f"{name}, {n} vectors"] = from_vectors(runs, method, n)
+    return summary(rows)
 
 
 def penalty_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Averages and ID_1 of DO and PP at every weight of their term."""
     penalised = runs[runs["label"].isin(["DO", "PP"])]
-    found = {
+    rows = {
         f"{label}, λ = {weight:g}": each
         for (label, weight), each in penalised.groupby(["label", "weight"])
     }
-    density = {name: average_of(each, "id1", 1).value for name, each in found.items()}
-    return summary(found).round(1).assign(**{"ID₁": pd.Series(density).round(2)})
+    density = {name: average_of(each, "id1", 1).value for name, each in rows.items()}
+    return summary(rows).round(1).assign(**{"ID₁": pd.Series(density).round(2)})
 
 
 # ---- CoOp's prompts made smaller ----------------------------------------------------------------
 
 
-def smaller_table(found: Groups) -> pd.DataFrame:
+def smaller_table(groups: Groups) -> pd.DataFrame:
     """CoOp's trained prompts changed afterwards, a row a way, and the book's DIP below."""
-    table = shrunk(found["CoOp (words, full rank)"])
-    table.loc["DIP"] = summary({"DIP": found[BOOK]})[["base", "new", "H"]].iloc[0]
+    table = shrunk(groups["CoOp (words, full rank)"])
+    table.loc["DIP"] = summary({"DIP": groups[BOOK]})[["base", "new", "H"]].iloc[0]
     return table
 
 
@@ -127,16 +129,16 @@ def nearest(table: pd.DataFrame) -> str:
 # ---- numbers ------------------------------------------------------------------------------------
 
 
-def numbers(found: Groups) -> dict[str, Interval]:
+def numbers(groups: Groups) -> dict[str, Interval]:
     """The page's numbers: the frozen words, no dropout, rank 4."""
     parts = {
-        "frozen_branch": frozen_words(found),
-        "no_dropout": differences(found["without dropout"], found[BOOK]),
-        "rank4": differences(found["rank 4"], found[BOOK]),
+        "frozen_branch": frozen_words(groups),
+        "no_dropout": differences(groups["without dropout"], groups[BOOK]),
+        "rank4": differences(groups["rank 4"], groups[BOOK]),
     }
     return {f"{name}_{key}": value for name, part in parts.items() for key, value in part.items()}
 
 
-def detectable_effects(found: Groups) -> dict[str, float]:
+def detectable_effects(groups: Groups) -> dict[str, float]:
     """The smallest true effect of the frozen words that as many datasets would show."""
-    return {"frozen_branch_h": detectable(found[BOOK], found["without frozen words"])}
+    return {"frozen_branch_h": detectable(groups[BOOK], groups["without frozen words"])}

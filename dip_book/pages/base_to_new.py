@@ -25,8 +25,8 @@ def kinds_of(datasets: Iterable[str]) -> dict[str, list[str]]:
     """Kind of style -> those of the datasets that are drawn so; {} for datasets without styles."""
     present = set(datasets)
     kinds = {"systematic": SYSTEMATIC, "destructive": DESTRUCTIVE}
-    found = {kind: [n for n in names if n in present] for kind, names in kinds.items()}
-    return {kind: names for kind, names in found.items() if names}
+    by_kind = {kind: [n for n in names if n in present] for kind, names in kinds.items()}
+    return {kind: names for kind, names in by_kind.items() if names}
 
 
 def finding(groups: Groups, frontier: pd.DataFrame, styled: bool) -> str:
@@ -53,7 +53,7 @@ def finding(groups: Groups, frontier: pd.DataFrame, styled: bool) -> str:
 def _smaller_steps(dip: pd.DataFrame, frontier: pd.DataFrame) -> str:
     """Which learning rates of CoOp end no worse than DIP on both sides."""
     base, new = (averages(dip)[half].value for half in ("base", "new"))
-    ends = {rate: averages(found) for rate, found in finished(frontier).groupby("lr")}
+    ends = {rate: averages(at_rate) for rate, at_rate in finished(frontier).groupby("lr")}
     better = [
         f"{rate:g} ({end['base'].value:.1f} and {end['new'].value:.1f})"
         for rate, end in ends.items()
@@ -135,14 +135,14 @@ def world_table(groups: Groups, probe: pd.DataFrame, kinds: Kinds) -> pd.DataFra
 def numbers(groups: Groups, kinds: Kinds) -> dict[str, Interval]:
     """The page's numbers: averages of each group, and differences, over all and each kind."""
     zero, coop, dip = (groups[name] for name in ("zero-shot", "CoOp", "DIP"))
-    found = {f"dip_minus_coop_{k}": v for k, v in differences(dip, coop).items()}
-    found |= {f"coop_minus_zero_{k}": v for k, v in differences(coop, zero).items()}
+    intervals = {f"dip_minus_coop_{k}": v for k, v in differences(dip, coop).items()}
+    intervals |= {f"coop_minus_zero_{k}": v for k, v in differences(coop, zero).items()}
     for key, runs in (("zero_shot", zero), ("coop", coop), ("dip", dip)):
-        found |= {f"{key}_{k}": v for k, v in averages(runs).items()}
+        intervals |= {f"{key}_{k}": v for k, v in averages(runs).items()}
     for kind, datasets in kinds.items():
         part = differences(dip, coop, datasets)
-        found |= {f"{kind}_dip_minus_coop_{k}": v for k, v in part.items()}
-    return found
+        intervals |= {f"{kind}_dip_minus_coop_{k}": v for k, v in part.items()}
+    return intervals
 
 
 def detectable(groups: Groups) -> dict[str, float]:

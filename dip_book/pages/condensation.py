@@ -1,4 +1,4 @@
-"""Page 14, its second part: keep the most important prompts and take the rest away."""
+"""Page 14, its second part: accuracy with the most important prompts alone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def table(visual: Visual) -> pd.DataFrame:
     def mean(runs: pd.DataFrame, column: str) -> float:
         return average_of(runs, column, 1).value
 
-    rows, every = {}, mean(visual.kept(ALL), "flops")
+    rows, full_flops = {}, mean(visual.kept(ALL), "flops")
     for share in reversed(shares(visual)):
         tuned, fixed = visual.kept(share), visual.kept(share, tuned=False)
         rows[f"{share} %"] = {
@@ -50,7 +50,7 @@ def table(visual: Visual) -> pd.DataFrame:
             ),
             "accuracy": mean(tuned, "base"),
             "without tuning": mean(fixed, "base"),
-            "operations": mean(tuned, "flops") / every,
+            "operations": mean(tuned, "flops") / full_flops,
             "ID₁": mean(fixed, "id1"),
             "ID₁ tuned": mean(tuned, "id1"),
             "ID₁ by chance": mean(fixed, "id_chance" if share < ALL else "id1"),
@@ -60,9 +60,9 @@ def table(visual: Visual) -> pd.DataFrame:
 
 def as_condensed(visual: Visual, label: str) -> pd.DataFrame:
     """The runs of a label at every share without more training; ``keep`` is 100 for all prompts."""
-    every = [visual.kept(share, tuned=False, label=label) for share in shares(visual)]
-    found = pd.concat(every)
-    return found.assign(keep=found["keep"].replace(0, float(ALL)))
+    parts = [visual.kept(share, tuned=False, label=label) for share in shares(visual)]
+    runs = pd.concat(parts)
+    return runs.assign(keep=runs["keep"].replace(0, float(ALL)))
 
 
 def densities(visual: Visual) -> Curves:

@@ -16,21 +16,22 @@ from dip_book.tables import final
 def headline(step: Result) -> tuple[int, Result]:
     """The number of classes that the page speaks of, 100 if measured, and its setting."""
     settings = imagenet(step)
-    shown = 100 if 100 in settings else max(settings)
-    return shown, settings[shown]
+    classes = 100 if 100 in settings else max(settings)
+    return classes, settings[classes]
 
 
 def finding(step: Result) -> str:
     """The page's finding: how much less time and memory a step takes, and how exact it is."""
-    classes, at = headline(step)
-    memory = at.get("memory")
+    classes, setting = headline(step)
+    memory = setting.get("memory")
     less = f" and **{memory['ratio']:.0f} times less memory**" if memory else ""
+    apart = setting["difference"]
     return (
-        f"**Finding.** With {classes} classes one training step takes **{at['ratio']:.0f} times "
-        f"less time**{less} than a step that sends all 77 tokens of every class through the tower, "
-        f"as CoOp does. Logits differ by at most {at['difference']['logits']:.0e}, the prompt's "
-        f"gradient by {at['difference']['gradient']:.0e} of its largest entry: rounding. Nothing "
-        "is approximated."
+        f"**Finding.** With {classes} classes one training step takes "
+        f"**{setting['ratio']:.0f} times less time**{less} than a step that sends all 77 tokens of "
+        "every class through the text encoder, as CoOp does. Logits differ by at most "
+        f"{apart['logits']:.0e}, the prompt's gradient by {apart['gradient']:.0e} of its largest "
+        "entry: rounding. Nothing is approximated."
     )
 
 
@@ -73,11 +74,11 @@ def settings_table(step: Result) -> pd.DataFrame:
 
 def seed_deviation(runs: pd.DataFrame) -> dict[str, float]:
     """Base and new: the deviation between seeds within a dataset, averaged; nan of one seed."""
-    found = {}
+    deviations = {}
     for half in ("base", "new"):
         each = [v.std(ddof=1) if len(v) > 1 else np.nan for v in final(runs, half).values()]
-        found[half] = float(np.mean(each))
-    return found
+        deviations[half] = float(np.mean(each))
+    return deviations
 
 
 def half_precision(gap: Mapping[str, Interval], exact: pd.DataFrame, step: Result) -> str:
@@ -85,8 +86,8 @@ def half_precision(gap: Mapping[str, Interval], exact: pd.DataFrame, step: Resul
     spread, speed = seed_deviation(exact), headline(step)[1]["bf16"]["ratio_to_ours"]
 
     def moved(half: str) -> str:
-        found = gap[half]
-        return f"{half} **{found.value:+.2f}** [{found.low:+.2f}, {found.high:+.2f}]"
+        change = gap[half]
+        return f"{half} **{change.value:+.2f}** [{change.low:+.2f}, {change.high:+.2f}]"
 
     return (
         f"bfloat16 minus float32: {moved('base')}, {moved('new')} points. Two seeds differ by "
@@ -97,7 +98,7 @@ def half_precision(gap: Mapping[str, Interval], exact: pd.DataFrame, step: Resul
 
 
 def encoding_table(encode: Result) -> pd.DataFrame:
-    """Images a second of each tower: alone, on the whole path from files, and with views."""
+    """Images a second of each image encoder: alone, from files, and with augmented views."""
 
     def column(tower: Mapping[str, Any]) -> dict[str, str]:
         rates = tower["images_per_second"]
@@ -145,16 +146,16 @@ def numbers(
     step: Result, whole: Result, gap: Mapping[str, Interval]
 ) -> dict[str, Interval | int | str]:
     """The page's numbers: ratios of a step, of a whole run, and what bfloat16 moves."""
-    classes, at = headline(step)
-    found: dict[str, Interval | int | str] = {
+    classes, setting = headline(step)
+    values: dict[str, Interval | int | str] = {
         "classes": classes,
-        "time": f"{at['ratio']:.0f}",
-        "operations": f"{at['flop_ratio']:.0f}",
-        "matrix_products": f"{100 * at['shares_of_time']['matrix_products']:.0f}",
+        "time": f"{setting['ratio']:.0f}",
+        "operations": f"{setting['flop_ratio']:.0f}",
+        "matrix_products": f"{100 * setting['shares_of_time']['matrix_products']:.0f}",
         "whole_run": f"{whole['ratio_of_both_runs']:.0f}",
         "bf16_base": gap["base"],
         "bf16_new": gap["new"],
     }
-    if at.get("memory"):
-        found["memory"] = f"{at['memory']['ratio']:.0f}"
-    return found
+    if setting.get("memory"):
+        values["memory"] = f"{setting['memory']['ratio']:.0f}"
+    return values

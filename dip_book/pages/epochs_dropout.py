@@ -11,13 +11,13 @@ from dip_book.tables import Array, detectable, final, finished_pairs, gap, summa
 
 def panels(runs: pd.DataFrame, setting: str) -> dict[str, dict[str, pd.DataFrame]]:
     """Base, new and H against a setting: title of the panel -> label of the runs -> curve."""
-    by_label = {str(label): found for label, found in runs.groupby("label")}
+    by_label = {str(label): group for label, group in runs.groupby("label")}
     halves = {"base classes, %": "base", "new classes, %": "new"}
-    found = {
+    curves = {
         title: {label: sweep(each, setting, half) for label, each in by_label.items()}
         for title, half in halves.items()
     }
-    return found | {"H, %": {label: sweep_h(each, setting) for label, each in by_label.items()}}
+    return curves | {"H, %": {label: sweep_h(each, setting) for label, each in by_label.items()}}
 
 
 # ---- training longer ----------------------------------------------------------------------------
@@ -40,7 +40,8 @@ def longer(runs: pd.DataFrame) -> str:
     """What training longer does to new classes, with CoOp and with DIP."""
     changes = new_changes(runs)
     coop, dip = (
-        sum(change.mean() for change in found.values()) / len(found) for found in changes.values()
+        sum(change.mean() for change in change_of.values()) / len(change_of)
+        for change_of in changes.values()
     )
     apart = paired_difference(changes["DIP"], changes["CoOp"])
     return (
@@ -73,9 +74,9 @@ def dropping(dip: pd.DataFrame) -> str:
 def averages_table(long: pd.DataFrame, dip: pd.DataFrame) -> pd.DataFrame:
     """Averages of both methods at every length of training, and of DIP at every dropout."""
     groups = {
-        f"{a}, {n} epochs": found for (a, n), found in finished(long).groupby(["label", "epochs"])
+        f"{a}, {n} epochs": group for (a, n), group in finished(long).groupby(["label", "epochs"])
     }
-    groups |= {f"DIP, dropout {p:g}": found for p, found in dip.groupby("dropout")}
+    groups |= {f"DIP, dropout {p:g}": group for p, group in dip.groupby("dropout")}
     return summary(groups)
 
 

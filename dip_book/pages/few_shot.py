@@ -14,8 +14,8 @@ from dip_book.tables import Array, average_of, final, finished_pairs, gap, sweep
 
 def over_shots(runs: pd.DataFrame) -> dict[str, Array]:
     """Dataset -> (S,) accuracy of each seed, averaged over the numbers of shots."""
-    found = [final(at, "base") for _, at in runs.groupby("shots")]
-    return {name: np.mean([each[name] for each in found], axis=0) for name in found[0]}
+    by_shots = [final(group, "base") for _, group in runs.groupby("shots")]
+    return {name: np.mean([each[name] for each in by_shots], axis=0) for name in by_shots[0]}
 
 
 def gap_over_shots(dip: pd.DataFrame, coop: pd.DataFrame) -> Interval:
@@ -32,7 +32,7 @@ def gaps_at_each(dip: pd.DataFrame, coop: pd.DataFrame) -> dict[int, Interval]:
 
 def _ahead(gaps: Mapping[int, Interval], who: str, sign: int) -> str:
     """At which numbers of shots a method is clearly ahead; "" if at none."""
-    counts = [str(shots) for shots, found in gaps.items() if found.sign == sign]
+    counts = [str(shots) for shots, gap in gaps.items() if gap.sign == sign]
     shots = "shot" if counts == ["1"] else "shots"
     return f"{who} is clearly ahead at {', '.join(counts)} {shots}" if counts else ""
 
@@ -51,38 +51,40 @@ def finding(whole: Interval, gaps: Mapping[int, Interval]) -> str:
 
 def curves(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Label -> accuracy with its band at each number of shots; zero-shot is the same at all."""
-    found = dict(iter(runs.groupby("label")))
-    lines = {name: sweep(found[name], "shots", "base") for name in ("linear probe", "CoOp", "DIP")}
-    zero = average_of(found["zero-shot"], "base")
+    by_label = dict(iter(runs.groupby("label")))
+    lines = {
+        name: sweep(by_label[name], "shots", "base") for name in ("linear probe", "CoOp", "DIP")
+    }
+    zero = average_of(by_label["zero-shot"], "base")
     return lines | {"zero-shot": lines["CoOp"].assign(**vars(zero))}
 
 
 def family_curves(runs: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
     """Dataset -> label -> accuracy with its range over seeds at each number of shots."""
     return {
-        str(dataset): {name: sweep(found, "shots", "base") for name, found in each.groupby("label")}
+        str(dataset): {name: sweep(group, "shots", "base") for name, group in each.groupby("label")}
         for dataset, each in runs.groupby("dataset", sort=False)
     }
 
 
 def stacked(panels: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
     """The curves of every dataset as one table."""
-    each = {name: pd.concat(lines) for name, lines in panels.items()}
-    return pd.concat(each, names=["family", "label", "shots"])
+    tables = {name: pd.concat(lines) for name, lines in panels.items()}
+    return pd.concat(tables, names=["family", "label", "shots"])
 
 
 def shots_table(lines: Mapping[str, pd.DataFrame], gaps: Mapping[int, Interval]) -> pd.DataFrame:
     """A row for each number of shots: every curve, and DIP minus CoOp with its interval."""
     columns = ("zero-shot", "linear probe", "CoOp", "DIP")
     table = {LABELS.get(n, n): lines[n]["value"].map("{:.1f}".format) for n in columns}
-    table["DIP − CoOp"] = pd.Series({shots: f"{found:+.1f}" for shots, found in gaps.items()})
+    table["DIP − CoOp"] = pd.Series({shots: f"{gap:+.1f}" for shots, gap in gaps.items()})
     return pd.DataFrame(table).rename_axis("shots")
 
 
 def numbers(whole: Interval, gaps: Mapping[int, Interval]) -> dict[str, Interval]:
     """The page's numbers: DIP minus CoOp over all numbers of shots, and at each."""
     return {"dip_minus_coop": whole} | {
-        f"dip_minus_coop_{shots}_shots": found for shots, found in gaps.items()
+        f"dip_minus_coop_{shots}_shots": gap for shots, gap in gaps.items()
     }
 
 

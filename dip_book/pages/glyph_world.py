@@ -1,4 +1,4 @@
-"""Page 01: Glyph World's families, how well the two small CLIPs name them, and a first prompt."""
+"""Page 01: Glyph World's families, zero-shot accuracy of its two CLIPs, and a first prompt."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def families_of(names: Iterable[str]) -> dict[str, GlyphDataset]:
 
 
 def finding(zero: pd.DataFrame, families: Families, tower: str) -> str:
-    """The page's finding: how many classes there are, and how well one tower names them."""
-    found = averages(zero[zero["backbone"] == tower])
+    """The page's finding: the number of classes, and the zero-shot accuracy of one backbone."""
+    accuracy = averages(zero[zero["backbone"] == tower])
     classes = sum(len(family.class_names) for family in families.values())
     return (
         f"**Finding.** {len(families)} families with {classes} classes, each drawn in a style that "
-        f"shifts away from pre-training. Without any tuning `{tower}` names "
-        f"**{found['base'].value:.0f} %** of the base classes' test images and "
-        f"**{found['new'].value:.0f} %** of the new ones': good, with room to improve, as CLIP "
-        "on photo datasets."
+        f"shifts away from pre-training. Without tuning, zero-shot `{tower}` classifies "
+        f"**{accuracy['base'].value:.0f} %** of the base classes' test images and "
+        f"**{accuracy['new'].value:.0f} %** of the new ones' correctly: with room to improve, as "
+        "CLIP on photo datasets."
     )
 
 
@@ -42,7 +42,7 @@ def pictures(families: Families, count: Callable[[GlyphDataset], int]) -> dict[s
 
 
 def zero_shot_table(zero: pd.DataFrame, families: Families) -> pd.DataFrame:
-    """Each family's style, size and zero-shot accuracy by each tower; their averages below."""
+    """Each family's style, size and zero-shot accuracy by each backbone; their averages below."""
     about = {
         name: {
             "style": family.style,
@@ -79,17 +79,17 @@ def first_and_last(run: pd.DataFrame) -> str:
     """Where one run started and ended, in a line."""
     first, last = run.iloc[0], run.iloc[-1]
     return (
-        f"{last['label']} · {last['trainable']} trained numbers · {last['dataset']}: base "
+        f"{last['label']} · {last['trainable']} trainable parameters · {last['dataset']}: base "
         f"{first['base']:.1f} → {last['base']:.1f} %, new {first['new']:.1f} → {last['new']:.1f} %"
     )
 
 
 def numbers(zero: pd.DataFrame, families: Families) -> dict[str, Interval | int]:
-    """The page's numbers: zero-shot accuracy by each tower, and the size of the world."""
-    found: dict[str, Interval | int] = {
+    """The page's numbers: zero-shot accuracy by each backbone, and the size of the world."""
+    values: dict[str, Interval | int] = {
         f"{tower}_{half}": score
         for tower, runs in zero.groupby("backbone")
         for half, score in averages(runs).items()
     }
     classes = sum(len(family.class_names) for family in families.values())
-    return found | {"classes": classes, "families": len(families)}
+    return values | {"classes": classes, "families": len(families)}

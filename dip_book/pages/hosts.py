@@ -1,8 +1,8 @@
 """Page 10: every method, with and without DIP in place of its prompts.
 
 A pair is the runs of a method with DIP, then those without; pairs and gaps are by method, and CoOp
-with DIP is DIP itself. An image-side method reads every image through prompts in its tower, so that
-it is measured on a few datasets, beside CoOp and DIP on the same tower.
+with DIP is DIP itself. An image-side method reads every image through prompts in its encoder, so
+that it is measured on a few datasets, beside CoOp and DIP on the same encoder.
 """
 
 from __future__ import annotations
@@ -71,32 +71,32 @@ def gaps(pairs: Pairs) -> dict[str, dict[str, Interval]]:
     return {method: differences(*both) for method, both in pairs.items()}
 
 
-def rows(found: Gaps) -> dict[str, Interval]:
+def rows(by_method: Gaps) -> dict[str, Interval]:
     """Three rows for each method: base, new and H."""
     return {
         f"{method}: {name}": gap[key]
-        for method, gap in found.items()
+        for method, gap in by_method.items()
         for key, name in NAMES.items()
     }
 
 
-def breaks(found: Gaps) -> list[str]:
+def breaks(by_method: Gaps) -> list[str]:
     """The rows that begin a method, but for the first."""
-    return [f"{method}: base" for method in [*found][1:]]
+    return [f"{method}: base" for method in [*by_method][1:]]
 
 
 # ---- the text side ------------------------------------------------------------------------------
 
 
-def finding(found: Gaps) -> str:
+def finding(by_method: Gaps) -> str:
     """The page's finding: for which methods DIP clearly raises or lowers H."""
 
     def listed(sign: int) -> str:
-        return ", ".join(m for m, gap in found.items() if gap["h"].sign == sign) or "none"
+        return ", ".join(m for m, gap in by_method.items() if gap["h"].sign == sign) or "none"
 
     return (
-        f"**Finding.** Putting DIP on {len(found)} methods raises the harmonic mean H clearly for "
-        f"**{listed(1)}**, lowers it clearly for **{listed(-1)}**, and is not decided for the "
+        f"**Finding.** Putting DIP on {len(by_method)} methods raises the harmonic mean H clearly "
+        f"for **{listed(1)}**, lowers it clearly for **{listed(-1)}**, and is not decided for the "
         "others."
     )
 
@@ -159,7 +159,7 @@ def tower_of(runs: pd.DataFrame, method: str) -> str:
 
 
 def on_tower_of(runs: pd.DataFrame, method: str, label: str) -> pd.DataFrame:
-    """The runs of ``label`` on the tower that ``method`` prompts."""
+    """The runs of ``label`` on the encoder that ``method`` prompts."""
     return where(runs, backbone=tower_of(runs, method), label=label)
 
 
@@ -169,7 +169,7 @@ def image_pairs(runs: pd.DataFrame) -> dict[str, Pair]:
 
 
 def to_latest(runs: pd.DataFrame) -> dict[str, Pair]:
-    """DIP, and PromptSRC without it, on PromptSRC's tower; {} where PromptSRC is not measured."""
+    """DIP, and PromptSRC without it, on PromptSRC's encoder; {} where PromptSRC is not measured."""
     if LATEST not in methods(runs, "image"):
         return {}
     return {"dip_minus_promptsrc": (on_tower_of(runs, LATEST, "DIP"), where(runs, label=LATEST))}
@@ -192,7 +192,7 @@ def image_finding(runs: pd.DataFrame) -> str:
 
 
 def image_groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The groups of the table of averages, each by its tower, in alphabetical order."""
+    """The groups of the table of averages, each by its backbone, in alphabetical order."""
     groups = {}
     for method in methods(runs, "image"):
         for label in ("zero-shot", "CoOp", "DIP", method, f"{method} + DIP"):
@@ -203,10 +203,10 @@ def image_groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 # ---- numbers ------------------------------------------------------------------------------------
 
 
-def _keyed(found: Gaps) -> dict[str, Interval]:
+def _keyed(by_method: Gaps) -> dict[str, Interval]:
     return {
         f"{method.lower()}_dip_minus_plain_{key}": value
-        for method, gap in found.items()
+        for method, gap in by_method.items()
         for key, value in gap.items()
     }
 
@@ -226,7 +226,7 @@ def mean_gain(pairs: Pairs) -> Interval:
 
     sides = iter(finished_pairs(*(runs for pair in others(pairs).values() for runs in pair)))
     each = [both(dense, plain) for dense, plain in zip(sides, sides, strict=True)]
-    together = {d: np.stack([found[d] for found in each], 1) for d in each[0]}  # (S, methods, 4)
+    together = {d: np.stack([gains[d] for gains in each], 1) for d in each[0]}  # (S, methods, 4)
     return hierarchical_bootstrap(together, over_methods)
 
 
@@ -235,27 +235,27 @@ def seed_spread(dip: pd.DataFrame, coop: pd.DataFrame) -> dict[str, Interval]:
     new = [final(runs, "new") for runs in finished_pairs(dip, coop)]
     if any(len(values) == 1 for values in new[0].values()):
         return {}
-    ours, theirs = ({d: [np.std(v, ddof=1)] for d, v in found.items()} for found in new)
+    ours, theirs = ({d: [np.std(v, ddof=1)] for d, v in side.items()} for side in new)
     return {"seed_sd_dip_minus_coop": paired_difference(ours, theirs)}
 
 
 def text_numbers(pairs: Pairs) -> dict[str, Interval]:
     """The page's numbers of the text side."""
-    found = _keyed(gaps(pairs)) | {"hosts_dip_minus_plain_h": mean_gain(pairs)}
-    return found | seed_spread(*pairs["CoOp"])
+    intervals = _keyed(gaps(pairs)) | {"hosts_dip_minus_plain_h": mean_gain(pairs)}
+    return intervals | seed_spread(*pairs["CoOp"])
 
 
 def image_numbers(image_side: pd.DataFrame) -> dict[str, Interval]:
     """The page's numbers of the image side, which rest on its few datasets."""
-    found = _keyed(gaps(image_pairs(image_side)))
+    intervals = _keyed(gaps(image_pairs(image_side)))
     for name, both in to_latest(image_side).items():
-        found |= {f"{name}_{key}": value for key, value in differences(*both).items()}
-    return found
+        intervals |= {f"{name}_{key}": value for key, value in differences(*both).items()}
+    return intervals
 
 
 def detectable_effects(pairs: Pairs, image_side: pd.DataFrame) -> dict[str, float]:
     """The smallest true differences in H that as many datasets would show."""
-    every = {f"{m.lower()}_dip_minus_plain": both for m, both in pairs.items()}
-    every |= {f"{m.lower()}_dip_minus_plain": b for m, b in image_pairs(image_side).items()}
-    every |= to_latest(image_side)
-    return {f"{name}_h": detectable(*both) for name, both in every.items()}
+    compared = {f"{m.lower()}_dip_minus_plain": both for m, both in pairs.items()}
+    compared |= {f"{m.lower()}_dip_minus_plain": b for m, b in image_pairs(image_side).items()}
+    compared |= to_latest(image_side)
+    return {f"{name}_h": detectable(*both) for name, both in compared.items()}

@@ -22,15 +22,15 @@ def finding(coop: Numbers, dip: Numbers, single: Interval, families: int) -> str
     """
     rho, time = coop["median_rho_id1"], coop["median_rho_epoch"]
     meaning = {
-        1: "ID₁ follows accuracy more closely than the clock does",
-        -1: "the clock follows accuracy more closely than ID₁ does",
-        0: "ID₁ tells no more than the clock does",
+        1: "ID₁ follows accuracy more closely than training time does",
+        -1: "training time follows accuracy more closely than ID₁ does",
+        0: "ID₁ follows accuracy no more closely than training time does",
     }[coop["rho_id1_minus_rho_epoch"].sign]
     return (
         "**Finding.** Along CoOp's training, Spearman's ρ between new-class accuracy and ID₁ has "
         f"the median **{rho.value:.2f}** over {families} families (95 % interval "
         f"{rho.ends('.2f')}; the paper claims ≥ 0.9), on averages over seeds; along single runs "
-        f"its mean is {single.value:.2f}. Minus the epoch, which knows nothing of the prompt, "
+        f"its mean is {single.value:.2f}. Minus the epoch, which does not depend on the prompt, "
         f"reaches **{time.value:.2f}**: {meaning}. Along DIP's training the median is "
         f"**{dip['median_rho_id1'].value:.2f}**."
     )
@@ -116,6 +116,6 @@ def numbers(
 
 
 def detectable(correlations: pd.DataFrame) -> dict[str, float]:
-    """How much more than the epoch ID_1 would have to say for as many datasets to show it."""
+    """The smallest lead of ID_1 over the epoch that as many datasets would show."""
     beyond = correlations["id1"].abs() - correlations["epoch"].abs()
     return {"rho_id1_minus_rho_epoch": detectable_effect({n: [v] for n, v in beyond.items()})}

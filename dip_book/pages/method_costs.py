@@ -27,15 +27,15 @@ def step_ratios(result: Result) -> dict[str, float]:
 
 
 def cost_table(result: Result) -> pd.DataFrame:
-    """A row a method: what it trains, stores, and needs for a step and an evaluation."""
-    steps, judging = (_median(result, f"seconds_of_{what}") for what in ("a_step", "judging"))
+    """A row a method: parameters, bytes, and costs of a step and an evaluation."""
+    steps, evaluation = (_median(result, f"seconds_of_{what}") for what in ("a_step", "judging"))
     rows = {
         name: {
             "numbers": row["trainable"],
             "bytes": row["stored_bytes"],
             "ms a step": round(1000 * steps[name], 2),
             "MB a step": round(row["step_mb"], 1),
-            "ms to judge": round(1000 * judging[name], 2),
+            "ms to evaluate": round(1000 * evaluation[name], 2),
         }
         for name, row in result["methods"].items()
     }

@@ -1,4 +1,4 @@
-"""Page 05: a prompt for a folder of pictures, judged on its own classes and on unseen ones."""
+"""Page 05: a prompt for a folder of pictures, evaluated on its own classes and on unseen ones."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def finding(table: pd.DataFrame, pictures: OwnPictures, profile: Profile, size: 
     dip, words = table["DIP"], table["zero-shot"]
     return (
         f"**Finding.** Trained on {profile.shots} {pictures.dataset} pictures of each of "
-        f"{len(pictures.own)} classes, a prompt of **{size} bytes** names held-out pictures of "
+        f"{len(pictures.own)} classes, a prompt of **{size} bytes** names test pictures of "
         f"these classes with **{dip.iloc[0]:.1f} %** accuracy (the bare words *{profile.context}*: "
         f"{words.iloc[0]:.1f} %) and pictures of {len(pictures.unseen)} classes that it has never "
         f"seen with **{dip.iloc[1]:.1f} %** ({words.iloc[1]:.1f} %). With all "
@@ -135,13 +135,13 @@ def examples(
 ) -> list[BestNames]:
     """A few pictures of own classes and as many of unseen ones, and what they are taken for."""
     kinds = {"own": pictures.held_out(), "unseen": pictures.of_unseen()}
-    shown = [
+    chosen = [
         (k, path) for k, paths in kinds.items() for path in paths[:: len(paths) // each][:each]
     ]
-    found = classifier.predict([path for _, path in shown], pictures.names)
+    predictions = classifier.predict([path for _, path in chosen], pictures.names)
     return [
         BestNames(Image.open(path), truth(path), kind, best)
-        for (kind, path), best in zip(shown, found, strict=True)
+        for (kind, path), best in zip(chosen, predictions, strict=True)
     ]
 
 
@@ -159,9 +159,9 @@ def numbers(
 ) -> dict[str, str | int]:
     """The page's numbers: accuracies, the size of the file, and whether open_clip agrees."""
     rows = {"own": 0, "unseen": 1, "joint": 4}
-    found: dict[str, str | int] = {k: f"{table['DIP'].iloc[i]:.1f}" for k, i in rows.items()}
-    found |= {f"zero_shot_{k}": f"{table['zero-shot'].iloc[i]:.1f}" for k, i in rows.items()}
-    return found | {
+    percents: dict[str, str | int] = {k: f"{table['DIP'].iloc[i]:.1f}" for k, i in rows.items()}
+    percents |= {f"zero_shot_{k}": f"{table['zero-shot'].iloc[i]:.1f}" for k, i in rows.items()}
+    return percents | {
         "bytes": size,
         "classes": len(pictures.names),
         "plain_open_clip_agrees": int(agrees),

@@ -38,25 +38,25 @@ def centred(picture: Array) -> Tensor:
     return torch.from_numpy(picture - picture.mean())
 
 
-def spectra(shown: Pictures) -> dict[str, Array]:
+def spectra(matrices: Pictures) -> dict[str, Array]:
     """The singular values of each picture without its mean, largest first."""
-    return {name: singular_values(centred(picture)).numpy() for name, picture in shown.items()}
+    return {name: singular_values(centred(picture)).numpy() for name, picture in matrices.items()}
 
 
-def density_table(shown: Pictures, ks: tuple[int, ...]) -> pd.DataFrame:
+def density_table(matrices: Pictures, ks: tuple[int, ...]) -> pd.DataFrame:
     """ID_k of each picture without its mean: a row a picture, a column each k."""
     rows = {
         name: {f"ID{k}": float(information_density(centred(picture), k)) for k in ks}
-        for name, picture in shown.items()
+        for name, picture in matrices.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def finding(shown: Pictures) -> str:
+def finding(matrices: Pictures) -> str:
     """The page's finding: the density of a photograph, and of its pixels shuffled."""
-    density = density_table(shown, (10,))["ID10"]
+    density = density_table(matrices, (10,))["ID10"]
     return (
-        f"**Finding.** The ten strongest of {min(shown[PHOTOGRAPH].shape)} directions hold "
+        f"**Finding.** The ten strongest of {min(matrices[PHOTOGRAPH].shape)} directions hold "
         f"**{100 * density[PHOTOGRAPH]:.0f} %** of a photograph's singular values and "
         f"**{100 * density[SHUFFLED]:.0f} %** when its pixels are shuffled: density measures "
         "structure, and structure can be lost while every value stays."
@@ -69,8 +69,8 @@ def spectra_table(values: Mapping[str, Array], k: int) -> pd.DataFrame:
     return pd.DataFrame({name: each[:k] for name, each in values.items()}, index=index)
 
 
-def numbers(shown: Pictures) -> dict[str, float]:
+def numbers(matrices: Pictures) -> dict[str, float]:
     """The page's numbers: ID_10 of the photograph, and of its pixels shuffled."""
-    density = density_table(shown, (10,))["ID10"]
-    found = {"photograph_id10": PHOTOGRAPH, "shuffled_id10": SHUFFLED}
-    return {key: float(density[name]) for key, name in found.items()}
+    density = density_table(matrices, (10,))["ID10"]
+    names = {"photograph_id10": PHOTOGRAPH, "shuffled_id10": SHUFFLED}
+    return {key: float(density[name]) for key, name in names.items()}

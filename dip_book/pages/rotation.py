@@ -87,71 +87,71 @@ def _h_difference(values: Array) -> Array:
     return np.asarray(dip - coop)
 
 
-def gaps(found: Rotation) -> dict[str, Interval]:
+def gaps(pairs: Rotation) -> dict[str, Interval]:
     """DIP minus CoOp over all pairs, families and styles drawn anew: base, new, H of averages."""
 
     def mean_of(half: int) -> Interval:
         return crossed_bootstrap(
-            found.cells, lambda m: (m[..., half] - m[..., half + 2]).mean((1, 2))
+            pairs.cells, lambda m: (m[..., half] - m[..., half + 2]).mean((1, 2))
         )
 
-    h = crossed_bootstrap(found.cells, lambda m: average_h_difference(m.reshape(len(m), -1, 4)))
+    h = crossed_bootstrap(pairs.cells, lambda m: average_h_difference(m.reshape(len(m), -1, 4)))
     return {"base": mean_of(0), "new": mean_of(1), "h": h}
 
 
-def explained(found: Rotation) -> tuple[float, float]:
+def explained(pairs: Rotation) -> tuple[float, float]:
     """Shares of the variance of H's difference over pairs: by the style, and by the family."""
-    away = found.h - found.h.mean()
+    away = pairs.h - pairs.h.mean()
     total = max((away**2).sum(), 1e-12)
     by_style, by_family = (len(away) * (away.mean(axis) ** 2).sum() / total for axis in (0, 1))
     return float(by_style), float(by_family)
 
 
-def finding(found: Rotation) -> str:
+def finding(pairs: Rotation) -> str:
     """The page's finding: DIP minus CoOp over all pairs, and what decides it."""
-    gap, (by_style, by_family) = gaps(found), explained(found)
+    gap, (by_style, by_family) = gaps(pairs), explained(pairs)
     return (
-        f"**Finding.** Over all {found.h.size} pairs, DIP minus CoOp is "
+        f"**Finding.** Over all {pairs.h.size} pairs, DIP minus CoOp is "
         f"**{gap['base'].value:+.1f}** points on base classes, **{gap['new'].value:+.1f}** on new "
         f"ones (95 % interval {gap['new'].ends('+.1f')}) and **{gap['h'].value:+.2f}** in H "
-        f"({gap['h'].ends('+.2f')}). DIP is ahead on new classes in {(found.new > 0).sum()} pairs, "
-        f"and in H in {(found.h > 0).sum()}. Of the variance of H's difference over the pairs, the "
+        f"({gap['h'].ends('+.2f')}). DIP is ahead on new classes in {(pairs.new > 0).sum()} pairs, "
+        f"and in H in {(pairs.h > 0).sum()}. Of the variance of H's difference over the pairs, the "
         f"style explains {100 * by_style:.0f} %, the family {100 * by_family:.0f} %."
     )
 
 
-def h_map(found: Rotation) -> pd.DataFrame:
+def h_map(pairs: Rotation) -> pd.DataFrame:
     """H, DIP minus CoOp: a row a family, a column a style."""
-    return pd.DataFrame(found.h, list(found.families), found.styles)
+    return pd.DataFrame(pairs.h, list(pairs.families), pairs.styles)
 
 
-def by_style(found: Rotation) -> dict[str, Interval]:
+def by_style(pairs: Rotation) -> dict[str, Interval]:
     """H, DIP minus CoOp, over the families in each style; systematic styles first, by name."""
     order = sorted(
-        range(len(found.styles)), key=lambda k: (not found.systematic[k], found.styles[k])
+        range(len(pairs.styles)), key=lambda k: (not pairs.systematic[k], pairs.styles[k])
     )
     return {
-        found.styles[k]: hierarchical_bootstrap(
-            dict(zip(found.families, found.cells[:, k], strict=True)), average_h_difference, n=2000
+        pairs.styles[k]: hierarchical_bootstrap(
+            dict(zip(pairs.families, pairs.cells[:, k], strict=True)), average_h_difference, n=2000
         )
         for k in order
     }
 
 
-def first_destructive(found: Rotation) -> list[str]:
+def first_destructive(pairs: Rotation) -> list[str]:
     """The row of :func:`by_style` where the destructive styles begin; [] without any."""
-    pairs = zip(found.styles, found.systematic, strict=True)
-    return sorted(style for style, systematic in pairs if not systematic)[:1]
+    styles = zip(pairs.styles, pairs.systematic, strict=True)
+    return sorted(style for style, systematic in styles if not systematic)[:1]
 
 
-def averages_table(found: Rotation) -> pd.DataFrame:
+def averages_table(pairs: Rotation) -> pd.DataFrame:
     """Averages of both methods, and how many pairs DIP wins, over all pairs and parts of them."""
-    own = np.arange(len(found.families))
+    own = np.arange(len(pairs.families))
     parts = {
-        "all pairs": found.means.reshape(-1, 4),
-        "own styles": found.means[own, own],
-        "systematic styles": found.means[:, found.systematic].reshape(-1, 4),
-        "destructive styles": found.means[:, ~found.systematic].reshape(-1, 4),
+        "all pairs": pairs.means.reshape(-1, 4),
+        "own styles": pairs.means[own, own],
+        "systematic styles": pairs.means[:, pairs.systematic].reshape(-1, 4),
+        "destructive styles": pairs.means[:, ~pairs.systematic].reshape(-1, 4),
     }
     return pd.DataFrame({name: _row(part) for name, part in parts.items() if len(part)}).T
 
@@ -159,7 +159,7 @@ def averages_table(found: Rotation) -> pd.DataFrame:
 def _row(part: Array) -> dict[str, str]:
     """Of (M, 4) pairs."""
     base, new, coop_base, coop_new = part.mean(0)
-    each = _h_difference(part)
+    differences = _h_difference(part)
     values = {
         "DIP base": base,
         "DIP new": new,
@@ -167,25 +167,25 @@ def _row(part: Array) -> dict[str, str]:
         "CoOp base": coop_base,
         "CoOp new": coop_new,
         "CoOp H": harmonic_mean(coop_base, coop_new),
-        "mean H, DIP − CoOp": each.mean(),
+        "mean H, DIP − CoOp": differences.mean(),
     }
-    ahead = {"pairs with H ahead": f"{(each > 0).sum()} of {len(each)}"}
+    ahead = {"pairs with H ahead": f"{(differences > 0).sum()} of {len(differences)}"}
     return {name: f"{value:.1f}" for name, value in values.items()} | ahead
 
 
-def numbers(found: Rotation) -> dict[str, Interval | int]:
+def numbers(pairs: Rotation) -> dict[str, Interval | int]:
     """The page's numbers: DIP minus CoOp over all pairs, and how many pairs it wins."""
     counts = {
-        "pairs": found.h.size,
-        "pairs_new_ahead": int((found.new > 0).sum()),
-        "pairs_h_ahead": int((found.h > 0).sum()),
+        "pairs": pairs.h.size,
+        "pairs_new_ahead": int((pairs.new > 0).sum()),
+        "pairs_h_ahead": int((pairs.h > 0).sum()),
     }
-    return {f"dip_minus_coop_{key}": gap for key, gap in gaps(found).items()} | counts
+    return {f"dip_minus_coop_{key}": gap for key, gap in gaps(pairs).items()} | counts
 
 
-def detectable_effects(found: Rotation) -> dict[str, float]:
+def detectable_effects(pairs: Rotation) -> dict[str, float]:
     """The smallest true differences that as many families would show."""
     return {
-        f"dip_minus_coop_{key}": detectable_effect(dict(zip(found.families, rows, strict=True)))
-        for key, rows in (("new", found.new), ("h", found.h))
+        f"dip_minus_coop_{key}": detectable_effect(dict(zip(pairs.families, rows, strict=True)))
+        for key, rows in (("new", pairs.new), ("h", pairs.h))
     }

@@ -22,9 +22,11 @@ def accuracies(runs: pd.DataFrame) -> dict[str, dict[str, Array]]:
     """The accuracy of every seed by label and place; the hand-written prompt has one seed."""
     place = runs["target"].where(runs["target"] != "", runs["dataset"])
     placed = runs.assign(dataset=place)
-    labels = [(str(label), found) for label, found in placed.groupby("label")]
-    sides = finished_pairs(*(found for _, found in labels))
-    return {label: final(found, "base") for (label, _), found in zip(labels, sides, strict=True)}
+    labels = [(str(label), runs_of) for label, runs_of in placed.groupby("label")]
+    sides = finished_pairs(*(runs_of for _, runs_of in labels))
+    return {
+        label: final(runs_of, "base") for (label, _), runs_of in zip(labels, sides, strict=True)
+    }
 
 
 def parts(profile: Profile) -> dict[str, list[str]]:
@@ -34,48 +36,48 @@ def parts(profile: Profile) -> dict[str, list[str]]:
 
 
 def _pair(
-    found: Accuracies, places: Sequence[str], ours: str, theirs: str
+    accuracies: Accuracies, places: Sequence[str], ours: str, theirs: str
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    a, b = ({place: found[label][place] for place in places} for label in (ours, theirs))
+    a, b = ({place: accuracies[label][place] for place in places} for label in (ours, theirs))
     return a, b
 
 
 def gaps(
-    found: Accuracies, profile: Profile, ours: str = "DIP", theirs: str = "CoOp"
+    accuracies: Accuracies, profile: Profile, ours: str = "DIP", theirs: str = "CoOp"
 ) -> dict[str, Interval]:
     """Ours minus theirs, averaged over each of the two parts."""
     return {
-        name: paired_difference(*_pair(found, places, ours, theirs))
+        name: paired_difference(*_pair(accuracies, places, ours, theirs))
         for name, places in parts(profile).items()
     }
 
 
-def finding(found: Accuracies, profile: Profile) -> str:
+def finding(accuracies: Accuracies, profile: Profile) -> str:
     """The page's finding: DIP minus CoOp, and minus the hand-written prompt, on both parts."""
     verdict = {1: "ahead", -1: "behind", 0: "neither clearly ahead nor behind"}
     clauses = [
         f"on {name} **{gap.value:+.1f}** points (95 % interval {gap.ends('+.1f')}; "
         f"{verdict[gap.sign]})"
-        for name, gap in gaps(found, profile).items()
+        for name, gap in gaps(accuracies, profile).items()
     ]
-    words = gaps(found, profile, "DIP", "zero-shot")
+    words = gaps(accuracies, profile, "DIP", "zero-shot")
     return (
-        "**Finding.** Prompts learnt with DIP, minus prompts learnt with CoOp: "
-        f"{', '.join(clauses)}. DIP minus the hand-written prompt, which learns nothing: "
+        "**Finding.** Prompts trained with DIP, minus prompts trained with CoOp: "
+        f"{', '.join(clauses)}. DIP minus the hand-written prompt, which is not trained: "
         f"{words['other datasets'].value:+.1f} on other datasets, "
         f"{words['shifted pictures'].value:+.1f} on shifted pictures."
     )
 
 
-def differences(found: Accuracies, profile: Profile) -> dict[str, Interval]:
+def differences(accuracies: Accuracies, profile: Profile) -> dict[str, Interval]:
     """DIP minus CoOp: on each place with the range over seeds, then the means of both parts."""
     others, shifts = parts(profile).values()
     names = {profile.source: f"{profile.source} itself"}
     rows = {
-        names.get(place, place): over_seeds(found["DIP"][place] - found["CoOp"][place])
+        names.get(place, place): over_seeds(accuracies["DIP"][place] - accuracies["CoOp"][place])
         for place in (profile.source, *shifts, *others)
     }
-    means = gaps(found, profile)
+    means = gaps(accuracies, profile)
     rows["mean of the shifts"] = means["shifted pictures"]
     rows["mean of the others"] = means["other datasets"]
     return rows
@@ -87,31 +89,38 @@ def breaks(profile: Profile) -> list[str]:
     return [shifts[0], others[0], "mean of the shifts"]
 
 
-def accuracy_table(found: Accuracies, profile: Profile) -> pd.DataFrame:
+def accuracy_table(accuracies: Accuracies, profile: Profile) -> pd.DataFrame:
     """The accuracy of each label on each place, averaged over seeds, and the means of the parts."""
     others, shifts = parts(profile).values()
     places = (profile.source, *shifts, *others)
-    table = pd.DataFrame({c: {place: found[c][place].mean() for place in places} for c in COLUMNS})
+    table = pd.DataFrame(
+        {c: {place: accuracies[c][place].mean() for place in places} for c in COLUMNS}
+    )
     table.loc["mean of the shifts"] = table.loc[shifts].mean()
     table.loc["mean of the others"] = table.loc[others].mean()
     return table.assign(**{"DIP − CoOp": table["DIP"] - table["CoOp"]})
 
 
-def numbers(found: Accuracies, profile: Profile) -> dict[str, Interval]:
+def numbers(accuracies: Accuracies, profile: Profile) -> dict[str, Interval]:
     """The page's numbers: DIP minus CoOp and minus the hand-written prompt, on both parts."""
     keys = {"cross": "other datasets", "shift": "shifted pictures"}
-    both = {"coop": gaps(found, profile), "zero": gaps(found, profile, "DIP", "zero-shot")}
+    both = {
+        "coop": gaps(accuracies, profile),
+        "zero": gaps(accuracies, profile, "DIP", "zero-shot"),
+    }
     return {
-        f"{key}_dip_minus_{theirs}": found[name]
-        for theirs, found in both.items()
+        f"{key}_dip_minus_{theirs}": named[name]
+        for theirs, named in both.items()
         for key, name in keys.items()
     }
 
 
-def detectable(found: Accuracies, profile: Profile) -> dict[str, float]:
+def detectable(accuracies: Accuracies, profile: Profile) -> dict[str, float]:
     """The smallest true differences of DIP and CoOp that as many places would show."""
     others, shifts = parts(profile).values()
     return {
-        f"{key}_dip_minus_coop": detectable_effect(paired(*_pair(found, places, "DIP", "CoOp")))
+        f"{key}_dip_minus_coop": detectable_effect(
+            paired(*_pair(accuracies, places, "DIP", "CoOp"))
+        )
         for key, places in (("cross", others), ("shift", shifts))
     }

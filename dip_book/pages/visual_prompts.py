@@ -21,7 +21,7 @@ from dip_book.statistics import (
     paired_difference,
 )
 from dip_book.tables import Array, average_of, final, finished_pairs, gap, sweep
-from dip_lib.clip.tower import frozen_tower
+from dip_lib.clip.vision_encoder import frozen_vision_encoder
 
 Curves = dict[str, pd.DataFrame]
 Pair = tuple[pd.DataFrame, pd.DataFrame]
@@ -36,7 +36,7 @@ def _points(difference: Interval) -> str:
 def _accuracies(visual: Visual, counts: Sequence[int]) -> list[dict[str, Array]]:
     """Dataset -> (S,) accuracy of VPT-deep, at each number of prompts."""
     ends = finished_pairs(*(visual.ends(vectors=count) for count in counts))
-    return [final(found, "base") for found in ends]
+    return [final(runs, "base") for runs in ends]
 
 
 def finding(visual: Visual) -> str:
@@ -62,7 +62,7 @@ def by_count(visual: Visual) -> dict[str, Curves]:
     """Test accuracy against the number of prompts in each block: VPT-shallow is "other"."""
     lines = {"other": visual.ends(depth=1)}
     lines |= {label: visual.ends(label) for label in ("SPT", "CVPT", "VPT")}
-    curves = {name: sweep(found, "vectors", "base") for name, found in lines.items()}
+    curves = {name: sweep(runs, "vectors", "base") for name, runs in lines.items()}
     return {"test accuracy, %": curves}
 
 
@@ -112,7 +112,7 @@ def beside_the_pairs(visual: Visual) -> str:
         for label in ("SPT", "VPT")
     )
     many, few = visual.ends("CVPT", vectors=visual.most), visual.ends(vectors=visual.few)
-    cvpt_flops, vpt_flops = (found["flops"].mean() / 1e6 for found in (many, few))
+    cvpt_flops, vpt_flops = (runs["flops"].mean() / 1e6 for runs in (many, few))
     return (
         f"*With {visual.most} prompts, SPT's take {spt:.0%} of the image tokens' attention, VPT's "
         f"{vpt:.0%}. Equal cost: {cvpt_flops:.0f} and {vpt_flops:.0f} million operations an image.*"
@@ -126,8 +126,8 @@ ATTENTION = {"mass": "attention on\nprompts", "map_rank": "effective rank\nof th
 
 def attention(visual: Visual) -> dict[str, Curves]:
     """Attention on prompts and effective rank of its map against the number of prompts."""
-    found = finished(visual.ends())
-    averaged = found.assign(**{name: found[name].map(np.mean) for name in ATTENTION})
+    ends = finished(visual.ends())
+    averaged = ends.assign(**{name: ends[name].map(np.mean) for name in ATTENTION})
     return {title: {"VPT": sweep(averaged, "vectors", name)} for name, title in ATTENTION.items()}
 
 
@@ -135,9 +135,9 @@ def attention_table(visual: Visual) -> pd.DataFrame:
     """The same block by block: a row a quantity and block, a column a number of prompts."""
     columns = {}
     for count in visual.prompts:
-        found = finished(visual.ends(vectors=count))
+        ends = finished(visual.ends(vectors=count))
         columns[f"{count} prompts"] = {
-            f"{title}, block {block + 1}": found[name].str[block].mean()
+            f"{title}, block {block + 1}": ends[name].str[block].mean()
             for name, title in (("mass", "share"), ("map_rank", "rank"))
             for block in range(visual.depth)
         }
@@ -150,7 +150,7 @@ COSTS = {"zero-shot": "operations", "other": "time", "DIP": "memory"}
 
 
 def cost_curves(result: Mapping[str, Any]) -> dict[str, Curves]:
-    """Tower -> operations, time and memory relative to no prompts, by the keys of COSTS."""
+    """Backbone -> operations, time and memory relative to no prompts, by the keys of COSTS."""
     return {name: _relative(tower["prompts"]) for name, tower in result["towers"].items()}
 
 
@@ -171,10 +171,10 @@ def _relative(by_count: Mapping[str, Mapping[str, Any]]) -> Curves:
 
 def rate_table(visual: Visual) -> pd.DataFrame:
     """Learning rate -> validation accuracy of VPT with few prompts, of the first seed."""
-    found = {
+    by_rate = {
         rate: visual.ends(vectors=visual.few, lr=rate, seed=visual.seed) for rate in visual.rates
     }
-    ended = {rate: runs for rate, runs in found.items() if len(finished(runs))}
+    ended = {rate: runs for rate, runs in by_rate.items() if len(finished(runs))}
     rows = {rate: average_of(runs, "val", 1).value for rate, runs in ended.items()}
     table = pd.DataFrame({"validation accuracy": rows})
     return table.rename_axis("learning rate")
@@ -185,10 +185,10 @@ def schedule_table(visual: Visual) -> pd.DataFrame:
     rows = {}
     for count in (visual.prompts[0], *visual.compared):
         for epochs in dict.fromkeys((visual.epochs, visual.longer)):
-            found = visual.ends(vectors=count, epochs=epochs, seed=visual.seed)
+            runs = visual.ends(vectors=count, epochs=epochs, seed=visual.seed)
             rows[f"{count} prompts, {epochs} epochs"] = {
-                "test accuracy": average_of(found, "base", 1).value,
-                "training loss": average_of(found, "loss", 1).value,
+                "test accuracy": average_of(runs, "base", 1).value,
+                "training loss": average_of(runs, "loss", 1).value,
             }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -218,10 +218,10 @@ def measured(visual: Visual) -> dict[str, dict[str, Array]]:
     def above(label: str) -> dict[str, Array]:
         """A method minus VPT, averaged over the compared numbers of prompts."""
         both = [visual.ends(name, vectors=n) for name in (label, "VPT") for n in visual.compared]
-        ends = [final(found, "base") for found in finished_pairs(*both)]
+        ends = [final(runs, "base") for runs in finished_pairs(*both)]
         half = len(visual.compared)
-        each = [paired(*pair) for pair in zip(ends[:half], ends[half:], strict=True)]
-        return {dataset: np.mean([found[dataset] for found in each], axis=0) for dataset in each[0]}
+        gains = [paired(*pair) for pair in zip(ends[:half], ends[half:], strict=True)]
+        return {dataset: np.mean([gain[dataset] for gain in gains], axis=0) for dataset in gains[0]}
 
     none, middle, end = _accuracies(visual, (visual.prompts[0], *visual.prompts[-2:]))
     condensed = finished_pairs(*(visual.kept(share) for share in (visual.share, ALL)))
@@ -239,13 +239,13 @@ def measured(visual: Visual) -> dict[str, dict[str, Array]]:
 
 def numbers(visual: Visual) -> dict[str, Interval | int]:
     """The page's numbers, with the operations of ViT-B/16 under 200 prompts, which are counted."""
-    found = {key: hierarchical_bootstrap(values) for key, values in measured(visual).items()}
+    intervals = {key: hierarchical_bootstrap(values) for key, values in measured(visual).items()}
     most = gap(visual.ends(vectors=visual.most), visual.ends(vectors=NONE))
     with torch.device("meta"):  # ViT-B/16's shapes, without numbers
-        tower = frozen_tower(VisionTransformer(224, 16, 768, 12, 12, 4.0))
+        tower = frozen_vision_encoder(VisionTransformer(224, 16, 768, 12, 12, 4.0))
     gmacs = exactly(tower.flops([200] * len(tower.blocks)) / 2e9)
     counted = {"most": visual.most, "share": visual.share}
-    return found | {"most_minus_none": most, "vit_b16_gmacs_200": gmacs} | counted
+    return intervals | {"most_minus_none": most, "vit_b16_gmacs_200": gmacs} | counted
 
 
 def detectable_effects(visual: Visual) -> dict[str, float]:

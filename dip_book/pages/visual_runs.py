@@ -77,8 +77,8 @@ class Visual:
         if share == ALL and not tuned:
             return self.ends(label, vectors=self.most)
         ranking = ranking if share < ALL else "global"
-        found = where(self.runs, label=label, keep=float(share), ranking=ranking)
-        return found[(found["tuned"] > 0) == tuned]
+        runs = where(self.runs, label=label, keep=float(share), ranking=ranking)
+        return runs[(runs["tuned"] > 0) == tuned]
 
     @property
     def share(self) -> int:

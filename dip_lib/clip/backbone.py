@@ -1,4 +1,4 @@
-"""A frozen CLIP behind one face, whichever it is: :mod:`dip_lib.clip.loading` makes them.
+"""A frozen CLIP with one interface for all sources: see :mod:`dip_lib.clip.loading`.
 
 Symbols: n context vectors, d text width, e embedding size, C classes, R contexts at once.
 """
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dip_lib.clip.encoder import Encoder
 from dip_lib.clip.onednn import fast_linear
-from dip_lib.clip.tower import Tower, frozen_tower
+from dip_lib.clip.vision_encoder import VisionEncoder, frozen_vision_encoder
 from dip_lib.data.splits import check_class_names
 
 
@@ -31,12 +31,12 @@ class Backbone:
         tokenizer: text -> token ids (T, context length).
         preprocess: PIL image -> model input (3, S, S).
         mean, std: normalisation of images in 0..1.
-        known_tokens: token ids the text tower was trained on; None = all of them.
+        known_tokens: token ids the text encoder was trained on; None = all of them.
         fingerprint: changes when the weights change; part of every run's key.
-        templates: hand-written templates in words that the text tower knows, for ensembles; () = it
-            knows any, and methods take their papers'.
+        templates: hand-written templates for ensembles, in words that it was trained on; () =
+            methods take those of their papers.
         lr: learning rate at which prompts train well on it, where a caller names none (CoOp's).
-        memory: bytes that the activations of one pass through the text tower may take; more
+        memory: bytes that the activations of one pass through the text encoder may take; more
             classes go through in parts.
     """
 
@@ -56,7 +56,7 @@ class Backbone:
     )
 
     def __post_init__(self) -> None:
-        # towers of many convolutions are 5-30% faster this way; a ViT, with one, gains nothing
+        # encoders of many convolutions are 5-30% faster this way; a ViT, with one, gains nothing
         if sum(isinstance(module, nn.Conv2d) for module in self.model.visual.modules()) > 1:
             self.model.visual.to(memory_format=torch.channels_last)
 
@@ -66,14 +66,14 @@ class Backbone:
 
     @property
     def image_size(self) -> int:
-        """S: the tower reads images (3, S, S)."""
+        """S: the encoder reads images (3, S, S)."""
         size = self.model.visual.image_size
         return size if isinstance(size, int) else size[0]
 
     @cached_property
-    def image_tower(self) -> Tower:
-        """The image tower block by block. Raises ValueError: one without blocks, as a ResNet."""
-        return frozen_tower(self.model, self.name)
+    def image_tower(self) -> VisionEncoder:
+        """The image encoder block by block. Raises ValueError: one without blocks, as a ResNet."""
+        return frozen_vision_encoder(self.model, self.name)
 
     @cached_property
     def logit_scale(self) -> float:
@@ -84,7 +84,7 @@ class Backbone:
         """Token ids of ``words``, without start and end.
 
         Raises:
-            ValueError: a word that the text tower was never trained on, by name.
+            ValueError: a word that the text encoder was never trained on, by name.
         """
         ids: list[int] = self.tokenizer.encode(words)
         known = self.known_tokens
@@ -92,8 +92,8 @@ class Backbone:
             each = [word.strip(".,") for word in words.split()]
             unknown = [w for w in each if not known.issuperset(self.tokenizer.encode(w))]
             raise ValueError(
-                f"{self.name} has never seen {', '.join(map(repr, unknown or [words]))} (in "
-                f"{words!r}): its text tower knows {len(known)} of the tokenizer's tokens. "
+                f"{self.name} was not trained on {', '.join(map(repr, unknown or [words]))} (in "
+                f"{words!r}): its text encoder has {len(known)} of the tokenizer's tokens. "
                 "Use words of its training captions, or a backbone with a full vocabulary."
             )
         return ids
@@ -120,8 +120,8 @@ class Backbone:
         """Unit text embeddings by open_clip's own full-length forward: (T, e), float32.
 
         Raises:
-            ValueError: a text longer than the tower's positions (open_clip would cut it), or a
-                word that the tower has never seen.
+            ValueError: a text longer than the encoder's positions (open_clip would cut it), or a
+                word that the text encoder was not trained on.
         """
         positions = len(self.model.positional_embedding)
         for line in texts:
@@ -137,8 +137,8 @@ class Backbone:
         """The encoder of ``class_names`` behind ``n`` context vectors; kept by names.
 
         Raises:
-            ValueError: repeated names, a word that the tower has never seen, names that do not
-                fit behind the context.
+            ValueError: repeated names, a word that the text encoder was not trained on, names that
+                do not fit behind the context.
         """
         names = tuple(class_names)
         if (kept := self._encoders.get((names, n, per_class))) is not None:
@@ -186,7 +186,8 @@ class Backbone:
 
         Raises:
             ValueError: repeated names, a context or deep prompt of another shape, more deep
-                prompts than blocks, too many positions, a word that the tower has never seen.
+                prompts than blocks, too many positions, a word that the text encoder was not
+                trained on.
         """
         width = self.model.positional_embedding.shape[1]
         single, classes = 2 + per_class, len(class_names)

@@ -1,7 +1,7 @@
 """The encoder of one set of class names: chooses how many classes fit in memory at a time.
 
 All classes in one pass is fastest. When their activations would not fit, the classes go through
-the tower in parts: forward without keeping anything, and once more, part by part, in the backward
+the encoder in parts: forward without keeping anything, and once more, part by part, in the backward
 pass. Gradients stay exact, since a class embedding depends on no other class.
 
 Symbols: R contexts at once, C classes, n context vectors, d width, e embedding size.
@@ -39,13 +39,13 @@ class Encoder:
     """Exact embeddings of C classes behind a learnable context.
 
     Attributes:
-        model: CLIP with a causal text tower, frozen.
+        model: CLIP with a causal text encoder, frozen.
         suffixes: for each class the tokens after the context, EOT included.
         n: context vectors.
         start_token: id of the start-of-text token.
         per_class: whether every class has a context of its own.
         memory: bytes that the activations of one pass may take; more classes are split in parts.
-        parts_at_least: rises when memory runs out all the same.
+        parts_at_least: parts that were needed when memory ran out.
     """
 
     model: CLIP
@@ -98,11 +98,11 @@ class Encoder:
             if self.parts_at_least == 1:
                 warnings.warn(
                     f"out of memory with {-(-len(self.suffixes) // count)} classes at a time: "
-                    "going on with half as many, as often as needed (exact, but slower)",
+                    "continuing with half as many, repeatedly if needed (exact, but slower)",
                     stacklevel=3,
                 )
             self.parts_at_least = min(2 * count, len(self.suffixes))
-            self._splits = {1: self._splits[1]}  # the others' constants only take room
+            self._splits = {1: self._splits[1]}  # constants of other splits would only take memory
 
     def _split(self, count: int) -> list[Part]:
         """The classes in ``count`` parts, neighbours in the trie together."""
@@ -137,8 +137,8 @@ class Encoder:
 
     def _forward(self, count: int, prompts: Sequence[Tensor]) -> Tensor:
         parts = self._split(count)
-        found = torch.cat([self._encode(part, prompts) for part in parts], 1)
-        return found[:, torch.cat([part.members for part in parts]).argsort()]
+        embeddings = torch.cat([self._encode(part, prompts) for part in parts], 1)
+        return embeddings[:, torch.cat([part.members for part in parts]).argsort()]
 
     def _backward(self, count: int, prompts: Sequence[Tensor], gradient: Tensor) -> list[Tensor]:
         """Gradients of the prompts, one part's activations at a time."""
@@ -146,8 +146,8 @@ class Encoder:
         totals = [torch.zeros_like(p) for p in prompts]
         for part in self._split(count):
             with torch.enable_grad():
-                found = self._encode(part, leaves)
-            parts = torch.autograd.grad(found, leaves, gradient[:, part.members])
+                embeddings = self._encode(part, leaves)
+            parts = torch.autograd.grad(embeddings, leaves, gradient[:, part.members])
             for total, share in zip(totals, parts, strict=True):
                 total += share
         return totals
@@ -166,7 +166,7 @@ class _InParts(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         encoder, prompts = ctx.encoder, ctx.saved_tensors
-        found = encoder._within_memory(
+        slopes = encoder._within_memory(
             lambda count: encoder._backward(count, prompts, gradient), ctx.count
         )
-        return (None, None, *found)
+        return (None, None, *slopes)

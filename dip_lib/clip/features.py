@@ -28,7 +28,7 @@ from dip_lib.files import sweep, write_atomic
 from dip_lib.paths import home
 
 PIXELS = {"cpu": 2**19, "cuda": 2**24}
-"""Pixels that a tower encodes at once; on a CPU more would spill its caches."""
+"""Pixels that an encoder encodes at once; on a CPU more would spill its caches."""
 PART_SECONDS = 30.0
 """An interrupted encoding loses at most about this much work."""
 
@@ -56,8 +56,8 @@ class Features:
 
     def pick(self, split: str, rows: Sequence[int]) -> Tensor:
         """Features of some images of the dataset: "train" (V, M, e), "val" and "test" (M, e)."""
-        found = self.drawn.get((split, tuple(rows)))
-        return getattr(self, split)[..., list(rows), :] if found is None else found
+        drawn = self.drawn.get((split, tuple(rows)))
+        return getattr(self, split)[..., list(rows), :] if drawn is None else drawn
 
 
 def _read(path: Path, device: torch.device) -> Tensor | None:
@@ -89,7 +89,7 @@ def _begun(path: Path, device: torch.device) -> list[Tensor]:
 
 
 def batch_size(backbone: Backbone) -> int:
-    """Images that a tower encodes at once, while memory allows."""
+    """Images that an encoder encodes at once, while memory allows."""
     return max(1, PIXELS[backbone.device.type] // backbone.image_size**2)
 
 
@@ -110,7 +110,7 @@ def _encode(backbone: Backbone, images: Tensor, most: int) -> tuple[Tensor, int]
                 raise
             if most == batch_size(backbone):
                 warnings.warn(
-                    f"out of memory with {most} images at once: going on with fewer", stacklevel=5
+                    f"out of memory with {most} images at once: continuing with fewer", stacklevel=5
                 )
             most //= 2
     return torch.cat(parts), most
@@ -127,7 +127,7 @@ def _encode_rest(
 ) -> Tensor:
     """Features of ``rows[start:]`` in the views of ``files``: (V, M, e); keeps parts on disk."""
     parts: list[Tensor] = []
-    at, kept, since, most = start, 0, time.monotonic(), batch_size(backbone)
+    begin, kept, since, most = start, 0, time.monotonic(), batch_size(backbone)
     size, device = backbone.image_size, backbone.device
     for images in dataset.batches(split, tuple(files), rows[start:], size, device):
         features, most = _encode(backbone, images.to(device).flatten(0, 1), most)
@@ -136,8 +136,8 @@ def _encode_rest(
         if time.monotonic() - since > PART_SECONDS:
             new = torch.cat(parts[kept:], 1)
             for path, each in zip(files.values(), new, strict=True):
-                _write(_part(path, at), each)
-            at, kept, since = at + new.shape[1], len(parts), time.monotonic()
+                _write(_part(path, begin), each)
+            begin, kept, since = begin + new.shape[1], len(parts), time.monotonic()
     if not parts:  # an empty split has features of the right width
         nothing = torch.zeros(len(files), 3, size, size, device=device)
         return backbone.encode_image(nothing)[:, None][:, :0]
@@ -147,24 +147,29 @@ def _encode_rest(
 def _encode_missing(
     backbone: Backbone, dataset: Dataset, split: str, files: dict[View, Path], rows: Sequence[int]
 ) -> dict[View, Tensor]:
-    """Encode ``rows`` in the views of ``files`` and write these; goes on where it was interrupted.
+    """Encode ``rows`` in the views of ``files`` and write these; resumes where it was interrupted.
 
-    Views that were begun together go on together: each of their images is decoded once.
+    Views with the same images done resume together: each image is decoded once.
     """
     begun = {view: _begun(path, backbone.device) for view, path in files.items()}
     done = {view: sum(map(len, parts)) for view, parts in begun.items()}
-    found: dict[View, Tensor] = {}
+    encoded: dict[View, Tensor] = {}
     label, total = f"encoding {split} of {dataset.name}", len(files) * len(rows)
     # what takes less than two seconds shows no bar, nor does one of many processes
-    shown = {"unit": "image", "delay": 2, "leave": False, "disable": parent_process() is not None}
-    with tqdm(desc=label, total=total, initial=sum(done.values()), **shown) as bar:
+    bar_options = {
+        "unit": "image",
+        "delay": 2,
+        "leave": False,
+        "disable": parent_process() is not None,
+    }
+    with tqdm(desc=label, total=total, initial=sum(done.values()), **bar_options) as bar:
         for start in sorted(set(done.values())):
             group = {view: path for view, path in files.items() if done[view] == start}
             rest = _encode_rest(backbone, dataset, split, group, rows, start, bar)
             for view, features in zip(group, rest, strict=True):
-                found[view] = torch.cat([*begun[view], features])
-                _write(files[view], found[view])
-    return found
+                encoded[view] = torch.cat([*begun[view], features])
+                _write(files[view], encoded[view])
+    return encoded
 
 
 def encode_views(
@@ -173,8 +178,8 @@ def encode_views(
     """Unit features (V, N, e) of one split, from the cache, or encoded now in one pass.
 
     A file is named by the contents (weights, dataset, split, view, rows), so it is never stale; a
-    damaged one is named, replaced and encoded again. A long encoding shows its progress, and goes
-    on where it was interrupted.
+    damaged one is named, replaced and encoded again. A long encoding shows its progress, and
+    resumes where it was interrupted.
 
     Args:
         views: None for the images themselves, a number for an augmented view.
@@ -196,18 +201,18 @@ def encode_views(
         what = f"{backbone.fingerprint}|{dataset.fingerprint}|{split}|{view}{subset}"
         files[view] = folder / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.safetensors"
     read = {view: _read(path, backbone.device) for view, path in files.items()}
-    found = {view: features for view, features in read.items() if features is not None}
-    if missing := {view: path for view, path in files.items() if view not in found}:
+    by_view = {view: features for view, features in read.items() if features is not None}
+    if missing := {view: path for view, path in files.items() if view not in by_view}:
         sweep(folder)
-        found |= _encode_missing(backbone, dataset, split, missing, wanted)
+        by_view |= _encode_missing(backbone, dataset, split, missing, wanted)
     for path in files.values():
         for part in folder.glob(f"{path.stem}.*.part"):
             part.unlink(missing_ok=True)
-    every = torch.stack([found[view] for view in views])
+    stacked = torch.stack([by_view[view] for view in views])
     if rows is None:
-        return every
+        return stacked
     place = {row: i for i, row in enumerate(wanted)}
-    return every[:, [place[row] for row in rows]]
+    return stacked[:, [place[row] for row in rows]]
 
 
 def encode_split(
@@ -233,11 +238,11 @@ def load_features(
     labels = {s: dataset.labels(s).to(backbone.device) for s in ("train", "val", "test")}
     if not draws:
         whole = encode_views(backbone, dataset, "train", range(views))
-        held, test = (encode_split(backbone, dataset, split) for split in ("val", "test"))
-        return Features(whole, held, test, labels)
+        validation, test = (encode_split(backbone, dataset, split) for split in ("val", "test"))
+        return Features(whole, validation, test, labels)
     drawn, test = {}, encode_split(backbone, dataset, "test")
     for train, val in draws:
-        found = encode_views(backbone, dataset, "train", range(views), train)
-        drawn["train", tuple(train)] = found
+        features = encode_views(backbone, dataset, "train", range(views), train)
+        drawn["train", tuple(train)] = features
         drawn["val", tuple(val)] = encode_split(backbone, dataset, "val", rows=val)
     return Features(test.new_empty(views, 0, test.shape[1]), test[:0], test, labels, drawn)

@@ -1,11 +1,11 @@
-"""Which token states a causal text tower has to compute for a set of class names.
+"""Which token states a causal text encoder has to compute for a set of class names.
 
 A prompt gives class c the tokens ``[SOS] [context 1..n] [class name] [.] [EOT] [padding]``. In a
-causal tower the state of a token depends only on the tokens up to it. So nothing after EOT is
-needed, and two sequences that begin alike share the states of their beginning: what remains is a
+causal text encoder the state of a token depends only on the tokens up to it. So nothing after EOT
+is needed, and two sequences that begin alike share the states of their beginning: what remains is a
 trie, one row a node. Rows attend along their path to the root. To keep attention dense without
-padding, classes that are neighbours in the trie share a *bin* of a few dozen rows; a row attends
-to the beginning that all classes share and, under a mask, to its own bin.
+padding, classes that are neighbours in the trie share a *bin* of a few dozen rows; a row attends to
+the beginning that all classes share and, under a mask, to its own bin.
 
 Symbols: C classes, n context vectors, S = context slots (n, or C * n when every class has its
 own), N rows, P rows that all classes share, G rows of a bin.

@@ -84,16 +84,16 @@ def load_backbone(
     Args:
         name: "glyph-vit", "glyph-resnet" and others that installed packages bring with their
             weights; "ViT-B-16", "ViT-B-32", "ViT-L-14", "RN50" (OpenAI's, with QuickGELU), any
-            other open_clip name with CLIP's text tower, or "hf-hub:owner/repository".
+            other open_clip name with CLIP's text encoder, or "hf-hub:owner/repository".
         pretrained: open_clip tag or file of weights; None = random weights (backbones of packages
             and of the hub carry their own).
         device: "cpu", "cuda" or "cuda:N".
-        precision: of the towers, "fp32" (default), "fp16" or "bf16". Prompts stay fp32.
+        precision: of the encoders, "fp32" (default), "fp16" or "bf16". Prompts stay fp32.
 
     Raises:
         ValueError: unknown name, tag or precision (with the nearest), a GPU that is not there,
             weights that are damaged, of another model, trained with another activation or not to
-            be had offline, a text tower of another layout.
+            be had offline, a text encoder of another layout.
     """
     chosen = check_device(device)
     dtype = PRECISIONS[one_of("precision", precision or "fp32", PRECISIONS)]

@@ -1,4 +1,4 @@
-"""Matrix products of frozen layers on a CPU, by oneDNN where PyTorch asks MKL.
+"""Matrix products of frozen layers on a CPU, by oneDNN where PyTorch uses MKL.
 
 MKL keeps its AVX-512 kernels for Intel's processors; oneDNN, which PyTorch carries too, has them
 for every maker's. On an AMD EPYC (Zen 5) a layer takes half the time, on an Intel Xeon 1.1 to 1.6
@@ -26,8 +26,8 @@ Pair = tuple[Tensor, Tensor | None]
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x (..., k), W (m, k) -> x W^T + b (..., m), outside autograd."""
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return found
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return product
 
 
 class _Linear(torch.autograd.Function):
@@ -47,11 +47,11 @@ class _Linear(torch.autograd.Function):
 
 def _self_attention(x: Tensor, heads: int, inward: Pair, outward: Pair) -> Tensor:
     """Multi-head self-attention without a mask, (T, B, w) -> (T, B, w)."""
-    rows = x.transpose(0, 1).contiguous()  # (B, T, w), as a tower has it
+    rows = x.transpose(0, 1).contiguous()  # (B, T, w), as open_clip's blocks have it
     parts = _Linear.apply(rows, *inward).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
     mixed = F.scaled_dot_product_attention(*parts)  # of (B, heads, T, w / heads) each
-    found: Tensor = _Linear.apply(mixed.transpose(1, 2).flatten(2), *outward).transpose(0, 1)
-    return found
+    product: Tensor = _Linear.apply(mixed.transpose(1, 2).flatten(2), *outward).transpose(0, 1)
+    return product
 
 
 def _plain(args: Sequence[Any], options: Mapping[str, Any]) -> bool:
@@ -68,9 +68,9 @@ def _plain(args: Sequence[Any], options: Mapping[str, Any]) -> bool:
 
 
 def _fits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
-    given = [x, weight] if bias is None else [x, weight, bias]
-    return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in given) and not any(
-        t.requires_grad for t in given[1:]
+    tensors = [x, weight] if bias is None else [x, weight, bias]
+    return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors) and not any(
+        t.requires_grad for t in tensors[1:]
     )
 
 
@@ -94,7 +94,7 @@ class _Mode(TorchFunctionMode):
 
 @contextmanager
 def fast_linear(always: bool = False) -> Iterator[None]:
-    """Around the forward pass of a frozen tower, also as a decorator: its linear layers by oneDNN.
+    """Runs a frozen encoder's linear layers by oneDNN; a context manager and a decorator.
 
     Only fp32 layers on a CPU whose weight and bias are not trained; all else is left as it is.
     Results agree to float rounding. A gradient can be taken once, not of a gradient.

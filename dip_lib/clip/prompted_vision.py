@@ -1,6 +1,6 @@
 """A CLIP's image embeddings with prompts in its vision transformer (MaPLe, PromptSRC).
 
-Symbols: R runs, B images, S side, w width of the tower, n prompts, e embedding size.
+Symbols: R runs, B images, S side, w width of the encoder, n prompts, e embedding size.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dip_lib.clip.backbone import Backbone
 
 
 def image_width(clip: Backbone) -> int:
-    """w, the width of the image tower. Raises ValueError where it has no blocks, as in a ResNet."""
+    """w, the width of the image encoder. Raises ValueError for one without blocks (a ResNet)."""
     return clip.image_tower.width
 
 
@@ -22,18 +22,18 @@ def encode_prompted(clip: Backbone, pixels: Tensor, prompts: Sequence[Tensor]) -
     """Unit image embeddings with prompts behind the patches.
 
     Block i reads ``prompts[i]`` in place of what block i - 1 made of its own; blocks without any
-    go on with the states of the last. Prompts have no position; the first pass the LayerNorm that
+    pass on the states of the last. Prompts have no position; the first pass the LayerNorm that
     precedes the blocks (as MaPLe, ``clip/model.py::VisionTransformer_MaPLe``).
 
     Args:
-        pixels: the tower's input, (R, B, 3, S, S) or (1, B, 3, S, S) for all runs.
+        pixels: the encoder's input, (R, B, 3, S, S) or (1, B, 3, S, S) for all runs.
         prompts: (R, n, w) each; n may differ from block to block.
 
     Returns:
         (R, B, e), fp32, differentiable in the prompts.
 
     Raises:
-        ValueError: a tower without blocks, no prompts, or more than it has blocks.
+        ValueError: an encoder without blocks, no prompts, or more than it has blocks.
     """
     visual, tower = clip.model.visual, clip.image_tower
     first = [visual.ln_pre(prompt.to(visual.conv1.weight)) for prompt in prompts[:1]]

@@ -1,4 +1,4 @@
-"""A frozen timm tower with what its images need: in the place of a CLIP for visual prompts."""
+"""A frozen timm encoder with what its images need: in the place of a CLIP for visual prompts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dip_lib.clip.loading import check_device
 
 @dataclass(frozen=True, eq=False)
 class TimmTower:
-    """A timm tower with what its images need: in the place of a CLIP for visual prompts."""
+    """A timm encoder with what its images need: in the place of a CLIP for visual prompts."""
 
     name: str
     model: nn.Module
@@ -25,7 +25,7 @@ class TimmTower:
     device: torch.device
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images (..., 3, S, S) in 0..1 to the tower's input."""
+        """Images (..., 3, S, S) in 0..1 to the encoder's input."""
         mean, std = (images.new_tensor(each).view(3, 1, 1) for each in (self.mean, self.std))
         return (images - mean) / std
 
@@ -33,10 +33,10 @@ class TimmTower:
 def timm_tower(
     name: str, pretrained: bool = False, device: str = "cpu", **options: Any
 ) -> TimmTower:
-    """A frozen timm tower by name; ``options`` go to ``timm.create_model``.
+    """A frozen timm encoder by name; ``options`` go to ``timm.create_model``.
 
     Raises:
-        RuntimeError: timm knows no such name.
+        RuntimeError: timm has no such name.
     """
     model = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     config, place = resolve_model_data_config(model), check_device(device)

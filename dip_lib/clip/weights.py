@@ -1,4 +1,4 @@
-"""Open_clip's models with weights by tag, from a file, or random; failures say what to do.
+"""Open_clip's models with weights by tag, from a file, or random; errors name a remedy.
 
 A tag's weights come from open_clip's cache, or are downloaded into it once.
 """

@@ -1,4 +1,4 @@
-"""A dataset: images, labels and class names behind one face, found by name."""
+"""The interface of a dataset (images, labels, class names), and datasets by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dip_lib.plugins import plugins
 
 
 class Dataset(Protocol):
-    """What the rest of the library asks of a dataset."""
+    """The interface that the rest of the library needs of a dataset."""
 
     @property
     def name(self) -> str: ...
@@ -113,5 +113,5 @@ def load_dataset(
         return source.load(name, style)
     one_of("dataset", name, dataset_names())
     if style != "default":
-        raise ValueError(f"{name} is photos, which have no style {style!r}; leave the style out")
+        raise ValueError(f"{name} is photos and has no style {style!r}; leave the style out")
     return load_photos(name, data)

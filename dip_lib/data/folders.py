@@ -53,12 +53,12 @@ def class_folders(path: Path) -> dict[str, list[str]]:
     Raises:
         ValueError: no class folder, an empty one, or one that cannot be read.
     """
-    found = {name: listing(path / name) for name in listing(path) if (path / name).is_dir()}
-    if not found:
+    files_of = {name: listing(path / name) for name in listing(path) if (path / name).is_dir()}
+    if not files_of:
         raise ValueError(f"{path} holds no class folders: put the pictures of each class in one")
-    if empty := [name for name, files in found.items() if not files]:
+    if empty := [name for name, files in files_of.items() if not files]:
         raise ValueError(f"empty class folders in {path}, {some(empty)}. Fill or remove them.")
-    return found
+    return files_of
 
 
 def _fault(path: Path, whole: bool) -> str:
@@ -94,8 +94,8 @@ def _pictures(
 ) -> Pictures:
     """The dataset of ``listed``: all three splits, or "train" alone, which is dealt."""
     check_class_names(names)
-    every = sorted({path for path, _ in chain(*listed.values())})
-    bar = tqdm(every, desc=f"checking {name}", unit="picture", mininterval=1, delay=2)
+    paths = sorted({path for path, _ in chain(*listed.values())})
+    bar = tqdm(paths, desc=f"checking {name}", unit="picture", mininterval=1, delay=2)
     if faults := {path: fault for path in bar if (fault := _fault(root / path, whole=skip))}:
         told = f"no readable pictures in {root}, {some([*faults])}: {next(iter(faults.values()))}"
         if not skip:
@@ -134,13 +134,13 @@ def picture_folder(
         if len(there) == 1:
             raise ValueError(f"{root} has train/ but neither val/ nor test/: add one of them")
         parts = {split: f"{split if split in there else there[-1]}/" for split in SPLITS}
-    found = {split: class_folders(root / part) for split, part in parts.items()}
-    classes = [*found["train"]]
-    if unknown := sorted(set().union(*found.values()) - set(classes)):
+    by_split = {split: class_folders(root / part) for split, part in parts.items()}
+    classes = [*by_split["train"]]
+    if unknown := sorted(set().union(*by_split.values()) - set(classes)):
         raise ValueError(f"val/ or test/ of {root} has classes that train/ lacks, {some(unknown)}")
     listed = {
         split: [(f"{parts[split]}{c}/{file}", classes.index(c)) for c in has for file in has[c]]
-        for split, has in found.items()
+        for split, has in by_split.items()
     }
     names = [c.replace("_", " ") for c in classes]
     return _pictures(root.name, names, root, listed, template, skip_unreadable)
@@ -167,8 +167,10 @@ def picture_list(
         ValueError: an empty list, a file listed twice (it could train and test), a label or name
             that is not in ``class_names``, and what :func:`picture_folder` raises.
     """
-    given = [*class_names] or sorted({label for _, label in entries if isinstance(label, str)})
-    place: dict[int | str, int] = {each: i for i, each in enumerate(given)}
+    names_in_order = [*class_names] or sorted(
+        {label for _, label in entries if isinstance(label, str)}
+    )
+    place: dict[int | str, int] = {each: i for i, each in enumerate(names_in_order)}
     place |= {i: i for i in range(len(class_names))}
     if unknown := sorted({str(label) for _, label in entries if label not in place}):
         remedy = "Give class_names for numbers, which count from 0"
@@ -181,5 +183,5 @@ def picture_list(
     if twice := sorted(path for path, count in Counter(below).items() if count > 1):
         raise ValueError(f"pictures listed more than once in {root}, {some(twice)}")
     listed = [(path, place[label]) for path, (_, label) in zip(below, entries, strict=True)]
-    names = [each.replace("_", " ") for each in given]
+    names = [each.replace("_", " ") for each in names_in_order]
     return _pictures(name, names, root, {"train": listed}, template, skip_unreadable)

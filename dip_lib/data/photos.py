@@ -60,8 +60,8 @@ def _text(path: Path, photos: Photos) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is missing or damaged ({error}); {photos.get}") from error
     if text.lstrip().startswith("<"):
-        said = "is a web page: a download saved the host's notice in place of the file. Delete it"
-        raise ValueError(f"{path} {said}; {photos.get}")
+        reason = "is a web page: a download saved the host's notice in place of the file. Delete it"
+        raise ValueError(f"{path} {reason}; {photos.get}")
     return text
 
 
@@ -99,8 +99,8 @@ def aircraft(folder: Path, photos: Photos) -> Found:
     for split in SPLITS:
         lines = _lines(folder / f"images_variant_{split}.txt", photos)
         if unknown := [f"{number} {name}" for number, name in lines if name not in place]:
-            said = f"images_variant_{split}.txt in {folder} names unknown variants"
-            raise ValueError(f"{said}, {some(unknown)}. {photos.get}")
+            reason = f"images_variant_{split}.txt in {folder} names unknown variants"
+            raise ValueError(f"{reason}, {some(unknown)}. {photos.get}")
         files[split] = [(f"{number}.jpg", place[name]) for number, name in lines]
     return names, files
 
@@ -121,17 +121,17 @@ def imagenet(folder: Path, photos: Photos) -> Found:
     whole = photos.layout == "train and val folders"
     parts = {"train": "train/", "val": "val/", "test": "val/"} if whole else {"test": ""}
     images = folder / photos.images
-    found = {part: class_folders(images / part) for part in set(parts.values())}
-    present = set().union(*found.values())
+    by_part = {part: class_folders(images / part) for part in set(parts.values())}
+    present = set().union(*by_part.values())
     if odd := sorted(
-        c for c in present if not known.get(c) or any(c not in f for f in found.values())
+        c for c in present if not known.get(c) or any(c not in f for f in by_part.values())
     ):
         lacks = f"{photos.listed} does not name, or one of train/ and val/ lacks"
         raise ValueError(f"class folders of {images} that {lacks}, {some(odd)}")
     classes = [c for c in known if c in present]
     files: dict[str, list[tuple[str, int]]] = {split: [] for split in SPLITS}
     for split, part in parts.items():
-        each = ((c, label, file) for label, c in enumerate(classes) for file in found[part][c])
+        each = ((c, label, file) for label, c in enumerate(classes) for file in by_part[part][c])
         files[split] = [(f"{part}{c}/{file}", label) for c, label, file in each]
     names = [known[c].replace("_", " ") for c in classes]
     return [Twin(name) if name in names[:i] else name for i, name in enumerate(names)], files
@@ -149,7 +149,7 @@ def data_root(data: str | os.PathLike[str] | None = None) -> Path:
     if chosen := data or os.environ.get("DATA"):
         return Path(chosen).expanduser().resolve()
     raise ValueError(
-        "where do the photo datasets lie? Set the variable DATA to the folder that holds "
+        "no folder of photo datasets is given: set the variable DATA to the one that holds "
         "caltech-101/, eurosat/, ..., or pass data=. `dip data status` says what belongs there."
     )
 
@@ -181,10 +181,10 @@ def load_photos(name: str, data: str | os.PathLike[str] | None = None) -> Pictur
                 _ = os.path.isdir(at) and listing(at)  # there, but not to be read: says so
             told = f"{images} lacks {len(absent)} of the {len(listed)} listed pictures"
             raise ValueError(f"{told}, {some(absent)}. {photos.get}")
-    found = len(names), [len(files[split]) for split in SPLITS]
-    if found != (photos.classes, photos.counts):
+    counts = len(names), [len(files[split]) for split in SPLITS]
+    if counts != (photos.classes, photos.counts):
         warnings.warn(
-            f"{name} in {folder} has {found[0]} classes and {found[1]} training, validation and "
+            f"{name} in {folder} has {counts[0]} classes and {counts[1]} training, validation and "
             f"test pictures; published: {photos.classes} and {photos.counts}. Do not compare its "
             "results with published ones.",
             stacklevel=2,

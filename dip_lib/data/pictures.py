@@ -1,7 +1,7 @@
 """Datasets of picture files: each picture is decoded once and shown in all its views.
 
-Decoding runs in loader processes; crops and resizes run on the device of the tower. Symbols:
-N pictures of a split, B of a batch, V views, S the side that the tower reads.
+Decoding runs in loader processes; crops and resizes run on the device of the encoder. Symbols:
+N pictures of a split, B of a batch, V views, S the side that the encoder reads.
 """
 
 from __future__ import annotations
@@ -77,15 +77,15 @@ def _show(
         parts = pixels.to(device, non_blocking=True).split([3 * h * w for h, w in shapes])
         sized = zip(parts, shapes, strict=True)
         pictures = [part.view(h, w, 3).permute(2, 0, 1) for part, (h, w) in sized]
-    shown = []
+    view_images = []
     for view in views:
         if view is None:
-            shown.append(plain.to(device, non_blocking=True))
+            view_images.append(plain.to(device, non_blocking=True))
         else:
             draws = uniform(seeds, view, (1 + 4 * TRIES,), stream=3).tolist()
             each = zip(pictures, draws, strict=True)
-            shown.append(torch.stack([random_view(p, numbers, size) for p, numbers in each]))
-    return torch.stack(shown)
+            view_images.append(torch.stack([random_view(p, numbers, size) for p, numbers in each]))
+    return torch.stack(view_images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ class Pictures:
         It is the same on every machine. It misses a picture outside these 256 that was changed
         and kept its exact size in bytes.
         """
-        found = hashlib.sha256(repr((AREA, RATIO, TRIES, self.class_names)).encode())
+        digest = hashlib.sha256(repr((AREA, RATIO, TRIES, self.class_names)).encode())
         for split in sorted(self.files):
             entries = self.files[split]
             read = set(np.linspace(0, len(entries) - 1, min(SAMPLE, len(entries))).astype(int))
@@ -136,10 +136,10 @@ class Pictures:
                 file = self.root / path
                 try:
                     about = (split, Path(path).as_posix(), file.stat().st_size, int(label))
-                    found.update(repr(about).encode() + (file.read_bytes() if i in read else b""))
+                    digest.update(repr(about).encode() + (file.read_bytes() if i in read else b""))
                 except OSError as error:
                     raise ValueError(_unreadable(file, error)) from error
-        return found.hexdigest()[:12]
+        return digest.hexdigest()[:12]
 
     def _entries(self, split: str) -> Sequence[tuple[str, int]]:
         return self.files[one_of(f"split of {self.name}", split, self.files)]
@@ -149,7 +149,7 @@ class Pictures:
         return torch.tensor([label for _, label in self._entries(split)], dtype=torch.int64)
 
     def groups(self, split: str) -> list[str]:
-        """All alike: a list of files knows no sub-populations."""
+        """The same group for all images: a list of files has no sub-populations."""
         return ["all"] * len(self._entries(split))
 
     def batches(

@@ -48,7 +48,7 @@ def _part(features: Tensor, labels: Tensor, classes: Sequence[int], names: Seque
     return Split(tuple(names[c] for c in classes), features[..., inside, :], labels[inside] - first)
 
 
-def tested_halves(dataset: Dataset, test: Tensor, protocol: str) -> tuple[Split, Split]:
+def evaluation_halves(dataset: Dataset, test: Tensor, protocol: str) -> tuple[Split, Split]:
     """Test images of the trained classes and of the others; ``test`` are features (..., M, e).
 
     Raises:

@@ -105,7 +105,9 @@ def write_draw(path: Path, files: Files, shots: int, seed: int) -> None:
     rows = few_shot(
         [label for _, label in files["train"]], shots, seed, [label for _, label in files["val"]]
     )
-    drawn = {s: [files[s][i] for i in at] for s, at in zip(("train", "val"), rows, strict=True)}
+    drawn = {
+        s: [files[s][i] for i in indices] for s, indices in zip(("train", "val"), rows, strict=True)
+    }
     draw = {"shots": shots, "seed": seed, "split_sha256": _sha256(dict(files)), **drawn}
     text = json.dumps({**draw, "draw_sha256": _sha256(draw)}, indent=1)
     write_atomic(path, text.encode())
@@ -133,7 +135,7 @@ def read_draw(path: Path, files: Files) -> tuple[list[int], list[int]]:
             "Use the split file that it was drawn from, or draw again."
         )
     rows = {s: {tuple(entry): i for i, entry in enumerate(files[s])} for s in ("train", "val")}
-    train, val = ([at[tuple(entry)] for entry in draw[s]] for s, at in rows.items())
+    train, val = ([index_of[tuple(entry)] for entry in draw[s]] for s, index_of in rows.items())
     return train, val
 
 
@@ -176,7 +178,7 @@ class Twin(str):
 def check_class_names(names: Sequence[str]) -> None:
     """Refuse class names that give the same prompt: two classes could not be told apart.
 
-    CLIP's text does not see case, and ``_`` stands for a space. A :class:`Twin` is let through.
+    CLIP's tokenizer ignores case, and ``_`` is a space. A :class:`Twin` is allowed.
 
     Raises:
         ValueError: naming the duplicates.

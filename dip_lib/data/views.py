@@ -1,6 +1,6 @@
-"""What a tower is shown of a picture: CLIP's test transform, and CoOp's random resized crops.
+"""Image transforms: CLIP's test transform, and CoOp's random resized crops.
 
-Symbols: S the side that the tower reads.
+Symbols: S the side that the encoder reads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def rgb(picture: Image.Image) -> Image.Image:
     """As PIL converts it, but 16 bits of grey are scaled to 8: PIL would show them all white.
 
     Raises:
-        ValueError: numbers of 32 bits, whose black and white nobody knows.
+        ValueError: pixels of 32 bits, whose range is not known.
     """
     if picture.mode in ("I", "F"):
         raise ValueError("its pixels have 32 bits and no known range; save it with 8 or 16 bits")

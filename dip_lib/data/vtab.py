@@ -44,10 +44,10 @@ def listed_pictures(folder: str | Path) -> Pictures:
 def _read(path: Path) -> list[tuple[str, int]]:
     if path.suffix == ".json":
         return [(name, int(label)) for name, label in json.loads(path.read_text("utf-8")).items()]
-    found = []
+    pairs = []
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         name, _, label = line.rpartition(" ")
         if not (name and label.isdecimal()):
             raise ValueError(f'{path}, line {number}: {line!r} is no "path label"')
-        found.append((name, int(label)))
-    return found
+        pairs.append((name, int(label)))
+    return pairs

@@ -36,7 +36,7 @@ def amount(size: int) -> str:
 
 
 def require(folder: Path, size: int) -> None:
-    """Refuse to begin what cannot end for lack of disk.
+    """Check that ``size`` bytes fit on the disk before work begins.
 
     Raises:
         OutOfDiskError: fewer than ``size`` bytes are free.

@@ -1,7 +1,7 @@
 """Getting the photo datasets: what is there, what is missing, and downloads that resume.
 
-A download goes to ``NAME.part`` in the scratch folder of its dataset, resumes where it was cut,
-also in another process, is checked, unpacked and only then moved to where it belongs.
+A download goes to ``NAME.part`` in the scratch folder of its dataset, resumes where it was
+interrupted, also in another process, is checked, unpacked and only then moved to where it belongs.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ def _get(file: File, folder: Path, url: str, ledger: Path, wait: tuple[float, fl
         expected = file.sha256 or known.get(key, digest)
         if digest != expected or size != (file.size or size or 1):
             wanted = f"{file.size or size} and {expected} (declared, or kept in {ledger})"
-            found = f"it has {size} bytes and sha256 {digest}, not {wanted}"
-            raise DamagedFileError(str(path), found)
+            fault = f"it has {size} bytes and sha256 {digest}, not {wanted}"
+            raise DamagedFileError(str(path), fault)
         if not file.gives:
             path.replace(folder / file.name)
         else:
@@ -206,8 +206,8 @@ def _connect(url: str, part: Path, size: int, timeout: float) -> None:
         head, partial = response.headers, response.status == 206
         length = head["Content-Range" if partial else "Content-Length"] or "0"
         total = int(length.rpartition("/")[2].replace("*", "0"))
-        found = [head["ETag"], head["Last-Modified"], total]
-        if partial and (found != known or not length.startswith(f"bytes {start}-")):
+        version = [head["ETag"], head["Last-Modified"], total]
+        if partial and (version != known or not length.startswith(f"bytes {start}-")):
             part.unlink()
             raise ConnectionError("the file has changed")
         block = response.read1(1 << 18)
@@ -218,10 +218,10 @@ def _connect(url: str, part: Path, size: int, timeout: float) -> None:
             raise OSError(f"{url} is {total} bytes long, not {size}: it has changed")
         require(part.parent, (total or size) - start * partial)
         with open(part, "ab" if partial else "wb") as file:
-            write_atomic(about, json.dumps(found).encode())
+            write_atomic(about, json.dumps(version).encode())
             bar = {"desc": part.stem, "initial": file.tell(), "mininterval": 1}
-            with tqdm.wrapattr(file, "write", total or None, **bar) as shown:
-                shown.write(block)
-                shutil.copyfileobj(response, shown)
+            with tqdm.wrapattr(file, "write", total or None, **bar) as bar_file:
+                bar_file.write(block)
+                shutil.copyfileobj(response, bar_file)
     if (done := part.stat().st_size) < total:
         raise ConnectionError(f"cut after {done} of {total} bytes")

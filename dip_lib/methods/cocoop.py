@@ -1,4 +1,4 @@
-"""CoCoOp (Zhou et al., CVPR 2022): every image shifts the prompt by a small network.
+"""CoCoOp (Zhou et al., CVPR 2022): a small network shifts the prompt for every image.
 
 The shift of all n vectors is a two-layer network of the image's feature, so that the classes' text
 has to be encoded anew for every image. Source: ``trainers/cocoop.py`` of KaiyangZhou/CoOp.

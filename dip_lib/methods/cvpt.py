@@ -1,7 +1,7 @@
 """CVPT (Huang et al., 2024): the image's tokens read the prompts by cross-attention.
 
-Prompts never enter the sequence. Between a block's self-attention and its MLP stands
-x + CA(x, P): queries of x, keys and values of the block's prompts, all by the block's own frozen
+Prompts are no tokens of the sequence. Between a block's self-attention and its MLP it computes x +
+CA(x, P): queries of x, keys and values of the block's prompts, all by the block's own frozen
 self-attention weights, without the biases of values and output: they would move every token even
 where the prompts are zero. Source: ``CVPT.py`` of Lingyun0419/CVPT, whose prompts start by Xavier's
 rule over their own shape; here they start as VPT's, so that the two differ in nothing else.

@@ -2,8 +2,8 @@
 
 DO, direct optimisation: cross-entropy - weight * ID_1(P).
 PP, positional penalty: cross-entropy + weight * sum_i max(0, i - 1) s_i, so that every singular
-value beyond the first is held down, the later the more. Source: the reviewed version of the paper
-names both and what they are for, but no formula.
+value beyond the first is penalised, later ones more. Source: the reviewed version of the paper
+names both and their purpose, but gives no formula.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dip_lib.methods.prompts import Batch, FrozenClip, Learned
 from dip_lib.prompt.density import information_density, singular_values
 
 K = 1
-"""Singular values that are not held down."""
+"""Number of leading singular values that are not penalised."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
-"""DePT (Zhang et al., CVPR 2024) on CoOp: what only the trained classes need gets its own head.
+"""DePT (Zhang et al., CVPR 2024) on CoOp: a separate head for the trained classes.
 
 A linear head on rescaled features learns the trained classes beside the prompt, and predicts them
 together with it; new classes are left to the prompt. Source: Koorye/DePT,
 ``trainers/elp_coop.py`` and ``trainers/optim.py``. There the head reads features as they leave the
-towers; ours are kept at unit length, so they are multiplied by about the length of CLIP's.
+encoders; ours are kept at unit length, so they are multiplied by about the length of CLIP's.
 """
 
 from __future__ import annotations

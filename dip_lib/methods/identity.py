@@ -1,10 +1,10 @@
-"""The identity of a method's code: it changes with what the code does, not with how it looks.
+"""The identity of a method's code: a hash that ignores comments and layout.
 
 A run's key holds it, so an edited method is measured again and never reads its old runs. It is a
 hash of the syntax tree of the modules that define the method's classes, and of the modules beside
 them, or among the library's methods, that these import. Comments, docstrings, layout, quotes and
 annotations do not count. The digest is the same on Python 3.11 to 3.14. What all methods share (the
-trainer, the towers, the data) is not in it: a recipe version, guarded by golden runs, stands for
+trainer, the encoders, the data) is not in it: a recipe version, guarded by golden runs, stands for
 that (:data:`dip_lib.training.run.RECIPE`).
 """
 

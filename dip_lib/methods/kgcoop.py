@@ -1,6 +1,6 @@
-"""KgCoOp (Yao et al., CVPR 2023): CoOp held near what CLIP already knows.
+"""KgCoOp (Yao et al., CVPR 2023): CoOp regularised towards the hand-written prompt.
 
-Class embeddings may not wander from those of the hand-written template: the mean of 1 - cosine
+Class embeddings are kept close to those of the hand-written template: the mean of 1 - cosine
 between the two is added to the loss. Source: ``trainers/kgcoop.py`` and ``scripts/run.sh`` of
 htyao89/KgCoOp.
 """

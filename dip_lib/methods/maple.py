@@ -1,8 +1,8 @@
-"""MaPLe (Khattak et al., CVPR 2023): deep text prompts, projected into the image tower.
+"""MaPLe (Khattak et al., CVPR 2023): deep text prompts, projected into the image encoder.
 
-Block i of either tower reads prompts of its own up to a depth; those of the image tower are linear
-functions of the text's. Two vectors are trained in place of "a photo"; "of a" stays before the
-class name. Source: ``trainers/maple.py`` and ``clip/model.py`` of muzairkhattak's repository.
+Block i of either encoder reads prompts of its own up to a depth; those of the image encoder are
+linear functions of the text's. Two vectors are trained in place of "a photo"; "of a" stays before
+the class name. Source: ``trainers/maple.py`` and ``clip/model.py`` of muzairkhattak's repository.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class MaPLe(PromptMethod):
 
     Args:
         context, vectors: as CoOp's.
-        depth: blocks of each tower that read prompts of their own, the first included.
+        depth: blocks of each encoder that read prompts of their own, the first included.
 
     Raises:
         ValueError: what CoOp's does, or a depth below 1.
@@ -57,7 +57,7 @@ class MaPLe(PromptMethod):
         check_depth(self.depth)
 
     def start(self, frozen: FrozenClip, seed: int) -> Start:
-        """A prompt for each of ``depth`` text blocks, and a layer from each to the image tower."""
+        """A prompt for each of ``depth`` text blocks, and the layers to image prompts."""
         (context,) = super().start(frozen, seed).prompts
         n, d = context.shape
         deep = deep_vectors(seed, (n, d), self.depth)
@@ -76,7 +76,7 @@ class MaPLe(PromptMethod):
         return encode_prompted(frozen.clip, pixels, visual)
 
     def classifier(self, learned: Learned, frozen: FrozenClip, names: Sequence[str]) -> Classifier:
-        """Logits of any names, for features of the prompted image tower."""
+        """Logits of any names, for features of the prompted image encoder."""
         context, *deep = learned.prompts
         phrases = [type(name)(f"{REST} {name}") for name in names]  # a Twin stays one
         text = frozen.clip.class_embeddings(context, phrases, deep)  # (R, C, e)

@@ -2,7 +2,7 @@
 
 A method is a frozen dataclass in a file of its own. Its fields are its settings, with its paper's
 values as defaults; its class variables say how it is called and where it works. :class:`Method` is
-the base of all; methods that learn prompts for the text tower derive from
+the base of all; methods that learn prompts for the text encoder derive from
 :class:`dip_lib.methods.prompt_method.PromptMethod`, visual ones from
 :class:`dip_lib.methods.vpt.VPT`.
 """
@@ -29,13 +29,12 @@ class Method:
         label: as the field writes it ("KgCoOp").
         low_rank_label: the same with a low-rank update; "": the label and " + DIP".
         side: "none" learns no prompt; "text" learns prompts from stored image features; "image"
-            runs a tower for every image of a step; "visual" learns prompts in an image tower and a
-            linear head.
+            runs an encoder for every image of a step; "visual" learns prompts in an image encoder
+            and a linear head.
         per_run: settings in which runs of one batch may differ.
         settings_of: name of the method whose settings a profile gives this one, when not its own.
         has_seed: whether a run draws images at random; zero-shot methods do not.
-        sites: where dropout of a low-rank update P0 + A B may sit; () where its prompts are never
-            held so.
+        sites: sites that dropout of a low-rank update P0 + A B may have; () without such updates.
         alternative_to_dip: whether its loss makes prompts dense, so that pages compare it with DIP
             and do not add DIP to it.
         transfers: whether trained prompts can be evaluated on another dataset.

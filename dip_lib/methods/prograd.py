@@ -1,7 +1,7 @@
-"""ProGrad (Zhu et al., ICCV 2023): CoOp that may not unlearn what zero-shot CLIP says.
+"""ProGrad (Zhu et al., ICCV 2023): CoOp without updates that oppose zero-shot CLIP.
 
-Beside the cross-entropy stands the distance to the predictions of the hand-written template. Where
-the two gradients disagree, the part of the first that opposes the second is taken out. Source: its
+A second loss is the distance to the predictions of the hand-written template. Where its gradient
+and that of the cross-entropy disagree, the opposing part of the latter is removed. Source: its
 ``dassl/engine/trainer.py::prograd_backward_and_update`` and ``trainers/prograd.py::ProGradLoss``.
 """
 

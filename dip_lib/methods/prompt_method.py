@@ -1,4 +1,4 @@
-"""The hooks of a method that learns prompts for the text tower; what it leaves out is CoOp's."""
+"""The hooks of a method that learns prompts for the text encoder; what it leaves out is CoOp's."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from dip_lib.prompt.low_rank import SITES
 
 @dataclass(frozen=True, kw_only=True)
 class PromptMethod(Method):
-    """A method that learns prompts for the text tower, and may learn others for the image tower.
+    """A method that learns text prompts, and may learn prompts of the image encoder, too.
 
     Args:
         context: the words whose embeddings the prompt starts from; "": random vectors.
-        vectors: how many random vectors; 0 with words.
+        vectors: context length from random vectors; 0 with words.
 
     Class variables:
-        cuda_graph: whether a step never asks a GPU for a value, so that it can be recorded.
-        encodes_images: whether it prompts the image tower (:meth:`encode`).
+        cuda_graph: whether a step reads no value back from a GPU, so that it can be recorded.
+        encodes_images: whether it prompts the image encoder (:meth:`encode`).
         text_per_image: whether the classes' text is encoded anew for every image.
         evaluates_shrunk: whether full-rank prompts are also evaluated with smaller updates.
 
@@ -85,7 +85,7 @@ class PromptMethod(Method):
         return None
 
     def encode(self, learned: Learned, frozen: FrozenClip, pixels: Tensor) -> Tensor:
-        """Features (R, M, e) of the tower's input (R, M, 3, S, S), under learned image prompts."""
+        """Features (R, M, e) of preprocessed images (R, M, 3, S, S) under image prompts."""
         raise TypeError(f"{self.label} does not prompt the image tower")
 
     def average_weight(self, epoch: int, epochs: int) -> float | None:

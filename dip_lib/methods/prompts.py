@@ -1,7 +1,7 @@
 """What methods that learn prompts have in common: the tensors of R runs, and their building blocks.
 
 A method computes R runs at once: whatever is learned has a leading R. It reads prompts as they are
-used in a step and never knows whether they are trained themselves or are held as P0 + A B.
+used in a step, whether they are trained as full matrices or as P0 + A B.
 
 Symbols: R runs, B images of a batch, M images, C classes, n vectors of a prompt, d their width,
 e embedding size, S side of an image.
@@ -35,7 +35,7 @@ class Start:
     """What one run trains, before the first step.
 
     Attributes:
-        prompts: (n, d) each; each may be held as P0 + A B.
+        prompts: (n, d) each; each may be parameterised as P0 + A B.
         others: trained beside them, such as a projection or a head.
         rates: learning rate of each of ``others`` as a multiple of the run's.
     """
@@ -81,9 +81,9 @@ class Batch:
     """The images of one step.
 
     Attributes:
-        images: (R, B, e) features of the frozen tower.
+        images: (R, B, e) features of the frozen encoder.
         labels: (R, B).
-        pixels: (R, B, 3, S, S), the tower's input; only for methods that prompt it.
+        pixels: (R, B, 3, S, S), the encoder's input; only for methods that prompt it.
     """
 
     images: Tensor
@@ -93,10 +93,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class FrozenClip:
-    """What stays fixed while R runs train: the towers, the trained class names, and texts of them.
+    """What is fixed while R runs train: encoders, trained class names, and their texts.
 
     Attributes:
-        clip: the frozen towers.
+        clip: the frozen encoders.
         names: the C classes that are trained.
         template: the dataset's hand-written one, with {} for the class name.
         per_run: setting in which the runs may differ -> its value in each, (R,).
@@ -152,7 +152,7 @@ def check_depth(depth: int) -> None:
 
 
 def deep_vectors(seed: int, shape: Sequence[int], depth: int) -> list[Tensor]:
-    """The prompts of the text tower's blocks after the first, up to ``depth``."""
+    """The prompts of the text encoder's blocks after the first, up to ``depth``."""
     return [random_vectors(seed, shape, 20 + i) for i in range(1, depth)]
 
 

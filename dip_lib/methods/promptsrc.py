@@ -1,6 +1,6 @@
-"""PromptSRC (Khattak et al., ICCV 2023): deep prompts in both towers, held near the frozen CLIP.
+"""PromptSRC (Khattak et al., ICCV 2023): deep prompts in both encoders, regularised.
 
-Features and predictions under the prompts may not wander from the frozen ones, and the final
+Features and predictions under the prompts are kept close to those of the frozen CLIP, and the final
 prompts are an average over the epochs, most of it late. Source: ``trainers/promptsrc.py`` of
 muzairkhattak/PromptSRC.
 """
@@ -41,7 +41,7 @@ class PromptSRC(PromptMethod):
 
     Args:
         context, vectors: as CoOp's.
-        depth: blocks of each tower that read prompts of their own, the first included.
+        depth: blocks of each encoder that read prompts of their own, the first included.
 
     Raises:
         ValueError: what CoOp's does, or a depth below 1.
@@ -60,7 +60,7 @@ class PromptSRC(PromptMethod):
         check_depth(self.depth)
 
     def start(self, frozen: FrozenClip, seed: int) -> Start:
-        """A prompt for each of ``depth`` blocks of the text tower, then of the image tower."""
+        """A prompt for each of ``depth`` blocks of the text encoder, then of the image encoder."""
         (context,) = super().start(frozen, seed).prompts
         n, d = context.shape
         shape = n, image_width(frozen.clip)
@@ -69,7 +69,7 @@ class PromptSRC(PromptMethod):
         return Start((context, *(each.to(context.device) for each in (*text, *image))))
 
     def encode(self, learned: Learned, frozen: FrozenClip, pixels: Tensor) -> Tensor:
-        """Features (R, M, e) under the image tower's prompts."""
+        """Features (R, M, e) under the image encoder's prompts."""
         return encode_prompted(frozen.clip, pixels, learned.prompts[self.depth :])
 
     def _text(self, learned: Learned, frozen: FrozenClip, names: Sequence[str]) -> Tensor:
@@ -77,7 +77,7 @@ class PromptSRC(PromptMethod):
         return frozen.clip.class_embeddings(context, names, deep)  # (R, C, e)
 
     def classifier(self, learned: Learned, frozen: FrozenClip, names: Sequence[str]) -> Classifier:
-        """Logits of any names, for features of the prompted image tower."""
+        """Logits of any names, for features of the prompted image encoder."""
         text = self._text(learned, frozen, names)
         return lambda images: scores(frozen, images, text)
 

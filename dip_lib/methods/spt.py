@@ -1,8 +1,9 @@
 """SPT (Wang et al., ICML 2024): VPT whose prompts start at prototypes of the image's own tokens.
 
-Block i's prompts are the k-means centres of the patch tokens that enter it in the plain tower, over
-the training images. Source: ``train_MAE.py::prompt_generator`` of WangYZ1608/Self-Prompt-Tuning,
-which takes the first block's tokens without their positions; here they are as the block reads them.
+Block i's prompts are the k-means centres of the patch tokens that enter it in the plain encoder,
+over the training images. Source: ``train_MAE.py::prompt_generator`` of
+WangYZ1608/Self-Prompt-Tuning, which takes the first block's tokens without their positions; here
+they are as the block reads them.
 
 Symbols: N images, M patches, w width, n prompts.
 """
@@ -18,7 +19,7 @@ from dip_lib.clip.tower import Tower
 from dip_lib.methods.vpt import VPT, check_counts
 
 TOKENS = 4096
-"""Tokens of a block that the centres are computed of."""
+"""Most tokens of a block that k-means reads."""
 ROUNDS = 10
 
 

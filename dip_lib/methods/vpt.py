@@ -1,6 +1,6 @@
-"""VPT (Jia et al., ECCV 2022): prompts beside the patches of a frozen tower, and a linear head.
+"""VPT (Jia et al., ECCV 2022): prompts beside the patches of a frozen encoder, and a linear head.
 
-Shallow: the first block reads prompts, and the others go on with what it made of them. Deep: every
+Shallow: the first block reads prompts, and the later blocks read its outputs for them. Deep: every
 block reads prompts of its own. Source: ``src/models/vit_prompt/vit.py`` of KMnP/vpt.
 
 Symbols: B images, C classes, w width, n prompts of a block.
@@ -29,10 +29,10 @@ RANKINGS = ("global", "layer")
 
 
 class VisualPrompts(nn.Module):
-    """Prompts in a frozen tower with a linear head: pixels (B, 3, S, S) -> logits (B, C).
+    """Prompts in a frozen encoder with a linear head: pixels (B, 3, S, S) -> logits (B, C).
 
-    The tower is no part of the module: what trains, and what is saved, are ``prompts.0``, ... (n, w
-    each; n may differ) and ``head``. :func:`dip_lib.densify` makes DIPs of the prompts.
+    The encoder is no part of the module: what trains, and what is saved, are ``prompts.0``, ... (n,
+    w each; n may differ) and ``head``. :func:`dip_lib.densify` makes DIPs of the prompts.
     """
 
     in_sequence: ClassVar[bool] = True
@@ -64,7 +64,7 @@ class VisualPrompts(nn.Module):
 
 
 def check_counts(tower: Tower, vectors: int, depth: int) -> None:
-    """Raise ValueError for a number of prompts or of prompted blocks that the tower cannot have."""
+    """Raise ValueError for more prompts or prompted blocks than the encoder allows."""
     if not 0 <= vectors <= MOST:
         raise ValueError(
             f"{vectors} prompts in each block of {tower.name}: it has {tower.tokens} positions for "
@@ -149,6 +149,6 @@ class VPT(Method):
             images: (N, 3, S, S), the training images in their first view.
 
         Raises:
-            ValueError: a number of prompts or of blocks that the tower cannot have.
+            ValueError: a number of prompts or of blocks that the encoder cannot have.
         """
         return first_prompts(tower, self.vectors, self.depth, seed)

@@ -1,4 +1,4 @@
-"""The method in one room: Information Density, the low-rank prompt, and its file."""
+"""The method: Information Density, the low-rank prompt, and its file."""
 
 from dip_lib.prompt.density import information_density, singular_values
 from dip_lib.prompt.low_rank import LowRankPrompt, low_rank_prompt

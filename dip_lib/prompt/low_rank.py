@@ -17,7 +17,7 @@ NEXT_SEED = 1_000_003
 """Distance of the seeds of one run's prompts, so that the seeds 1, 2, 3, ... never meet."""
 
 SITES = {"update": (1, 1), "prompt": (1, 1), "rows": (1, 0), "columns": (0, 1)}
-"""Where dropout sits -> whether it tells rows and columns of the prompt apart."""
+"""Site of dropout -> whether its mask differs between rows, and between columns."""
 
 
 def low_rank_prompt(init: Tensor, a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -78,7 +78,7 @@ class LowRankUpdate(nn.Module):
 
 
 class LowRankPrompt(nn.Module):
-    """A prompt with r (n + d) trainable numbers ``A`` and ``B``; calling it gives P (..., n, d).
+    """A prompt P (..., n, d) with r (n + d) trainable parameters, ``A`` and ``B``; called, it is P.
 
     In training mode every call draws a new dropout mask; in evaluation mode there is none.
 

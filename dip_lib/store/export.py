@@ -15,11 +15,11 @@ from dip_lib.store.records import Record, fault, is_flat, is_outdated, plain
 DIGITS = 5
 """Significant digits of measured numbers."""
 OWN = ("key", "checkpoints")
-"""Entries that name and fill a run: never said once for all."""
+"""Entries that stay with each run and are never moved to the common part."""
 
 
 def export(records: Iterable[Record], path: Path, ends: bool = False) -> None:
-    """Write runs as one file: what all share once, then one line a run.
+    """Write runs as one file: their common entries once, then a line for each run.
 
     Measured numbers are rounded to 5 significant digits, settings are not, so keys stay valid.
     ``ends`` keeps of each run only its last checkpoint.
@@ -111,5 +111,5 @@ def _merged(common: Record, row: Record) -> Record:
 
 
 def _warn(path: Path, reason: str) -> None:
-    text = f"{path}: {reason}; what it held counts as missing and is measured again"
+    text = f"{path}: {reason}; its runs count as missing and are measured again"
     warnings.warn(text, stacklevel=4)

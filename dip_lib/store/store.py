@@ -1,6 +1,6 @@
 """The run store: one JSON file a run, named by the run's key, with what it learned beside it.
 
-Files appear whole or not at all. Committed exports lie beneath the live store and are never
+Files are written atomically. Committed exports lie beneath the live store and are never
 written; a damaged file is named, set aside and counts as missing, so its run is measured again.
 Runs of earlier code stay where they are, are never read as today's, and are counted by
 :meth:`Store.outdated`.
@@ -45,7 +45,7 @@ class Store:
         self._has_layout = self._check_layout()
 
     def _check_layout(self) -> bool:
-        """Whether the live store says its layout; names one that holds flat records."""
+        """Whether the live store declares its layout; warns of one that holds flat records."""
         if (self.live / LAYOUT).is_file():
             return True
         if older := any(is_flat(load_record(path)) for path in self.live.glob("*.json")):
@@ -141,5 +141,5 @@ def _read(path: Path) -> Record | None:
 
 def warn_damaged(path: Path, reason: str) -> None:
     """Say that a file's runs count as missing."""
-    text = f"{path} is damaged ({reason}); what it held counts as missing and is measured again"
+    text = f"{path} is damaged ({reason}); its runs count as missing and are measured again"
     warnings.warn(text, stacklevel=4)

@@ -14,7 +14,7 @@ from torch import Tensor
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features
 from dip_lib.data import Dataset
-from dip_lib.data.protocols import Draw, Split, draw, tested_halves
+from dip_lib.data.protocols import Draw, Split, draw, evaluation_halves
 from dip_lib.training.run import Run
 
 
@@ -27,8 +27,8 @@ class TrainingData:
         template: the dataset's hand-written one, with {} for the class name.
         images: (R, V, N, e) features of the training views.
         labels: (R, N).
-        pixels: (R, V, N, 3, S, S), the images as the tower reads them, in half precision and in
-            main memory; only for methods that prompt the image tower.
+        pixels: (R, V, N, 3, S, S), the images as the encoder reads them, in half precision and in
+            main memory; only for methods that prompt the image encoder.
     """
 
     names: tuple[str, ...]
@@ -71,10 +71,10 @@ def training_data(
 
     Args:
         rows: of each run (:func:`draws`).
-        clip: given for methods that prompt the image tower, which read pixels, too.
+        clip: given for methods that prompt the image encoder, which read pixels, too.
     """
     train = [each for each, _ in rows]
-    base, _ = tested_halves(dataset, features.test, runs[0].data.protocol)
+    base, _ = evaluation_halves(dataset, features.test, runs[0].data.protocol)
     return TrainingData(
         base.names,
         dataset.template,
@@ -88,7 +88,7 @@ def evaluation_data(
     runs: Sequence[Run], dataset: Dataset, features: Features, rows: Sequence[Draw]
 ) -> EvaluationData:
     """The evaluation data of R runs that share dataset, protocol and shots."""
-    base, new = tested_halves(dataset, features.test, runs[0].data.protocol)
+    base, new = evaluation_halves(dataset, features.test, runs[0].data.protocol)
     val = Split(
         base.names,
         torch.stack([features.pick("val", each) for _, each in rows]),
@@ -98,8 +98,8 @@ def evaluation_data(
 
 
 def _pixels(rows: Sequence[list[int]], dataset: Dataset, clip: Backbone, views: int) -> Tensor:
-    every = sorted({row for each in rows for row in each})
-    parts = dataset.batches("train", tuple(range(views)), every, clip.image_size, clip.device)
+    wanted = sorted({row for each in rows for row in each})
+    parts = dataset.batches("train", tuple(range(views)), wanted, clip.image_size, clip.device)
     loaded = torch.cat([clip.normalise(part).half().cpu() for part in parts], 1)
-    place = {row: i for i, row in enumerate(every)}
+    place = {row: i for i, row in enumerate(wanted)}
     return torch.stack([loaded[:, [place[row] for row in each]] for each in rows])

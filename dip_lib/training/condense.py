@@ -27,7 +27,7 @@ def importance(
     """The importance of every prompt for the mean loss over N images: (n,) for each block.
 
     Args:
-        pixels: (N, 3, S, S), the tower's input.
+        pixels: (N, 3, S, S), the encoder's input.
         labels: (N,).
         batch: images at once.
     """

@@ -1,4 +1,4 @@
-"""A step without launches: on a GPU, a function of fixed tensors recorded once as a CUDA graph.
+"""CUDA graphs: on a GPU, a step on fixed tensors is recorded once and then replayed.
 
 A training step of a prompt is some hundred small kernels, and launching them takes longer than
 running them. A recorded graph is launched as one. ``torch.compile`` would fuse some of them, but
@@ -22,7 +22,7 @@ class Replay:
 
     Attributes:
         step: without arguments; reads and writes the same tensors at every call, in place, and
-            never asks the GPU for a value.
+            never reads a value back from the GPU.
         device: where these tensors lie.
         record: False calls ``step`` plainly always, to check the recorded graph against.
     """
@@ -37,7 +37,7 @@ class Replay:
         if self.device.type != "cuda" or not self.record:
             self.step()
         elif self._calls < WARM_UP:
-            # recording asks for plain calls on a stream of their own first
+            # recording needs plain calls on a separate stream first
             stream = torch.cuda.Stream(self.device)
             stream.wait_stream(torch.cuda.current_stream(self.device))
             with torch.cuda.stream(stream):

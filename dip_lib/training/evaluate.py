@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dip_lib.data import Dataset
-from dip_lib.data.protocols import Split, tested_halves
+from dip_lib.data.protocols import Split, evaluation_halves
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.prompts import Classifier, FrozenClip, Learned
 from dip_lib.prompt.density import information_density, singular_values
@@ -23,15 +23,15 @@ Row = dict[str, Any]
 BINS = 15
 """Of the expected calibration error, as Guo et al. (2017) have it."""
 LOGITS = 2**25
-"""Most logits held at once."""
+"""Most logits in memory at once."""
 SHRUNK = (0.25, 0.5, 0.75)
-"""Parts of a full-rank update at which the prompt is evaluated too."""
+"""Factors by which a full-rank update is shrunk for further evaluations."""
 
 
 def predictions(
     classify: Classifier, split: Split, first: int, runs: int, total: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Right among the split's own classes, their confidence, right among all: (R, M) each."""
+    """(R, M) each: right among the split's classes, with what confidence, right among all."""
     inside = slice(first, first + len(split.names))
     labels = split.labels.expand(runs, -1)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -58,7 +58,7 @@ def calibration_error(right: Tensor, confidence: Tensor) -> Tensor:
 
 
 def accuracies(classify: Classifier, base: Split, new: Split, runs: int = 1) -> list[Row]:
-    """What R prompts get right on test images, in percent, a row each.
+    """Accuracy of R prompts on test images, in percent, a row each.
 
     Args:
         classify: into all classes, base before new.
@@ -132,7 +132,7 @@ def evaluate(
 def shrunk(
     method: PromptMethod, prompt: Tensor, start: Tensor, frozen: FrozenClip, data: EvaluationData
 ) -> list[Row]:
-    """Full-rank prompts (R, n, d) made smaller after training: is DIP more than that?
+    """Accuracy of full-rank prompts (R, n, d) with shrunk updates, a control for DIP.
 
     Returns:
         For each run "rank 1" (the update's first singular direction alone) and "x 0.25", ... (that
@@ -169,6 +169,6 @@ def with_prompted_tower(
         method.encode(learned, frozen, clip.normalise(part))
         for part in dataset.batches("test", (None,), None, clip.image_size, clip.device)
     ]
-    base, new = tested_halves(dataset, torch.cat(parts, 1), protocol)
+    base, new = evaluation_halves(dataset, torch.cat(parts, 1), protocol)
     no_val = Split((), data.val.images, data.val.labels)  # nothing is selected by these
     return replace(data, base=base, new=new, val=no_val)

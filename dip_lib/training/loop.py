@@ -1,8 +1,8 @@
 """The training loop of R runs: epochs over augmented views, steps, SGD, CoOp's schedule.
 
 A run sees the same sample order and the same dropout masks alone or in a batch: both are functions
-of (its seed, the step). A step works in place on tensors that stay where they are and asks for no
-value, so that a GPU can replay it.
+of (its seed, the step). A step works in place on tensors that keep their addresses and reads no
+value back, so that a GPU can replay it.
 
 Symbols: R runs, N training images, B batch, e embedding size, S side of an image.
 """
@@ -25,7 +25,7 @@ from dip_lib.training.runs import Runs, State
 
 
 class EpochEnd(NamedTuple):
-    """What training hands over after an epoch."""
+    """State of the runs after an epoch."""
 
     alive: Tensor  # (R,) which runs still have a finite loss
     loss: Tensor  # (R,) the epoch's mean loss of each
@@ -65,7 +65,7 @@ def train_epochs(runs: Runs, graphs: bool = True) -> Iterator[EpochEnd]:
 
 @dataclass(frozen=True)
 class EpochTensors:
-    """What the steps of an epoch read and count, in tensors that stay where they are."""
+    """Inputs and sums of the steps of an epoch, in tensors with fixed addresses."""
 
     images: Tensor  # (R, N, e) of the epoch's view
     labels: Tensor  # (R, N)
@@ -116,8 +116,8 @@ def take_step(runs: Runs, velocity: Sequence[Tensor], epoch: EpochTensors) -> No
 
 def _take(pixels: Tensor, chosen: Tensor) -> Tensor:
     """The chosen images (R, B, 3, S, S), from main memory to where ``chosen`` lies."""
-    at = chosen.to(pixels.device)
-    return pixels[torch.arange(len(at))[:, None], at].to(chosen.device).float()
+    order = chosen.to(pixels.device)
+    return pixels[torch.arange(len(order))[:, None], order].to(chosen.device).float()
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""One group of runs, measured by whatever program its kind of method has."""
+"""Measuring a group of runs with the function for its kind of method."""
 
 from __future__ import annotations
 
@@ -79,20 +79,20 @@ PROGRAMS: dict[type[Method], Callable[[Group], list[Result]]] = {
     ZeroShot: _zero_shot,
     LinearProbe: _probe,
 }
-"""Kind of method -> the program that measures a group of its runs."""
+"""Kind of method -> the function that measures a group of its runs."""
 
 
 def measure_group(group: Group) -> list[Result]:
     """A result for each run of a group, in their order.
 
     Raises:
-        TypeError: a method of a kind that no program measures.
+        TypeError: a method of a kind without such a function.
     """
     method = type(group.runs[0].method)
     for base in method.__mro__:
         if base in PROGRAMS:
             return PROGRAMS[base](group)
     raise TypeError(
-        f"{method.__name__} is of a kind that nothing measures: derive it from "
+        f"{method.__name__} is of a kind that cannot be measured: derive it from "
         f"{', '.join(kind.__name__ for kind in PROGRAMS)}"
     )

@@ -79,7 +79,7 @@ class Tower(Part):
     Args:
         backbone: its name.
         weights: fingerprint of the weights it carries, or open_clip's tag; "": random.
-        precision: of the frozen towers: "fp32", "bf16" or "fp16"; prompts are always fp32.
+        precision: of the frozen encoders: "fp32", "bf16" or "fp16"; prompts are always fp32.
     """
 
     backbone: str
@@ -89,7 +89,7 @@ class Tower(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class LowRank(Part):
-    """How a method's prompts are held: P = P0 + dropout(A B), in place of full matrices.
+    """The low-rank parameterisation of prompts, P = P0 + dropout(A B), in place of full matrices.
 
     Args:
         rank: r of A (n, r) and B (r, d); None: the full matrix is trained, and only its dropout is
@@ -111,8 +111,7 @@ class LowRank(Part):
             raise ValueError(f"rank = {self.rank} must be at least 1, or None: the full matrix")
         if self.rank is None and self.site != "prompt":
             raise ValueError(
-                f"without a rank there is no update whose {self.site!r} dropout could drop: give a "
-                "rank, or site='prompt'"
+                f"dropout of {self.site!r} needs a low-rank update: give a rank, or site='prompt'"
             )
 
 
@@ -125,7 +124,7 @@ class Schedule(Part):
         lr: learning rate after the first epoch.
         warmup: learning rate of epoch 0 as a fraction of ``lr``.
         checkpoints: evaluations along training, evenly spaced, after the one at the start; 1: the
-            end alone, for methods that cost a tower's pass to be evaluated.
+            end alone, for methods that cost a pass through the image encoder to be evaluated.
     """
 
     epochs: int = 40

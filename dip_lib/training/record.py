@@ -30,7 +30,7 @@ def record(
     status: str = FINISHED,
     batch_runs: int = 1,
 ) -> Record:
-    """What is kept of a run, but for where and with what it was measured.
+    """The record of a run, without machine, versions and time.
 
     Args:
         tested: test images of the trained classes, and of the others.

@@ -19,7 +19,7 @@ from dip_lib.methods.vpt import VPT
 from dip_lib.training.parts import AdamWSchedule, Data, LowRank, Schedule, Tower
 
 RECIPE = 1
-"""Version of what all methods share: trainer, towers, data. Golden runs (``tests/golden``) guard
+"""Version of what all methods share: trainer, encoders, data. Golden runs (``tests/golden``) guard
 it: it rises when their results change beyond tolerance, and only then."""
 
 
@@ -96,7 +96,7 @@ class Run:
 
     @property
     def site(self) -> str:
-        """Where dropout sits."""
+        """The site of dropout."""
         return self.low_rank.site if self.low_rank else "update"
 
     def key(self) -> str:

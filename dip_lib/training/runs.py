@@ -115,13 +115,13 @@ def stack(starts: Sequence[Start], runs: Sequence[Run], has_words: bool) -> Stat
         ValueError: what :func:`factored` refuses.
     """
     device = starts[0].prompts[0].device
-    each = [
+    factored_prompts = [
         [factored(prompt, i, run, has_words) for i, prompt in enumerate(start.prompts)]
         for start, run in zip(starts, runs, strict=True)
     ]
     dropout = [run.low_rank.dropout if run.low_rank else 0.0 for run in runs]
     return State(
-        tuple(_stack(prompts) for prompts in zip(*each, strict=True)),
+        tuple(_stack(prompts) for prompts in zip(*factored_prompts, strict=True)),
         tuple(
             torch.stack(tensors).requires_grad_()
             for tensors in zip(*(start.others for start in starts), strict=True)
@@ -141,7 +141,7 @@ class Runs:
     Attributes:
         runs: what each is; they share a batch.
         method: of the runs; settings in which they differ are in ``frozen.per_run``.
-        frozen: the towers, class names and texts that do not change.
+        frozen: the encoders, class names and texts that do not change.
         data: what is trained on.
         state: what trains; updated in place by :func:`dip_lib.training.loop.train_epochs`.
         trainable: trainable parameters of each run.
@@ -160,11 +160,11 @@ class Runs:
 
         Raises:
             ValueError: runs that cannot share a batch, a method that learns no prompts for the text
-                tower, or a rank above min(n, d).
+                encoder, or a rank above min(n, d).
         """
         check_batch(runs)
         if not isinstance(method := runs[0].method, PromptMethod):
-            raise ValueError(f"{method.label} learns no prompts for the text tower")
+            raise ValueError(f"{method.label} learns no prompts for the text encoder")
         frozen = frozen_clip(runs, clip, data.names, data.template)
         starts = [method.start(frozen, run.seed) for run in runs]
         numbers = tuple(start.trainable(r.rank) for start, r in zip(starts, runs, strict=True))
@@ -179,6 +179,12 @@ class Runs:
     def learned(self) -> Learned:
         """What the runs have learned so far, as it is evaluated: without dropout."""
         return self.state.learned()
+
+    @torch.no_grad()
+    def finite(self) -> Tensor:
+        """Which runs classify with finite logits as they are now, (R,)."""
+        classify = self.method.classifier(self.learned(), self.frozen, self.frozen.names)
+        return torch.isfinite(classify(self.data.images[:, 0, :1])).flatten(1).all(1)
 
 
 def check_batch(runs: Sequence[Run]) -> None:

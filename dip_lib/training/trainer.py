@@ -57,10 +57,10 @@ def train(
 
     def add_checkpoint(epoch: int, losses: Sequence[float | None]) -> None:
         learned = batch.learned()
-        shown = with_prompted_tower(
+        prompted = with_prompted_tower(
             evaluation, method, learned, frozen, dataset, first.data.protocol
         )
-        evaluated = evaluate(method, learned, start, frozen, shown)
+        evaluated = evaluate(method, learned, start, frozen, prompted)
         for points, loss, row in zip(checkpoints, losses, evaluated, strict=True):
             points.append({"epoch": epoch, "loss": loss} | row)
 
@@ -73,6 +73,8 @@ def train(
         if epoch + 1 in due:
             add_checkpoint(epoch + 1, loss.tolist())
 
+    for r in (~batch.finite()).nonzero().flatten().tolist():
+        stopped.setdefault(r, batch.schedule.epochs - 1)  # by its last step
     final = batch.learned()
     full = [r for r, run in enumerate(runs) if not run.rank and r not in stopped]
     if method.evaluates_shrunk and full:

@@ -15,7 +15,7 @@ from torch import Tensor
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import encode_split
 from dip_lib.data import Dataset
-from dip_lib.data.protocols import tested_halves
+from dip_lib.data.protocols import evaluation_halves
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.prompts import Learned
 from dip_lib.training.batch_data import EvaluationData
@@ -29,7 +29,7 @@ from dip_lib.training.runs import frozen_clip
 def transfer(
     runs: Sequence[Run], kept: Sequence[dict[str, Tensor]], clip: Backbone, target: Dataset
 ) -> list[Result]:
-    """What R trained runs of one method get right on all classes of another dataset.
+    """Accuracy of R trained runs of one method on all classes of another dataset.
 
     Args:
         runs: runs with that target.
@@ -40,7 +40,7 @@ def transfer(
     """
     began = time.perf_counter()
     method, test = cast(PromptMethod, runs[0].method), encode_split(clip, target, "test")
-    base, new = tested_halves(target, test, "all-classes")
+    base, new = evaluation_halves(target, test, "all-classes")
     learned = Learned.of(kept, clip.device)
     frozen = frozen_clip(runs, clip, base.names, target.template)
     data = EvaluationData(base, new, new)

@@ -12,7 +12,7 @@ from torch import Tensor
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features, encode_split
 from dip_lib.data import Dataset
-from dip_lib.data.protocols import Split, tested_halves
+from dip_lib.data.protocols import Split, evaluation_halves
 from dip_lib.methods.probe import LinearProbe
 from dip_lib.methods.zero_shot import ZeroShot
 from dip_lib.training.batch_data import draws, training_data
@@ -25,7 +25,7 @@ def zero_shot(run: Run, backbone: Backbone, dataset: Dataset) -> Result:
     """Test accuracy of hand-written templates; on base and new classes also by group of images."""
     began = time.perf_counter()
     test = encode_split(backbone, dataset, "test")
-    base, new = tested_halves(dataset, test, run.data.protocol)
+    base, new = evaluation_halves(dataset, test, run.data.protocol)
     names = (*base.names, *new.names)
     text = cast(ZeroShot, run.method).text(backbone, dataset.template, names)  # (C, e)
 
@@ -61,7 +61,7 @@ def probe(run: Run, dataset: Dataset, features: Features) -> Result:
     """Test accuracy on the trained classes of a probe of every view of the few-shot images."""
     began = time.perf_counter()
     data = training_data([run], dataset, features, draws([run], dataset))
-    base, new = tested_halves(dataset, features.test, run.data.protocol)
+    base, new = evaluation_halves(dataset, features.test, run.data.protocol)
     images = data.images[0].flatten(0, 1)  # (V * N, e)
     labels = data.labels[0].repeat(data.images.shape[1])
     classes, size = len(data.names), images.shape[1]

@@ -1,9 +1,9 @@
 """Runs of visual prompts with a linear head: trained, or condensed from a trained one.
 
-One run at a time, since its cost is the tower's. AdamW (as SPT and CVPT; VPT has SGD, under which
-many prompts were still untrained after a short schedule) over augmented views; the learning rate
-rises over the first tenth of the steps and falls to zero along a cosine, as VPT's in 10 of 100
-epochs. The last step is the result; nothing is selected.
+One run at a time, since most of its cost is the image encoder. AdamW (as SPT and CVPT; VPT has SGD,
+under which many prompts were still untrained after a short schedule) over augmented views; the
+learning rate rises over the first tenth of the steps and falls to zero along a cosine, as VPT's in
+10 of 100 epochs. The last step is the result; nothing is selected.
 
 Symbols: n prompts of a block, w width.
 """
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.timm_tower import TimmTower
-from dip_lib.clip.tower import Tower, frozen_tower
+from dip_lib.clip.vision_encoder import VisionEncoder, frozen_vision_encoder
 from dip_lib.data import Dataset
 from dip_lib.methods.vpt import VPT, VisualPrompts, first_head
 from dip_lib.prompt import Densified, densify
@@ -35,18 +35,20 @@ from dip_lib.training.visual_evaluate import chance_density, evaluate_visual
 WARM_UP = 0.1
 """Share of the steps over which the learning rate rises."""
 FINE = 0.1
-"""Part of a run's learning rate at which condensed prompts are trained on."""
+"""Share of a run's learning rate with which condensed prompts are fine-tuned."""
 
 
 def visual_prompts(
-    run: Run, tower: Tower, prompts: Sequence[Tensor], classes: int
+    run: Run, tower: VisionEncoder, prompts: Sequence[Tensor], classes: int
 ) -> VisualPrompts:
     """The module of a run with these prompts, and a head as a run starts one."""
     head = first_head(tower, classes, run.seed)
     return _method(run).module(tower, prompts, head).to(tower.device)
 
 
-def reloaded(run: Run, tower: Tower, learned: Mapping[str, Tensor], classes: int) -> VisualPrompts:
+def reloaded(
+    run: Run, tower: VisionEncoder, learned: Mapping[str, Tensor], classes: int
+) -> VisualPrompts:
     """The module that a run has learned, from its kept tensors.
 
     Raises:
@@ -55,8 +57,8 @@ def reloaded(run: Run, tower: Tower, learned: Mapping[str, Tensor], classes: int
     head = learned["head.weight"]
     if head.shape != (classes, tower.width):
         raise ValueError(
-            f"the head names {len(head)} classes of features of width {head.shape[1]}, but "
-            f"{run.data.dataset} has {classes} and {tower.name} width {tower.width}: train it anew"
+            f"the saved head has {len(head)} classes and input width {head.shape[1]}, but "
+            f"{run.data.dataset} has {classes} and {tower.name} width {tower.width}: train it again"
         )
     names = sorted((n for n in learned if n.startswith("prompts.")), key=lambda n: int(n[8:]))
     model = visual_prompts(run, tower, [learned[name] for name in names], classes)
@@ -137,14 +139,16 @@ def train_visual(
         learned: what that one has learned: "prompts.0", ... (n, w), "head.weight", "head.bias".
 
     Raises:
-        ValueError: a tower without blocks; settings that the tower cannot have; runs of several
-            sources; runs that condense, without what was learned.
+        ValueError: an encoder without blocks; settings that the encoder cannot have; runs of
+            several sources; runs that condense, without what was learned.
     """
     if len({run.source() for run in runs}) > 1:
         raise ValueError(f"runs of several sources: {runs[0]} and {runs[-1]}")
     if _method(runs[0]).keep and learned is None:
-        raise ValueError(f"nothing to condense: what {runs[0].source()} has learned is not given")
-    tower = frozen_tower(clip.model, clip.name)
+        raise ValueError(
+            f"nothing to condense: give the trained prompts of {runs[0].source()} as learned"
+        )
+    tower = frozen_vision_encoder(clip.model, clip.name)
     data = visual_data(runs[0], clip, dataset)
     if learned is None:
         return [_train(run, tower, data, clip, dataset) for run in runs]
@@ -154,7 +158,7 @@ def train_visual(
 
 
 def _train(
-    run: Run, tower: Tower, data: VisualData, clip: Backbone | TimmTower, dataset: Dataset
+    run: Run, tower: VisionEncoder, data: VisualData, clip: Backbone | TimmTower, dataset: Dataset
 ) -> Result:
     """A run that trains its own prompts."""
     began, method = time.perf_counter(), _method(run)

@@ -1,4 +1,4 @@
-"""The images of runs of visual prompts, as the tower reads them.
+"""The images of runs of visual prompts, as the encoder reads them.
 
 Symbols: N training images, M images, V views, S side.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.timm_tower import TimmTower
 from dip_lib.data import Dataset
-from dip_lib.data.protocols import Split, tested_halves
+from dip_lib.data.protocols import Split, evaluation_halves
 from dip_lib.training.batch_data import draws
 from dip_lib.training.run import Run
 
@@ -66,7 +66,7 @@ def _load(
         return loaded[:, [place[row] for row in rows]]
 
     labels = {split: dataset.labels(split).to(clip.device) for split in ("train", "val", "test")}
-    halves = tested_halves(dataset, torch.zeros(len(labels["test"]), 0), protocol)
+    halves = evaluation_halves(dataset, torch.zeros(len(labels["test"]), 0), protocol)
     classes = len(halves[0].names)
     inside = (labels["test"] < classes).nonzero().flatten()  # trained classes come first
     return VisualData(

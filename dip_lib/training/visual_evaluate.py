@@ -38,13 +38,13 @@ def evaluate_visual(
     model.eval()
     size, device = clip.image_size, clip.device
     parts = dataset.batches("test", (None,), data.test, size, device)
-    right, for_attention, at = [], [], 0
-    every = max(1, len(data.test) // ATTENTION_IMAGES)
+    right, for_attention, begin = [], [], 0
+    stride = max(1, len(data.test) // ATTENTION_IMAGES)
     for (part,) in parts:
         images = clip.normalise(part)
-        right.append(model(images).argmax(1) == data.test_labels[at : at + len(images)])
-        for_attention.append(images[-at % every :: every])
-        at += len(images)
+        right.append(model(images).argmax(1) == data.test_labels[begin : begin + len(images)])
+        for_attention.append(images[-begin % stride :: stride])
+        begin += len(images)
     val = [model(part.to(device).float()) for part in data.val.split(128)]
     val_best = torch.cat(val).argmax(1)
     row: dict[str, Any] = {

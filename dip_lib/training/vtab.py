@@ -1,7 +1,7 @@
 """VTAB's protocol for visual prompts: tuned on a part of the images, refitted on all.
 
-Source: VPT's ``tune_vtab.py``. Unlike there, images are normalised as the tower wants them, cropped
-and not squeezed to a square, and training views are random crops.
+Source: VPT's ``tune_vtab.py``. Unlike there, images are normalised as the encoder wants them,
+cropped and not squeezed to a square, and training views are random crops.
 """
 
 from __future__ import annotations

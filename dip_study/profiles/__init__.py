@@ -1,6 +1,6 @@
 """Profiles: small data files that name backbone, datasets, seeds and sizes.
 
-Every notebook takes ``profile`` as a parameter, and nothing else in the code knows which one runs.
+Every notebook takes ``profile`` as a parameter, and no other code depends on which one runs.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Profile:
         name: the file's name.
         world: "Glyph World", "photos" or the name of yours: printed on every page.
         towers: backbones; the first is the headline's, all are shown in the zero-shot table.
-        weights: open_clip tag of the towers' weights; "" for the glyph towers, which carry theirs.
-        source: the dataset whose prompts are judged on all others, and on its ``shifts``.
-        costly: ``datasets`` and number of ``seeds`` of the methods that prompt the image tower, or
-            whose prompts depend on the image: they cost a tower's pass an image and step. Families
-            in all styles take as many seeds.
+        weights: open_clip tag of their weights; "" for backbones that carry theirs.
+        source: the dataset whose prompts are evaluated on all others, and on its ``shifts``.
+        costly: ``datasets`` and number of ``seeds`` of the methods that prompt the image encoder,
+            or whose prompts depend on the image: each step encodes its images. Families in all
+            styles take as many seeds.
         visual: the page on visual prompts, on the datasets of ``costly``: number of ``seeds``;
             ``prompts`` of a block; the numbers at which methods are ``compared``, of which the last
             is condensed to ``keep`` per cent; learning ``rates`` among which VPT's was selected on

@@ -1,4 +1,4 @@
-"""What this book adds to Sphinx: measured numbers, claims, gallery, status, API, silence."""
+"""What this book adds to Sphinx: measured numbers, claims, gallery, status, API."""
 
 from __future__ import annotations
 

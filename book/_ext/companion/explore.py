@@ -30,5 +30,5 @@ class Explore(SphinxDirective):
             return []
         up = "../" * self.env.app.builder.get_target_uri(self.env.docname).count("/")
         script = f"{up}_static/explore.js"
-        shown = {name: summary[name] for name in ("seeds", "sweeps")}
-        return [html("explore.html", script=script, **shown)]
+        tables = {name: summary[name] for name in ("seeds", "sweeps")}
+        return [html("explore.html", script=script, **tables)]

@@ -41,10 +41,10 @@ def title(notebook: dict[str, Any]) -> str:
 def small(content: bytes) -> bytes:
     """A picture of pixels at twice the size that a card shows, in its own format."""
     with Image.open(BytesIO(content)) as whole:
-        shown, kind = whole.copy(), whole.format
-    shown.thumbnail((480, 480))
+        picture, kind = whole.copy(), whole.format
+    picture.thumbnail((480, 480))
     file = BytesIO()
-    shown.save(file, kind)
+    picture.save(file, kind)
     return file.getvalue()
 
 
@@ -75,7 +75,7 @@ class Gallery(SphinxDirective):
 
 
 class Thumb(SphinxDirective):
-    """One card: figure and title link to the notebook, the directive's content stands below."""
+    """One card: figure and title link to the notebook, the directive's content is below."""
 
     required_arguments = 1
     has_content = True

@@ -18,8 +18,8 @@ def only(script: str, used: Iterable[str]) -> str:
     """The script with those icons alone whose name or alias is ``used``."""
     wanted = set(used)
 
-    def kept(found: re.Match[str]) -> str:
-        icons = re.findall(ICON, found[0])
+    def kept(match: re.Match[str]) -> str:
+        icons = re.findall(ICON, match[0])
         names = (NAMES.match(icon) for icon in icons)
         known = [{n[1], *re.findall(r'"([\w-]+)"', n[2])} if n else set() for n in names]
         return f"{{{','.join(i for i, each in zip(icons, known, strict=True) if each & wanted)}}}"

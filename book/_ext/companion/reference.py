@@ -55,7 +55,7 @@ def autodoc(app: Sphinx, config: Config) -> None:
 
 
 def entry(kind: str, work: Mapping[str, Any], **fields: str) -> Entry:
-    """A work of a ``CITATION.cff`` as BibTeX has it; a group's name stands in braces of its own."""
+    """A work of a ``CITATION.cff`` as BibTeX has it; a group's name is in braces."""
     people = [
         Person(last=f"{{{each['name']}}}")
         if "name" in each
@@ -88,7 +88,7 @@ class CiteUs(SphinxDirective):
                 raise FileNotFoundError("CITATION.cff lies in the checkout, which is not here")
             path = checkout / "CITATION.cff"
             text = path.read_text("utf-8")
-            shown = entries(yaml.safe_load(text), self.config.copyright)
+            bibtex = entries(yaml.safe_load(text), self.config.copyright)
         except (OSError, ValueError, KeyError) as error:
             logger.warning("cite-us: %s", error, location=self.get_location())
             return []
@@ -96,9 +96,9 @@ class CiteUs(SphinxDirective):
         folder = Path(self.env.app.builder.outdir) / "_downloads"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "CITATION.cff").write_text(text, "utf-8")
-        (folder / "dip-companion.bib").write_text(f"{shown}\n", "utf-8")
+        (folder / "dip-companion.bib").write_text(f"{bibtex}\n", "utf-8")
         up = "../" * self.env.app.builder.get_target_uri(self.env.docname).count("/")
-        block = nodes.literal_block(shown, shown, language="bibtex")
+        block = nodes.literal_block(bibtex, bibtex, language="bibtex")
         names = ("dip-companion.bib", "CITATION.cff")
         return [block, html("cite.html", folder=f"{up}_downloads", names=names)]
 

@@ -1,4 +1,4 @@
-"""What the paper claims, what was measured, what held: one table, one line, one word.
+"""The scoreboard: a table of claims and verdicts, a line of counts, a verdict in prose.
 
 ``{claims}`` is the table of all claims; with scripts it can be filtered by verdict and world.
 ``{score}`` is the line that counts the verdicts, and ``{verdict}`dip-new` `` the verdict on one
@@ -41,7 +41,7 @@ def rows_of(env: BuildEnvironment) -> list[dict[str, Any]]:
 
 
 def prose(text: str) -> str:
-    """The text with the signs of a book for the signs of a program."""
+    """The text with typographic signs (minus, at least) in place of ASCII."""
     return text.replace(">=", "≥").replace("<=", "≤").replace("==", "=")
 
 
@@ -56,10 +56,10 @@ def numbers(*values: float) -> list[str]:
 def shown(row: dict[str, Any], page: str, link: str) -> dict[str, Any]:
     """What the table says of one claim; ``page`` and ``link`` are the notebook's title and page."""
     asked, _, more = row["detail"].partition("; ")
-    judged = [f"Source: {row['source']}", f"Statistic: {row['statistic']}", more.capitalize()]
+    rule = [f"Source: {row['source']}", f"Statistic: {row['statistic']}", more.capitalize()]
     value, *ends = ("",) if row["value"] is None else numbers(row["value"], *row["interval"] or ())
     kept = {name: row[name] for name in ("id", "verdict", "world")}
-    words = {"claim": prose(row["claim"]), "asked": prose(asked), "judged": [*map(prose, judged)]}
+    words = {"claim": prose(row["claim"]), "asked": prose(asked), "rule": [*map(prose, rule)]}
     return kept | words | {"value": value, "ends": ends, "page": page, "link": link}
 
 
@@ -91,12 +91,12 @@ class Score(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         try:
-            found = [row["verdict"] for row in rows_of(self.env)]
+            verdicts = [row["verdict"] for row in rows_of(self.env)]
         except FAULTS as error:
             logger.warning("score: %s", error, location=self.get_location())
             return []
-        counts = {verdict: count for verdict in SIGNS if (count := found.count(verdict))}
-        return [html("score.html", total=len(found), counts=counts)]
+        counts = {verdict: count for verdict in SIGNS if (count := verdicts.count(verdict))}
+        return [html("score.html", total=len(verdicts), counts=counts)]
 
 
 class Verdict(SphinxRole):

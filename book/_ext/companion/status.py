@@ -31,7 +31,7 @@ STATES = {
     "incomplete": ("~", "inconclusive"),
     "not recorded": ("○", "not-measured"),
 }
-"""What is said of a page or a study: its sign, and the verdict whose colour it has."""
+"""State of a page or a study -> its sign, and the verdict whose colour it has."""
 
 
 def summary_of(env: BuildEnvironment) -> dict[str, Any]:
@@ -60,9 +60,9 @@ def row(
 ) -> dict[str, Any]:
     """A row of the table of pages or studies."""
     sign, colour = STATES[state]
-    said = {"title": name, "link": link, "runs": runs, "state": state, "why": why}
+    cells = {"title": name, "link": link, "runs": runs, "state": state, "why": why}
     made = {"spent": spent(about.get("seconds", 0)), "dates": about.get("dates", ())}
-    return said | made | {"sign": sign, "colour": colour}
+    return cells | made | {"sign": sign, "colour": colour}
 
 
 def study_row(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,5 +140,5 @@ class Status(SphinxDirective):
     def packages(self) -> nodes.Node:
         summary, checkout = summary_of(self.env), root()
         pins = locked(checkout / "requirements.lock") if checkout else {}
-        shown = {name: summary[name] for name in ("machines", "packages")}
-        return html("packages.html", locked=pins, **shown)
+        tables = {name: summary[name] for name in ("machines", "packages")}
+        return html("packages.html", locked=pins, **tables)
