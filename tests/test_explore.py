@@ -10,6 +10,7 @@ from dip_book import tables
 from dip_book.frame import frame
 from dip_book.summary import PUBLISHED, committed, sweeps
 from dip_lib.data import harmonic_mean
+from dip_lib.training.parts import LowRank
 from dip_study import study
 from dip_study.profiles import load_profile
 
@@ -38,8 +39,8 @@ def test_each_dot_is_the_average_of_its_runs() -> None:
 def test_a_setting_that_a_family_lacks_is_left_out() -> None:
     profile, whole = load_profile(PUBLISHED), committed(ROOT / "results" / PUBLISHED)
     before = sweeps(whole, profile)
-    for run in study.dip(profile, rank=4, dropout=0.0):
-        if run.dataset == "greek":
+    for run in study.dip(profile, LowRank(rank=4, dropout=0.0)):
+        if run.data.dataset == "greek":
             del whole.committed[run.key()]
     after = sweeps(whole, profile)
     (lost,) = [s for s in before if s not in after]

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dip_lib.clip.onednn import fast_linear
-from dip_lib.clip.tower import Block
+from dip_lib.clip.vision_encoder import Block
 from dip_lib.methods.vpt import VPT, VisualPrompts
 
 

@@ -90,20 +90,20 @@ def _sources(cls: type) -> dict[str, ModuleType | type]:
     A class that was written into a notebook or at a prompt has no module file: it stands for
     itself.
     """
-    found: dict[str, ModuleType | type] = {}
+    sources: dict[str, ModuleType | type] = {}
     waiting: list[str] = []
     for base in cls.__mro__:
         if getattr(sys.modules[base.__module__], "__file__", None):
             waiting.append(base.__module__)
         elif base is not object:
-            found[base.__qualname__] = base
+            sources[base.__qualname__] = base
     while waiting:
         name = waiting.pop()
-        if name not in found and name not in SHARED and name.split(".")[0] not in STANDARD:
+        if name not in sources and name not in SHARED and name.split(".")[0] not in STANDARD:
             module = sys.modules[name]
-            found[name] = module
+            sources[name] = module
             waiting += _neighbours(module)
-    return found
+    return sources
 
 
 def _neighbours(module: ModuleType) -> Iterator[str]:

@@ -86,7 +86,7 @@ class PromptMethod(Method):
 
     def encode(self, learned: Learned, frozen: FrozenClip, pixels: Tensor) -> Tensor:
         """Features (R, M, e) of preprocessed images (R, M, 3, S, S) under image prompts."""
-        raise TypeError(f"{self.label} does not prompt the image tower")
+        raise TypeError(f"{self.label} does not prompt the image encoder")
 
     def average_weight(self, epoch: int, epochs: int) -> float | None:
         """Weight of an epoch's end in the final tensors; None: the last step is the result."""

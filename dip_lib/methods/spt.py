@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dip_lib.clip.tower import Tower
+from dip_lib.clip.vision_encoder import VisionEncoder
 from dip_lib.methods.vpt import VPT, check_counts
 
 TOKENS = 4096
@@ -24,7 +24,9 @@ ROUNDS = 10
 
 
 @torch.no_grad()
-def prototypes(tower: Tower, pixels: Tensor, vectors: int, depth: int, seed: int) -> list[Tensor]:
+def prototypes(
+    tower: VisionEncoder, pixels: Tensor, vectors: int, depth: int, seed: int
+) -> list[Tensor]:
     """Prompts (n, w) for ``depth`` blocks: k-means centres, started by k-means++ from ``seed``.
 
     Args:
@@ -45,12 +47,12 @@ def prototypes(tower: Tower, pixels: Tensor, vectors: int, depth: int, seed: int
             f"{vectors} prototypes of {len(images) * patches} tokens: give at least one, and at "
             "most as many as there are tokens, or more images"
         )
-    found = []
+    centres = []
     for entering in tower.states(images)[:depth]:
         bank = entering[:, -patches:].flatten(0, 1).double().cpu().numpy()  # (N M, w)
         means = KMeans(vectors, n_init=1, max_iter=ROUNDS, random_state=seed).fit(bank)
-        found.append(torch.from_numpy(means.cluster_centers_).to(tower.device, torch.float32))
-    return found
+        centres.append(torch.from_numpy(means.cluster_centers_).to(tower.device, torch.float32))
+    return centres
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,6 @@ class SPT(VPT):
     label = "SPT"
     settings_of = "vpt"
 
-    def prompts(self, tower: Tower, images: Tensor, seed: int) -> list[Tensor]:
+    def prompts(self, tower: VisionEncoder, images: Tensor, seed: int) -> list[Tensor]:
         """Prototypes of the tokens that enter each block."""
         return prototypes(tower, images, self.vectors, self.depth, seed)

@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from dip_lib.clip.tower import Tower
+from dip_lib.clip.vision_encoder import VisionEncoder
 from dip_lib.errors import one_of
 from dip_lib.methods.method import Method
 from dip_lib.methods.prompts import linear
@@ -38,7 +38,7 @@ class VisualPrompts(nn.Module):
     in_sequence: ClassVar[bool] = True
     """Whether the image's tokens attend to the prompts in their own sequence."""
 
-    def __init__(self, tower: Tower, prompts: Sequence[Tensor], head: nn.Linear) -> None:
+    def __init__(self, tower: VisionEncoder, prompts: Sequence[Tensor], head: nn.Linear) -> None:
         super().__init__()
         self.tower = tower
         self.prompts = nn.ParameterList([nn.Parameter(p.detach().clone()) for p in prompts])
@@ -63,7 +63,7 @@ class VisualPrompts(nn.Module):
         return self.tower.flops(counts) + 2 * self.head.weight.numel()
 
 
-def check_counts(tower: Tower, vectors: int, depth: int) -> None:
+def check_counts(tower: VisionEncoder, vectors: int, depth: int) -> None:
     """Raise ValueError for more prompts or prompted blocks than the encoder allows."""
     if not 0 <= vectors <= MOST:
         raise ValueError(
@@ -77,7 +77,7 @@ def check_counts(tower: Tower, vectors: int, depth: int) -> None:
         )
 
 
-def first_prompts(tower: Tower, vectors: int, depth: int, seed: int) -> list[Tensor]:
+def first_prompts(tower: VisionEncoder, vectors: int, depth: int, seed: int) -> list[Tensor]:
     """Uniform prompts (n, w) for ``depth`` blocks, Xavier's bound over the patch projection.
 
     Raises:
@@ -89,7 +89,7 @@ def first_prompts(tower: Tower, vectors: int, depth: int, seed: int) -> list[Ten
     return [bound * (2 * uniform(seed, 0, shape, 30 + i) - 1) for i in range(depth)]
 
 
-def first_head(tower: Tower, classes: int, seed: int) -> nn.Linear:
+def first_head(tower: VisionEncoder, classes: int, seed: int) -> nn.Linear:
     """A linear layer as torch starts one, the same on every device."""
     head = nn.utils.skip_init(nn.Linear, tower.width, classes)
     with torch.no_grad():
@@ -142,7 +142,7 @@ class VPT(Method):
         """The method that trains the prompts which this one condenses; else itself."""
         return replace(self, keep=0.0, ranking="global", tuned=0)
 
-    def prompts(self, tower: Tower, images: Tensor, seed: int) -> list[Tensor]:
+    def prompts(self, tower: VisionEncoder, images: Tensor, seed: int) -> list[Tensor]:
         """The prompts (n, w) of each block before the first step.
 
         Args:
