@@ -24,7 +24,7 @@ SIDES = ("none", "text", "image", "visual")
 class Method:
     """A method with its settings.
 
-    Class variables:
+    Attributes:
         name: in records, profiles and on the command line ("kgcoop").
         label: as the field writes it ("KgCoOp").
         low_rank_label: the same with a low-rank update; "": the label and " + DIP".

@@ -31,7 +31,7 @@ class PromptMethod(Method):
         context: the words whose embeddings the prompt starts from; "": random vectors.
         vectors: context length from random vectors; 0 with words.
 
-    Class variables:
+    Attributes:
         cuda_graph: whether a step reads no value back from a GPU, so that it can be recorded.
         encodes_images: whether it prompts the image encoder (:meth:`encode`).
         text_per_image: whether the classes' text is encoded anew for every image.
