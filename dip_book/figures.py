@@ -5,8 +5,9 @@ In the style of :mod:`dip_book.plots`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -25,9 +26,18 @@ Curves = Mapping[str, pd.DataFrame]
 """Label of a run, or any name -> frame with the columns value, low and high."""
 
 
-def _line(axes: Axes, name: str, frame: pd.DataFrame, label: str) -> None:
-    colour = COLOURS.get(name, COLOURS["other"])
-    marker = MARKERS.get(name, "^")
+SPARE = ((COLOURS["other"], "^"), ("#000000", "*"), ("#8c6d31", "p"), ("#7b4173", "h"))
+"""Colours and markers for what has none of its own, in turn."""
+
+
+def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The colour and marker of each line of a panel."""
+    spare = cycle(SPARE)
+    return {n: (COLOURS[n], MARKERS[n]) if n in MARKERS else next(spare) for n in names}
+
+
+def _line(axes: Axes, look: tuple[str, str], frame: pd.DataFrame, label: str) -> None:
+    colour, marker = look
     axes.fill_between(frame.index, frame["low"], frame["high"], color=colour, alpha=0.13, lw=0)
     axes.plot(frame.index, frame["value"], color=colour, marker=marker, ms=4.5, label=label)
 
@@ -56,8 +66,9 @@ def curves(
         squeeze=False,
     )
     for axes, (name, lines) in zip(grid.flat, panels.items(), strict=False):
+        look = looks(lines)
         for label, frame in lines.items():
-            _line(axes, label, frame, labels.get(label, label))
+            _line(axes, look[label], frame, labels.get(label, label))
             ticks = list(frame.index)
         if doubling and 0 in ticks:  # with a place for none at all
             axes.set_xscale("symlog", base=2, linthresh=1)

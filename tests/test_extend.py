@@ -94,7 +94,7 @@ def test_a_folder_of_pictures_is_a_dataset_of_every_study(library: Extended) -> 
 
 
 def test_a_package_brings_a_backbone(library: Extended) -> None:
-    rows = library.script("backbone-runs")
+    rows = library.script("backbone-runs", DIP_WORKERS="1")
     assert [row[:3] for row in rows] == [
         ["small-vit", "CoOp", str(4 * 64)],
         ["small-vit", "DIP", str(4 + 64)],

@@ -284,3 +284,9 @@ def test_a_prompt_as_it_learns_has_both_halves_above_its_density() -> None:
     assert base.get_linestyle() != new.get_linestyle()
     assert list(lower.lines[0].get_ydata()) == [0.4, 0.8, 0.9]
     assert lower.get_ylim() == (0, 1.02)
+
+
+def test_methods_without_a_colour_of_their_own_are_told_apart() -> None:
+    found = figures.looks(["VPT", "other", "SPT", "Tether", "Leash"])
+    assert len(set(found.values())) == 5
+    assert found["other"] == figures.looks(["linear probe"])["linear probe"]

@@ -61,7 +61,7 @@ LABELS = {"VPT": "VPT-deep", "other": "VPT-shallow"}
 def by_count(visual: Visual) -> dict[str, Curves]:
     """Test accuracy against the number of prompts in each block: VPT-shallow is "other"."""
     lines = {"other": visual.ends(depth=1)}
-    lines |= {label: visual.ends(label) for label in ("SPT", "CVPT", "VPT")}
+    lines |= {label: visual.ends(label) for label in (*visual.relatives, "VPT")}
     curves = {name: sweep(runs, "vectors", "base") for name, runs in lines.items()}
     return {"test accuracy, %": curves}
 
@@ -69,7 +69,7 @@ def by_count(visual: Visual) -> dict[str, Curves]:
 def pair_groups(visual: Visual) -> list[dict[str, Pair]]:
     """What is compared within the same dataset and seed, in groups of rows."""
     few, most, none = visual.few, visual.most, visual.ends(vectors=NONE)
-    beside = {label: {"label": label} for label in ("SPT", "CVPT")} | {"VPT-shallow": {"depth": 1}}
+    beside = {label: {"label": label} for label in visual.relatives} | {"VPT-shallow": {"depth": 1}}
     groups = [
         {
             f"VPT, {n} prompts, minus none": (visual.ends(vectors=n), none)
@@ -231,8 +231,7 @@ def measured(visual: Visual) -> dict[str, dict[str, Array]]:
         "condensed_30_minus_all": paired(part, whole),
         "first_half_minus_second": {d: 2 * middle[d] - none[d] - end[d] for d in none},
         "most_minus_half": paired(end, middle),
-        "spt_minus_vpt": above("SPT"),
-        "cvpt_minus_vpt": above("CVPT"),
+        **{f"{label.lower()}_minus_vpt": above(label) for label in visual.relatives},
         "condensed_id1_minus_chance": paired(final(fixed, "id1"), final(fixed, "id_chance")),
     }
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from dip_book.frame import where
+from dip_book.frame import finished, where
+from dip_lib.methods import METHODS
 from dip_study.profiles import Profile
+from dip_study.visual import RELATIVES
 
 ALL = 100
 """Per cent."""
@@ -53,6 +55,13 @@ class Visual:
     @property
     def longer(self) -> int:
         return int(where(self.runs, label="VPT")["epochs"].max())
+
+    @property
+    def relatives(self) -> list[str]:
+        """Labels of the methods that stand beside VPT."""
+        there = set(finished(self.runs)["label"])
+        kinds = (METHODS[name].label for name in RELATIVES)
+        return [label for label in kinds if label in there]
 
     @property
     def few(self) -> int:

@@ -38,6 +38,15 @@ def test_a_new_method_is_in_every_figure_and_table_of_its_page(library: Extended
     assert "tether_dip_minus_plain_h" in numbers
 
 
+def test_a_page_on_pictures_of_ones_own_is_labelled_by_their_world(library: Extended) -> None:
+    planned, measured = (command.split() for command in block("dataset-pages").splitlines())
+    assert "letters" in library.run(*planned)
+    library.run(*measured, "--no-progress-bar")
+    cells = nbformat.read(library.folder / "out.ipynb", as_version=4).cells
+    shown = json.dumps([cell.get("outputs", []) for cell in cells])
+    assert "My letters" in shown and "Glyph World" not in shown
+
+
 def test_a_new_method_is_in_the_quick_benchmark(library: Extended, tmp_path: Path) -> None:
     out = tmp_path / "methods.json"
     library.run(sys.executable, "benchmarks/methods.py", "--quick", "--out", str(out))
