@@ -25,7 +25,6 @@ from pathlib import Path
 
 import nbformat
 import yaml
-from execute import about, choose, execute, up_to_date
 from interrupt import without_ctrl_c
 
 from dip_lib import paths
