@@ -132,6 +132,7 @@ def site(layout: Layout) -> None:
 
 def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> None:
     """Run the chosen notebooks with fresh results, but for those that would show the same."""
+    from execute import about, choose, execute, up_to_date
 
     from dip_book.content import fingerprint
     from dip_study.profiles import load_profile
@@ -177,6 +178,7 @@ def publish(layout: Layout, profile: str, device: str) -> None:
         SystemExit: ``profile`` is not the one the notebooks show by default.
     """
     import papermill
+    from execute import execute
 
     from dip_book.summary import write_summary
 
