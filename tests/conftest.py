@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,20 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIP_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def shared_features(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The test's home keeps image features in a folder that tests of this session share.
+
+    They are named by their content, and encoding the same images again is most of a short study.
+    """
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent  # each process has a folder of its own in it
+    (session / "features").mkdir(exist_ok=True)
+    (tmp_path / "home").mkdir(exist_ok=True)
+    (tmp_path / "home" / "features").symlink_to(session / "features")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

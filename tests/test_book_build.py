@@ -59,11 +59,10 @@ def test_notebooks_are_chosen_by_name_or_number_and_long_ones_by_wish(tmp_path: 
         choose(sources, "02_information")
 
 
-def test_readme_and_page_name_the_notebooks_that_take_long() -> None:
+def test_the_page_on_re_running_names_the_notebooks_that_take_long() -> None:
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     long = ", ".join(path.name.split("_")[0] for path in notebooks if about(path).get("long"))
-    for name in ("README.md", "book/rerun.md"):
-        assert f"take long ({long})" in (ROOT / name).read_text("utf-8"), name
+    assert f"take long ({long})" in (ROOT / "book" / "rerun.md").read_text("utf-8")
 
 
 def test_execution_passes_parameters_and_home(tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def faults(path: Path) -> list[str]:
     return found
 
 
+@pytest.mark.usefixtures("shared_features")
 @each_notebook
 def test_a_notebook_runs_from_nothing_and_again_from_what_it_has_measured(
     source: Path, tmp_path: Path

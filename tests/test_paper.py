@@ -258,9 +258,9 @@ def test_the_gate_measures_zero_shot_first_and_trains_only_behind_it(
     monkeypatch.setitem(gate.PUBLISHED, tower, {file: {"eurosat": expected}})
     (trained,) = study.collect(runs, small, results="fresh")
     assert trained["status"] == "finished"
-    assert "no published" not in capsys.readouterr().out
+    assert "no published" not in capsys.readouterr().err
     monkeypatch.delitem(gate.PUBLISHED, tower)
     changed = replace(small, epochs=1)
     study.collect(study.dip(changed), changed, results="fresh")
     said = f"{tower} ({file}) on eurosat: no published zero-shot accuracy, so it was not checked"
-    assert said in capsys.readouterr().out
+    assert said in capsys.readouterr().err

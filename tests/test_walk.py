@@ -24,8 +24,9 @@ def printed() -> list[tuple[str, str]]:
     return STEP.findall((ROOT / "CONTRIBUTING.md").read_text("utf-8"))
 
 
+@pytest.mark.usefixtures("shared_features")
 def test_a_run_takes_the_printed_walk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("DIP_HOME", str(tmp_path))
+    monkeypatch.setenv("DIP_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DIP_WORKERS", "1")
     steps = printed()
     first_calls: dict[tuple[str, str], None] = {}
