@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from bench import Step, clock, interleaved, paired_ratio, parser, start, step_memory, write
 
 from dip_lib import load_backbone
-from dip_lib.clip.vision_encoder import frozen_vision_encoder
+from dip_lib.clip.frozen_vision import frozen_vision_encoder
 from dip_lib.methods.vpt import VisualPrompts, first_head, first_prompts
 
 TOWERS = {"ViT-B-16": (1, (0, 50, 100, 150, 200)), "glyph-vit": (64, (0, 10, 20, 40))}

@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -198,8 +199,8 @@ def die_before_rename(folder: Path, number: int) -> None:
             os._exit(9)
         rename(*paths)
 
-    os.replace = counted  # type: ignore[assignment]
-    migrate_live(folder)
+    with patch.object(os, "replace", counted):
+        migrate_live(folder)
     os._exit(0)
 
 

@@ -11,8 +11,9 @@ from visual_towers import TOWERS, module, pixels, tower
 
 from dip_lib import load_backbone
 from dip_lib.clip import onednn
+from dip_lib.clip.frozen_vision import frozen_vision_encoder
 from dip_lib.clip.onednn import fast_linear
-from dip_lib.clip.vision_encoder import VisionEncoder, frozen_vision_encoder
+from dip_lib.clip.vision_encoder import VisionEncoder
 from dip_lib.methods.cvpt import CrossPrompts
 from dip_lib.methods.memvp import MemoryPrompt
 from dip_lib.methods.spt import prototypes

@@ -7,7 +7,8 @@ import torch
 from open_clip.transformer import VisionTransformer
 
 from dip_lib import load_backbone
-from dip_lib.clip.vision_encoder import VisionEncoder, frozen_vision_encoder
+from dip_lib.clip.frozen_vision import frozen_vision_encoder
+from dip_lib.clip.vision_encoder import VisionEncoder
 
 TOWERS = ("glyph-vit", "open_clip, random", "timm, random", "timm, registers and mean")
 

@@ -21,7 +21,7 @@ from dip_book.statistics import (
     paired_difference,
 )
 from dip_book.tables import Array, average_of, final, finished_pairs, gap, sweep
-from dip_lib.clip.vision_encoder import frozen_vision_encoder
+from dip_lib.clip.frozen_vision import frozen_vision_encoder
 
 Curves = dict[str, pd.DataFrame]
 Pair = tuple[pd.DataFrame, pd.DataFrame]

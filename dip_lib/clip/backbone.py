@@ -16,8 +16,9 @@ from open_clip.model import CLIP
 from torch import Tensor, nn
 
 from dip_lib.clip.encoder import Encoder
+from dip_lib.clip.frozen_vision import frozen_vision_encoder
 from dip_lib.clip.onednn import fast_linear
-from dip_lib.clip.vision_encoder import VisionEncoder, frozen_vision_encoder
+from dip_lib.clip.vision_encoder import VisionEncoder
 from dip_lib.data.splits import check_class_names
 
 

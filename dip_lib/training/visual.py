@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.frozen_vision import frozen_vision_encoder
 from dip_lib.clip.timm_tower import TimmTower
-from dip_lib.clip.vision_encoder import VisionEncoder, frozen_vision_encoder
+from dip_lib.clip.vision_encoder import VisionEncoder
 from dip_lib.data import Dataset
 from dip_lib.methods.vpt import VPT, VisualPrompts, first_head
 from dip_lib.prompt import Densified, densify
