@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from dip_lib.data.pictures import Pictures
 from dip_lib.data.photos import PHOTOS, Found, Photos, split_zhou
+from dip_lib.data.pictures import Pictures
 from dip_lib.errors import one_of
 
 HERE = Path(__file__).parent

@@ -91,10 +91,10 @@ def cub(root: Path) -> Listed:
     for each in paths:
         members[int(labels[each])].append(each)
     classes = []
-    for label, each in sorted(members.items()):
-        pool = [paths[i] for i in each if tests[i] == "0"]
+    for label, photos in sorted(members.items()):
+        pool = [paths[i] for i in photos if tests[i] == "0"]
         val, train = _cut(pool, (VAL, len(pool) - VAL))
-        test = sorted(paths[i] for i in each if tests[i] == "1")
+        test = sorted(paths[i] for i in photos if tests[i] == "1")
         name = names[str(label)].replace("_", " ").lower()
         classes.append((name, {"train": train, "val": val, "test": test}))
     return _listed(classes)
@@ -111,17 +111,17 @@ def grocery(root: Path) -> Listed:
     with (root / "classes.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))[1:]
     names = [_grocery_name(row[0], row[2]) for row in rows]
-    members: dict[str, dict[int, list[str]]] = {}
+    of_part: dict[str, dict[int, list[str]]] = {}
     for part in ("train", "val", "test"):
-        members[part] = defaultdict(list)
+        of_part[part] = defaultdict(list)
         for line in (root / f"{part}.txt").read_text("utf-8").splitlines():
-            path, label, _ = line.split(",")
-            members[part][int(label)].append(path.strip())
+            path, number, _ = line.split(",")
+            of_part[part][int(number)].append(path.strip())
     classes = []
     for label, name in enumerate(names):
-        pool = members["train"][label] + members["val"][label]
+        pool = of_part["train"][label] + of_part["val"][label]
         val, train = _cut(pool, (VAL, len(pool) - VAL))
-        test = sorted(members["test"][label])
+        test = sorted(of_part["test"][label])
         classes.append((name, {"train": train, "val": val, "test": test}))
     return _listed(classes)
 
