@@ -1,6 +1,6 @@
 # make book and make test are all that is needed; both make .venv from requirements.lock first.
 # make site, for readers, makes .venv-site from requirements-site.lock: without torch, in a minute.
-PROFILE  ?= embedded
+PROFILE  ?= embedded,photos
 DEVICE   ?= cpu
 NOTEBOOK ?=
 ifdef DATA
@@ -25,7 +25,7 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
-	@echo "  PROFILE=embedded|embedded-full|smoke|paper  DEVICE=cpu|cuda  NOTEBOOK=02,06|all  DATA=/pictures"
+	@echo "  PROFILE=embedded,photos|smoke|paper  DEVICE=cpu|cuda  NOTEBOOK=02,06|all  DATA=/pictures"
 
 define NEEDS_PYTHON
 @test -n "$(PYTHON)" || { \
@@ -54,7 +54,7 @@ book: $(STAMP)  ## measure the quick figures on this machine (NOTEBOOK=all: ever
 site: $(SITE_STAMP)  ## build the book from the committed results, without torch, in seconds
 	PYTHONPATH="$(CURDIR)" $(SITE) book/build.py site
 
-publish: PROFILE = embedded-full
+publish: PROFILE = embedded-full,photos-full
 publish: $(STAMP)  ## re-measure at five seeds and rewrite the committed notebooks and results
 	$(RUN) book/build.py publish --profile "$(PROFILE)" --device "$(DEVICE)"
 

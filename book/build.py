@@ -1,8 +1,8 @@
 """Run the notebooks and build the book: what make book, make site and make publish call.
 
-    python book/build.py run --profile embedded --device cpu --notebook 02
+    python book/build.py run --profile embedded,photos --device cpu --notebook 02
     python book/build.py site
-    python book/build.py publish --profile embedded-full
+    python book/build.py publish --profile embedded-full,photos-full
 
 ``run`` measures (papermill, results=fresh) into ``_build/run`` and builds the book from that; what
 a notebook that was run by hand has written (``_build/run/reruns``) is none of the book's.
@@ -15,6 +15,7 @@ rewrites ``results/`` and the notebooks from nothing but what it has just export
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -30,7 +31,7 @@ from interrupt import without_ctrl_c
 from dip_lib import paths
 from dip_study.cli import INTERRUPTED
 
-PACKAGES = ("dip_lib", "dip_study", "dip_book", "glyph_world", "benchmarks")
+PACKAGES = ("dip_lib", "dip_study", "dip_book", "glyph_world", "photo_world", "benchmarks")
 """What notebooks run."""
 SUMMARY = "summary.json"
 """What the book says of all runs and pages at once: see :mod:`dip_book.summary`."""
@@ -86,11 +87,26 @@ def keep(folder: Path, target: Path, pages: Iterable[str]) -> None:
     for page in pages:
         if (numbers := folder / "numbers" / f"{page}.json").is_file():
             (target / "numbers").mkdir(exist_ok=True)
-            shutil.copy(numbers, target / "numbers" / numbers.name)
+            _keep_numbers(numbers, target / "numbers" / numbers.name)
         if (data := folder / "data" / page).is_dir():
             shutil.copytree(data, target / "data" / page, dirs_exist_ok=True)
     if (folder / SUMMARY).is_file():
         shutil.copy(folder / SUMMARY, target)
+
+
+def _keep_numbers(source: Path, target: Path) -> None:
+    """Copy a page's numbers; those of a further world ("photos/...") that it lacks stay as they
+    are, since the page was measured without that world."""
+    fresh = json.loads(source.read_text("utf-8"))
+    earlier = json.loads(target.read_text("utf-8")) if target.is_file() else {}
+    worlds = {entry["world"] for entry in fresh.values()}
+    stay = {
+        name: entry
+        for name, entry in earlier.items()
+        if "/" in name and entry["world"] not in worlds
+    }
+    text = json.dumps(dict(sorted((stay | fresh).items())), indent=1) + "\n"
+    target.write_text(text, "utf-8")
 
 
 def measured_here(site: Path) -> str:
@@ -132,10 +148,9 @@ def site(layout: Layout) -> None:
 
 def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> None:
     """Run the chosen notebooks with fresh results, but for those that would show the same."""
-    from execute import about, choose, execute, up_to_date
+    from execute import about, choose, execute, shown_profiles, up_to_date
 
     from dip_book.content import fingerprint
-    from dip_study.profiles import load_profile
 
     code = [
         path
@@ -145,12 +160,11 @@ def measure(layout: Layout, profile: str, device: str, notebook: str = "") -> No
     ]
     for source in choose(layout.sources(), notebook):
         needs = fingerprint([source, *code])
-        worlds = about(source).get("worlds")
-        if worlds and load_profile(profile).world not in worlds:
-            print(f"{source.stem}: left out, it is about {' and '.join(worlds)}")
+        if not (shown := shown_profiles(source, profile)):
+            print(f"{source.stem}: left out, it is about {' and '.join(about(source)['worlds'])}")
             continue
         target = layout.executed / source.name
-        fresh = {"profile": profile, "device": device, "results": "fresh"}
+        fresh = {"profile": shown, "device": device, "results": "fresh"}
         measured = (layout.home / "store").is_dir()  # deleted runs are to be measured again
         if measured and up_to_date(target, fresh, needs):
             print(f"{source.stem}: up to date, nothing that it needs has changed")
@@ -175,22 +189,23 @@ def publish(layout: Layout, profile: str, device: str) -> None:
     """Measure, export, and rewrite the committed notebooks and numbers from the export alone.
 
     Raises:
-        SystemExit: ``profile`` is not the one the notebooks show by default.
+        SystemExit: ``profile`` is not what the notebooks show by default.
     """
     import papermill
-    from execute import execute
+    from execute import execute, shown_profiles
 
     from dip_book.summary import write_summary
 
     sources = layout.sources().values()
     for source in sources:
         default = papermill.inspect_notebook(str(source))["profile"]["default"].strip("\"'")
-        if default != profile:
-            sys.exit(f"{source.name} shows profile {default!r}: publish that, not {profile!r}")
+        if default != (wanted := shown_profiles(source, profile)):
+            sys.exit(f"{source.name} shows profile {default!r}: publish that, not {wanted!r}")
     where = {**os.environ, "DIP_HOME": str(layout.home)}
-    for step in (["measure", "--device", device], ["export"]):
-        command = [sys.executable, "-m", "dip_study.cli", *step, "--profile", profile]
-        subprocess.run(command, env=where, check=True, preexec_fn=without_ctrl_c)
+    for each in profile.split(","):
+        for step in (["measure", "--device", device], ["export"]):
+            command = [sys.executable, "-m", "dip_study.cli", *step, "--profile", each]
+            subprocess.run(command, env=where, check=True, preexec_fn=without_ctrl_c)
     # an empty home: what is committed must be enough to make every figure again
     empty = layout.home / "publish"
     shutil.rmtree(empty, ignore_errors=True)
@@ -204,7 +219,7 @@ def publish(layout: Layout, profile: str, device: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["run", "site", "publish"])
-    parser.add_argument("--profile", default="embedded")
+    parser.add_argument("--profile", default="embedded,photos", help="one, or one a world")
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--notebook", default="", help="names or numbers, or all; default: the quick ones"

@@ -16,6 +16,7 @@ from interrupt import without_ctrl_c
 
 from dip_book.content import BOOK
 from dip_lib.errors import one_of
+from dip_study.profiles import load_profile
 from dip_study.provenance import code_fingerprint
 
 
@@ -24,11 +25,24 @@ def about(source: Path) -> Mapping[str, Any]:
 
     ``long``: measuring it takes long, so it is left out unless it is named, or "all" is.
     ``worlds``: the worlds that it is about; it cannot be measured in others.
+    ``several_worlds``: it shows several worlds beside each other, where several are asked for.
     """
     metadata: Mapping[str, Any] = nbformat.read(source, as_version=4).metadata.get(
         "companion_page", {}
     )
     return metadata
+
+
+def shown_profiles(source: Path, profiles: str) -> str:
+    """Those of the ``profiles`` ("embedded,photos") that a notebook shows; "" if none.
+
+    Raises:
+        ValueError: an unknown profile.
+    """
+    page = about(source)
+    worlds, each = page.get("worlds"), profiles.split(",")
+    possible = [p for p in each if not worlds or load_profile(p).world in worlds]
+    return ",".join(possible if page.get("several_worlds") else possible[:1])
 
 
 def choose(sources: Mapping[str, Path], wanted: str) -> list[Path]:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from IPython.display import Markdown, display
 from dip_book import plots
 from dip_book.content import BOOK, fingerprint
 from dip_book.frame import compact, frame, stopped_runs
-from dip_book.parameters import ENOUGH, Parameters, read
+from dip_book.parameters import ENOUGH, Parameters, read, undecided
 from dip_book.statistics import Interval
 from dip_lib.files import write_atomic
 from dip_lib.paths import home, results_dir, root
@@ -30,18 +30,38 @@ from dip_study.provenance import provenance
 Record = dict[str, Any]
 Table: TypeAlias = "pd.DataFrame | Mapping[str, Interval]"
 """What a figure draws: a table with an index, a frame of runs, or intervals by name."""
-CLAIMED = {"Glyph World": "embedded", "photos": "paper"}
+CLAIMED = {"Glyph World": "embedded", "Photo World": "photos", "photos": "paper"}
 """A profile's world -> what claims call it; a claim takes no number of another world."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A notebook while it runs: its parameters and profile, its store, and the records it read."""
+    """A notebook while it runs: its parameters and profile, its store, and the records it read.
+
+    A page may show several worlds; then it has a ``Page`` for each (:attr:`worlds`), which share
+    what they read and write, and is itself that of the first.
+    """
 
     name: str
     profile: Profile
     parameters: Parameters
     used: dict[str, Record] = field(default_factory=dict)
+    entries: dict[str, Record] = field(default_factory=dict)
+
+    @property
+    def world(self) -> str:
+        """The world's name, as readers know it."""
+        return self.profile.world
+
+    @property
+    def worlds(self) -> tuple[Page, ...]:
+        """The page in each world that it shows, this one's first."""
+        return tuple(replace(self, profile=each) for each in self.parameters.profiles)
+
+    @property
+    def several(self) -> bool:
+        """Whether the page shows more worlds than one."""
+        return len(self.parameters.profiles) > 1
 
     @property
     def asked(self) -> str:
@@ -82,13 +102,13 @@ class Page:
 
     def protocol(self) -> None:
         """Show the settings that all runs of the profile share."""
-        p = self.profile
-        self.say(
-            f"*Profile* `{p.name}`: {p.world}, {p.backbone}, {p.shots} images a class, {p.epochs} "
-            f"epochs, batch {p.batch}, learning rate {p.lr:g}, momentum {p.momentum:g}, weight "
-            f"decay {p.weight_decay:g}, {p.views} augmented views of each training image, "
-            f"{len(p.seeds)} seeds."
-        )
+        for p in self.parameters.profiles:
+            self.say(
+                f"*Profile* `{p.name}`: {p.world}, {p.backbone}, {p.shots} images a class, "
+                f"{p.epochs} epochs, batch {p.batch}, learning rate {p.lr:g}, momentum "
+                f"{p.momentum:g}, weight decay {p.weight_decay:g}, {p.views} augmented views of "
+                f"each training image, {len(p.seeds)} seeds."
+            )
 
     @property
     def command(self) -> str:
@@ -101,18 +121,23 @@ class Page:
         self.say(f"*{self.profile.world} · {what} · re-run:* `{self.command}`")
 
     def cost(self, runs: pd.DataFrame, **drawn: Table) -> None:
-        """The lines under a figure: runs, seconds, hardware and the exact command; then the CSV
-        file of each table that it draws, by name (see :meth:`data`)."""
+        """The lines under a figure: worlds, runs, seconds, hardware and the exact command; then the
+        CSV file of each table that it draws, by name (see :meth:`data`)."""
         plots.show()  # the figures of this cell first
         once = runs.drop_duplicates("key")
         machines, seconds = sorted(set(once["machine"])), once["seconds"].sum()
         spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
         self.say(
-            f"*{self.profile.world} · {len(once)} runs · {spent} of one core · "
+            f"*{' and '.join(self._worlds_of(once))} · {len(once)} runs · {spent} of one core · "
             f"{'; '.join(machines)} · re-run:* `{self.command}`"
         )
         for name, table in drawn.items():
             self.data(name, table)
+
+    def _worlds_of(self, runs: pd.DataFrame) -> list[str]:
+        """The worlds of the page that have some of the runs."""
+        shown = set(runs["backbone"])
+        return [p.world for p in self.parameters.profiles if shown & set(p.towers)]
 
     def benchmark(self, name: str) -> Record:
         """What ``benchmarks/<name>.py`` measured: the last short run of this machine ("fresh" makes
@@ -170,31 +195,35 @@ class Page:
     ) -> None:
         """Write the page's numbers, for prose and claims, to ``numbers.json`` in its folder.
 
+        Those of the page's first world have plain keys; each further world, of which this is the
+        page, has its own before them: "photos/dip_minus_coop_h".
+
         ``detectable`` gives the smallest effect that could have been found, for some keys; ``n``
         how many units an interval rests on, where that is not the number of datasets.
         """
-        entries: dict[str, dict[str, Any]] = {}
+        world = CLAIMED.get(self.world, self.world)
+        first = self.world == self.parameters.profile.world
+        mark = self._mark()
         for key, value in values.items():
             if isinstance(value, Interval):
                 text = f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
                 units = (n or {}).get(key, len(self.profile.datasets))
-                entries[key] = {**vars(value), "text": text, "n": units}
+                entry = {**vars(value), "text": text, "n": units}
             else:
                 digits = ".4g" if isinstance(value, float) else ""
-                entries[key] = {"value": value, "text": f"{value:{digits}}"}
+                entry = {"value": value, "text": f"{value:{digits}}"}
             if detectable and key in detectable:
-                entries[key]["detectable"] = detectable[key]
-            world = self.profile.world
-            entries[key]["world"] = CLAIMED.get(world, world)
-            entries[key] |= self._mark()
+                entry["detectable"] = detectable[key]
+            self.entries[key if first else f"{world}/{key}"] = entry | {"world": world} | mark
         made = provenance([*self.used.values()], self.asked) | self._mark()
-        for name, what in (("numbers", entries), ("made", made)):
+        for name, what in (("numbers", self.entries), ("made", made)):
             text = json.dumps(what, indent=1, sort_keys=True) + "\n"
             write_atomic(self.folder / f"{name}.json", text.encode())
 
     def _mark(self) -> dict[str, str]:
         """What is written beside a number that is not evidence for a claim."""
-        return {"undecided": self.parameters.undecided} if self.parameters.undecided else {}
+        reason = undecided(self.profile)
+        return {"undecided": reason} if reason else {}
 
     def data(self, name: str, values: Table) -> None:
         """Write what a figure draws to ``data/<name>.csv`` in the page's folder; link it below."""
@@ -223,13 +252,14 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
             the nearest valid names; seeds or epochs that are not whole numbers.
     """
     checked = read(parameters)
-    if checked.profile.world == "Glyph World":
+    if checked.profile.world != "photos":
         torch.set_num_threads(1)  # as fast for models this small, and no waiting on busy cores
     plots.use_style()
     page = Page(name, checked.profile, checked)
-    if checked.undecided:
+    reasons = [reason for profile in checked.profiles if (reason := undecided(profile))]
+    if reasons:
         page.say(
-            f"**This page decides nothing:** {checked.undecided}, and an interval over fewer than "
+            f"**This page decides nothing:** {'; '.join(reasons)}, and an interval over fewer than "
             f"{ENOUGH} datasets tells little."
         )
     return page

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shlex
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,17 +47,22 @@ class Parameters:
     """What a notebook was asked for.
 
     Attributes:
-        asked: the profile's name or file, as given.
-        profile: that profile with the datasets, seeds and epochs that were asked for.
-        changed: of datasets, seeds, epochs and device, those that differ from the profile's, as
+        asked: the profiles' names or files, as given.
+        profiles: those profiles, one a world, with the datasets, seeds and epochs that were asked
+            for; the first is the page's main one.
+        changed: of datasets, seeds, epochs and device, those that differ from the profiles', as
             text for a command.
         results: one of :data:`dip_study.study.RESULTS`.
     """
 
     asked: str
-    profile: Profile
+    profiles: tuple[Profile, ...]
     changed: Mapping[str, str]
     results: str
+
+    @property
+    def profile(self) -> Profile:
+        return self.profiles[0]
 
     @property
     def device(self) -> str:
@@ -65,25 +70,26 @@ class Parameters:
 
     @property
     def key(self) -> str:
-        """The profile's name and, when anything differs from it, 8 digits of what does."""
-        own = {} if self.asked == self.profile.name else {"profile": self.asked}
+        """The profiles' names and, when anything differs from them, 8 digits of what does."""
+        names = [profile.name for profile in self.profiles]
+        own = {} if self.asked == ",".join(names) else {"profile": self.asked}
         if not (differs := own | dict(self.changed)):
-            return self.profile.name
+            return "+".join(names)
         text = json.dumps(differs, sort_keys=True)
-        return f"{self.profile.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-    @property
-    def undecided(self) -> str:
-        """Why nothing can be decided by these parameters: "profile smoke, 2 datasets"; or ""."""
-        count = len(self.profile.datasets)
-        reason = f"profile {self.profile.name}, {count} dataset{'s' if count > 1 else ''}"
-        return reason if count < ENOUGH else ""
+        return f"{'+'.join(names)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def command(self, notebook: str) -> str:
         """The command that measures the same page, for a shell."""
         values = {"profile": self.asked, **self.changed, "results": "fresh"}
         words = [word for name, value in values.items() for word in ("-p", name, value)]
         return shlex.join(["papermill", f"notebooks/{notebook}.ipynb", "out.ipynb", *words])
+
+
+def undecided(profile: Profile) -> str:
+    """Why nothing can be decided with a profile's datasets: "profile smoke, 2 datasets"; or ""."""
+    count = len(profile.datasets)
+    reason = f"profile {profile.name}, {count} dataset{'s' if count > 1 else ''}"
+    return reason if count < ENOUGH else ""
 
 
 def read(parameters: Mapping[str, Any]) -> Parameters:
@@ -99,33 +105,46 @@ def read(parameters: Mapping[str, Any]) -> Parameters:
     for name, value in parameters.items():
         if not (name.startswith("_") or name in KERNEL or isinstance(value, types.ModuleType)):
             one_of("parameter", name, PARAMETERS)
-    whole = profile = load_profile(asked := str(parameters["profile"]))
+    asked = str(parameters["profile"])
+    whole = [load_profile(each) for each in _items("profile", asked)]
+    worlds = [profile.world for profile in whole]
+    if not whole or len(set(worlds)) < len(worlds):
+        raise ValueError(f"profile={asked!r} must name one profile, or several of different worlds")
+    profiles, changed = whole, dict[str, str]()
     datasets, seeds, epochs = (parameters[name] for name in ("datasets", "seeds", "epochs"))
-    changed = dict[str, str]()
     if datasets != "all":
-        chosen = tuple(dict.fromkeys(str(d) for d in _items("datasets", datasets)))
-        for dataset in chosen:
-            one_of(f"dataset of profile {profile.name}", dataset, profile.datasets)
-        if not chosen:
-            raise ValueError(f"datasets={datasets!r} must be 'all' or name at least one dataset")
-        profile = replace(profile, datasets=chosen)
-        if chosen != whole.datasets:
-            changed["datasets"] = ",".join(chosen)
+        profiles, changed["datasets"] = _with_datasets(profiles, datasets)
     if seeds != "all":
         if not (numbers := _whole(_items("seeds", seeds), 0)):
             raise ValueError(
                 f"seeds={seeds!r} must be 'all' or whole numbers below 2**63, such as '1,2,3'"
             )
-        profile = replace(profile, seeds=numbers)
-        if numbers != whole.seeds:
-            changed["seeds"] = ",".join(map(str, numbers))
+        profiles = [replace(profile, seeds=numbers) for profile in profiles]
+        changed["seeds"] = ",".join(map(str, numbers))
     if epochs is not None:
         if not (numbers := _whole([epochs], 1)):
             raise ValueError(f"epochs={epochs!r} must be None or a whole number from 1 on")
-        profile = profile.with_epochs(numbers[0])
+        profiles = [profile.with_epochs(numbers[0]) for profile in profiles]
         changed["epochs"] = str(numbers[0])
     check_device(device := str(parameters["device"]))
     if device != "cpu":
         changed["device"] = device
+    # what is asked for, and is the profiles' own, is no change
+    for name in ("datasets", "seeds"):
+        if [getattr(p, name) for p in profiles] == [getattr(p, name) for p in whole]:
+            changed.pop(name, None)
     results = one_of("results", str(parameters["results"]), RESULTS)
-    return Parameters(asked, profile, changed, results)
+    return Parameters(asked, tuple(profiles), changed, results)
+
+
+def _with_datasets(profiles: Sequence[Profile], datasets: Any) -> tuple[list[Profile], str]:
+    """The profiles that have some of the datasets asked for, with these alone; the datasets."""
+    chosen = tuple(dict.fromkeys(str(d) for d in _items("datasets", datasets)))
+    known = [dataset for profile in profiles for dataset in profile.datasets]
+    for dataset in chosen:
+        one_of(f"dataset of profile {' or '.join(p.name for p in profiles)}", dataset, known)
+    if not chosen:
+        raise ValueError(f"datasets={datasets!r} must be 'all' or name at least one dataset")
+    own = [tuple(d for d in chosen if d in profile.datasets) for profile in profiles]
+    kept = [replace(p, datasets=d) for p, d in zip(profiles, own, strict=True) if d]
+    return kept, ",".join(chosen)

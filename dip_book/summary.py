@@ -27,8 +27,8 @@ from dip_study.profiles import Profile, load_profile
 from dip_study.provenance import stale
 from dip_study.runs import once
 
-PUBLISHED = "embedded-full"
-"""The profile of the committed runs."""
+PUBLISHED = ("embedded-full", "photos-full")
+"""The profiles of the committed runs, a world each; sweeps are shown of the first."""
 FIELDS = ("base", "new", "id1")
 
 
@@ -45,7 +45,7 @@ def about_study(name: str, profile: Profile, folder: Path, store: Store) -> dict
         folder: of the committed exports, which ``store`` reads.
 
     Returns:
-        name; asked: runs that the code asks for; measured: those of them that are committed, with
+        name; world; asked: runs that the code asks for; measured: those of them that are committed, with
         their seconds and dates; committed: runs in the study's file; old: those of them that the
         code does not ask for.
     """
@@ -55,6 +55,7 @@ def about_study(name: str, profile: Profile, folder: Path, store: Store) -> dict
     rows = json.loads(path.read_text("utf-8"))["runs"] if path.is_file() else []
     return {
         "name": name,
+        "world": profile.world,
         "asked": len(wanted),
         "measured": len(records),
         "committed": len(rows),
@@ -114,19 +115,25 @@ def versions(records: Iterable[Record]) -> dict[str, list[str]]:
 
 def summary(notebooks: Iterable[Path]) -> dict[str, Any]:
     """All of the above, of the committed runs and these executed notebooks, as JSON holds it."""
-    profile, folder = load_profile(PUBLISHED), results_dir() / PUBLISHED
-    store = committed(folder)
-    records = store.committed.values()
+    profiles = [load_profile(name) for name in PUBLISHED]
+    folders = [results_dir() / profile.name for profile in profiles]
+    stores = [committed(folder) for folder in folders]
+    records = [record for store in stores for record in store.committed.values()]
     machines = {f"{each['machine']['cpu']}, {each['machine']['device']}" for each in records}
+    studies = [
+        about_study(name, profile, folder, store)
+        for profile, folder, store in zip(profiles, folders, stores, strict=True)
+        for name in study.STUDIES
+    ]
     checkout = root()
     return {
         "code": code_digest(checkout) if checkout else "",
         "pages": [about_page(path) for path in notebooks],
-        "studies": [about_study(name, profile, folder, store) for name in study.STUDIES],
+        "studies": [about for about in studies if about["asked"] or about["committed"]],
         "packages": versions(records),
         "machines": sorted(machines),
-        "seeds": len(profile.seeds),
-        "sweeps": sweeps(store, profile),
+        "seeds": len(profiles[0].seeds),
+        "sweeps": sweeps(stores[0], profiles[0]),
     }
 
 

@@ -21,9 +21,10 @@ from dip_study.profiles import load_profile, names
 Cell = Mapping[str, Any]
 
 
-def settings_fingerprint(profile: str) -> str:
-    """12 digits that change when any setting of the profile changes."""
-    return hashlib.sha256(repr(load_profile(profile)).encode()).hexdigest()[:12]
+def settings_fingerprint(profiles: str) -> str:
+    """12 digits that change when any setting of the profiles ("embedded,photos") changes."""
+    loaded = [repr(load_profile(each)) for each in profiles.split(",")]
+    return hashlib.sha256(";".join(loaded).encode()).hexdigest()[:12]
 
 
 def code_fingerprint(cells: Sequence[Cell]) -> str:
@@ -42,7 +43,7 @@ def provenance(runs: Sequence[Mapping[str, Any]], profile: str) -> dict[str, Any
 
     Args:
         runs: records of the runs it used, each once; their checkpoints are not needed.
-        profile: its name.
+        profile: its name, or several, separated by commas.
 
     Returns:
         profile, settings (their fingerprint), runs (how many), seconds (of one core), dates,
@@ -80,7 +81,8 @@ def stale(made: Mapping[str, Any], cells: Sequence[Cell]) -> list[str]:
     if made["code"] != code_fingerprint(cells):
         reasons.append("its code was changed after it was run")
     profile = made.get("profile")
-    if profile and (profile not in names() or made["settings"] != settings_fingerprint(profile)):
+    known = set((profile or "").split(",")) <= {*names()}
+    if profile and (not known or made["settings"] != settings_fingerprint(profile)):
         reasons.append(f"profile {profile} has other settings now")
     reasons += [f"recipe {old}, now {RECIPE}" for old in made.get("recipes", ()) if old != RECIPE]
     for method, was in made.get("methods", {}).items():

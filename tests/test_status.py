@@ -13,7 +13,8 @@ import pytest
 
 from dip_book.code import code_digest
 from dip_book.notebook import begin
-from dip_book.summary import PUBLISHED, about_page, about_study, committed, summary
+from dip_book.summary import PUBLISHED as WORLDS
+from dip_book.summary import about_page, about_study, committed, summary
 from dip_lib.methods import CoOp
 from dip_lib.store.export import export
 from dip_lib.training.run import RECIPE
@@ -22,6 +23,7 @@ from dip_study.profiles import load_profile
 from dip_study.provenance import code_fingerprint, provenance, stale
 
 ROOT = Path(__file__).resolve().parents[1]
+PUBLISHED = WORLDS[0]
 sys.path.append(str(ROOT / "book" / "_ext"))  # as Sphinx does
 
 from companion.status import locked, outdated, page_row, study_row  # noqa: E402

@@ -74,7 +74,8 @@ def study_row(about: Mapping[str, Any]) -> dict[str, Any]:
         why = f"{old} of {about['committed']} runs have earlier code, data or settings"
     elif measured < asked:
         state, why = "incomplete", f"{measured} of {asked} runs are measured"
-    return row(about, about["name"].replace("_", " "), "", measured, state, why)
+    name = f"{about['name'].replace('_', ' ')}, {about['world']}"
+    return row(about, name, "", measured, state, why)
 
 
 def page_row(about: Mapping[str, Any], name: str, link: str) -> dict[str, Any]:
