@@ -109,8 +109,12 @@ def _encoded(run: Run, folders: Folders) -> dict[tuple[object, ...], int]:
     if not run.method.has_seed:
         return images
     if is_photos(data.dataset) or data.dataset in folders or data.style != "default":
+        protocol = data.protocol
+        if data.class_split:  # out of the draw of all classes, which all class splits share
+            every = replace(data, protocol="all-classes", class_split=0)
+            protocol, (classes, _) = every.protocol, _classes(replace(run, data=every), folders)
         draw = classes * (data.views * data.shots + min(data.shots, VAL_SHOTS))
-        return images | {("draw", *place, data.protocol, run.seed, data.shots, data.views): draw}
+        return images | {("draw", *place, protocol, run.seed, data.shots, data.views): draw}
     dataset = dataset_of(data.dataset, data.style)
     whole = data.views * len(dataset.labels("train")) + len(dataset.labels("val"))
     return images | {("whole", *place, data.views): whole}
