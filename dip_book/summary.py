@@ -122,7 +122,9 @@ def summary(notebooks: Iterable[Path]) -> dict[str, Any]:
     return {
         "code": code_digest(checkout) if checkout else "",
         "pages": [about_page(path) for path in notebooks],
-        "studies": [about_study(name, profile, folder, store) for name in study.STUDIES],
+        "studies": [
+            about_study(name, profile, folder, store) for name in study.studies_of(profile)
+        ],
         "packages": versions(records),
         "machines": sorted(machines),
         "seeds": len(profile.seeds),

@@ -32,7 +32,7 @@ from dip_lib.training.batches import batches
 from dip_lib.training.run import Run
 from dip_study.measure import BATCH, dataset_of
 from dip_study.profiles import Profile
-from dip_study.study import STUDIES
+from dip_study.study import STUDIES, studies_of
 
 PLACE = ["tower", "precision", "dataset", "style"]
 LEGEND = """\
@@ -177,7 +177,8 @@ def plan(
     """The cost of a study, a row for each backbone, precision, dataset and style; or of all.
 
     Args:
-        study: a key of ``STUDIES``; "all": a row for each study, with what the rows above lack.
+        study: a key of ``STUDIES``; "all": a row for each that the profile has, with what the rows
+            above lack.
         device: "cpu" or a GPU by its full name, as in ``results/benchmarks``.
         images_per_second: encoded by every backbone; default: as measured on the device.
         steps_per_second: of one run; default: as measured on the device.
@@ -196,8 +197,8 @@ def plan(
         rows = {place: _cost(runs, set(), *options) for place, runs in shared.items()}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(PLACE)
     table, done, known = {}, dict[Run, None](), set[tuple[object, ...]]()
-    for name, make in STUDIES.items():
-        runs = [run for run in make(profile, fingerprint="") if run not in done]
+    for name in studies_of(profile):
+        runs = [run for run in STUDIES[name](profile, fingerprint="") if run not in done]
         if runs:
             table[name] = _cost(runs, known, *options)
             done |= dict.fromkeys(runs)
