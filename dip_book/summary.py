@@ -123,7 +123,7 @@ def summary(notebooks: Iterable[Path]) -> dict[str, Any]:
     studies = [
         about_study(name, profile, folder, store)
         for profile, folder, store in zip(profiles, folders, stores, strict=True)
-        for name in study.STUDIES
+        for name in study.studies_of(profile)
     ]
     checkout = root()
     return {

@@ -97,7 +97,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for action, run in ((live, _measure), (kept, _export)):
         action.add_argument("--profile", default="embedded-full", help="a name or a file of yours")
         studies = [*study.STUDIES]
-        action.add_argument("--study", nargs="+", default=studies, choices=studies, metavar="STUDY")
+        action.add_argument("--study", nargs="+", choices=studies, metavar="STUDY")
         action.set_defaults(run=run)
     stores = store_commands.add_commands(commands)
     for action in (status, get, fit, predict, cost, live, kept, *stores):
@@ -167,7 +167,7 @@ def _predict(options: argparse.Namespace) -> Answer:
 def _measure(options: argparse.Namespace) -> Answer:
     profile = profiles.load_profile(options.profile)
     counts, lines = dict[str, Any](), list[str]()
-    for name, runs in study.each_run_once(profile, options.study):
+    for name, runs in study.each_run_once(profile, options.study or study.studies_of(profile)):
         store = study.open_store(profile, "missing")
         missing = store.missing(runs)
         measure(missing, store, options.device, profile.folders)
@@ -179,7 +179,7 @@ def _measure(options: argparse.Namespace) -> Answer:
 def _export(options: argparse.Namespace) -> Answer:
     profile = profiles.load_profile(options.profile)
     paths = dict[str, str]()
-    for name, runs in study.each_run_once(profile, options.study):
+    for name, runs in study.each_run_once(profile, options.study or study.studies_of(profile)):
         path = results_dir() / profile.name / f"{name}.json"
         records = study.collect(runs, profile, results="stored")
         export(records, path, name not in study.ALONG)

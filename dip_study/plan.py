@@ -32,7 +32,7 @@ from dip_lib.training.batches import batches
 from dip_lib.training.run import Run
 from dip_study.measure import BATCH, dataset_of
 from dip_study.profiles import Profile
-from dip_study.study import STUDIES
+from dip_study.study import STUDIES, studies_of
 
 PLACE = ["tower", "precision", "dataset", "style"]
 LEGEND = """\
@@ -109,8 +109,12 @@ def _encoded(run: Run, folders: Folders) -> dict[tuple[object, ...], int]:
     if not run.method.has_seed:
         return images
     if is_photos(data.dataset) or data.dataset in folders or data.style != "default":
+        protocol = data.protocol
+        if data.class_split:  # out of the draw of all classes, which all class splits share
+            every = replace(data, protocol="all-classes", class_split=0)
+            protocol, (classes, _) = every.protocol, _classes(replace(run, data=every), folders)
         draw = classes * (data.views * data.shots + min(data.shots, VAL_SHOTS))
-        return images | {("draw", *place, data.protocol, run.seed, data.shots, data.views): draw}
+        return images | {("draw", *place, protocol, run.seed, data.shots, data.views): draw}
     dataset = dataset_of(data.dataset, data.style)
     whole = data.views * len(dataset.labels("train")) + len(dataset.labels("val"))
     return images | {("whole", *place, data.views): whole}
@@ -173,7 +177,8 @@ def plan(
     """The cost of a study, a row for each backbone, precision, dataset and style; or of all.
 
     Args:
-        study: a key of ``STUDIES``; "all": a row for each study, with what the rows above lack.
+        study: a key of ``STUDIES``; "all": a row for each that the profile has, with what the rows
+            above lack.
         device: "cpu" or a GPU by its full name, as in ``results/benchmarks``.
         images_per_second: encoded by every backbone; default: as measured on the device.
         steps_per_second: of one run; default: as measured on the device.
@@ -192,8 +197,8 @@ def plan(
         rows = {place: _cost(runs, set(), *options) for place, runs in shared.items()}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(PLACE)
     table, done, known = {}, dict[Run, None](), set[tuple[object, ...]]()
-    for name, make in STUDIES.items():
-        runs = [run for run in make(profile, fingerprint="") if run not in done]
+    for name in studies_of(profile):
+        runs = [run for run in STUDIES[name](profile, fingerprint="") if run not in done]
         if runs:
             table[name] = _cost(runs, known, *options)
             done |= dict.fromkeys(runs)
