@@ -104,6 +104,8 @@ def load_backbone(
         backbone = source.load(name)
         backbone.model.to(chosen, dtype)
         backbone.fingerprint += rounding
+        if backbone.image_fingerprint:
+            backbone.image_fingerprint += rounding
         return backbone
     check_backbone(name)
     model, preprocess = open_clip_model(name, pretrained)
