@@ -41,6 +41,7 @@ class Backbone:
             classes go through in parts.
         image_fingerprint: changes when the image encoder or its projection changes; backbones that
             share these share image features. "": there is only the fingerprint.
+        unrounded: what names the image features of the same encoder in fp32; "": its own.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Backbone:
     lr: float = 0.002
     memory: int = 3 * 2**29
     image_fingerprint: str = ""
+    unrounded: str = ""
     _encoders: dict[tuple[tuple[str, ...], int, bool], Encoder] = field(
         default_factory=dict, repr=False
     )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from dip_lib.clip.backbone import Backbone
-from dip_lib.clip.loading import PRECISIONS
 from dip_lib.data.packed import PackedDataset
 
 
@@ -28,7 +27,6 @@ def packed_features(
     Raises:
         NotPackedError, PackError: see :meth:`dip_lib.data.packed.PackedDataset.features`.
     """
-    name, encoders = backbone.encodes_as, dataset.encoders
-    rounded = [name.removesuffix(f"-{each}") for each in PRECISIONS if name.endswith(f"-{each}")]
-    known = next((each for each in (name, *rounded) if each in encoders), name)
+    names, encoders = (backbone.encodes_as, backbone.unrounded), dataset.encoders
+    known = next((name for name in names if name in encoders), names[0])
     return dataset.features(known, split, views, rows, backbone.name).to(backbone.device)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -61,17 +62,17 @@ def read_pack(path: Path) -> FeaturePack:
     return _read_pack(*file_state(path))
 
 
-def file_state(path: Path) -> tuple[Path, int, int]:
-    """The path of a pack, when it was changed and its size: the same, and its contents are."""
+def file_state(path: Path) -> tuple[Path, int, int, int]:
+    """The path of a pack, its inode, time and size: the same, and its contents are."""
     try:
         about = path.stat()
     except OSError as error:
         raise PackError(str(path), str(error.strerror), AGAIN) from error
-    return path, about.st_mtime_ns, about.st_size
+    return path, about.st_ino, about.st_mtime_ns, about.st_size
 
 
 @lru_cache(maxsize=1024)
-def _read_header(path: Path, changed: int, size: int) -> Header:
+def _read_header(path: Path, *state: int) -> Header:
     try:
         with safe_open(path, "pt") as file:
             values: Any = json.loads((file.metadata() or {})["pack"])
@@ -92,8 +93,8 @@ def _read_header(path: Path, changed: int, size: int) -> Header:
 
 
 @lru_cache(maxsize=KEPT)
-def _read_pack(path: Path, changed: int, size: int) -> FeaturePack:
-    header = _read_header(path, changed, size)
+def _read_pack(path: Path, *state: int) -> FeaturePack:
+    header = _read_header(path, *state)
     try:
         tensors = load_file(path)
         found, split = content_hash(header, tensors), split_hash(header.class_names, tensors)
@@ -128,14 +129,17 @@ def pack_name(header: Header) -> str:
     return f"{header.dataset}.{encoder}.safetensors"
 
 
-def headers_of(dataset: str) -> dict[Path, Header]:
+def headers_of(dataset: str, but: Path | None = None) -> dict[Path, Header]:
     """The packs of a dataset in the search path, and their headers.
+
+    Args:
+        but: a file that is to be replaced, and is not looked at.
 
     Raises:
         PackError: a file that cannot be read and is named as a pack of this dataset.
     """
     found = {}
-    for path in pack_paths():
+    for path in (each for each in pack_paths() if each != but):
         try:
             header = read_header(path)
         except PackError:
@@ -145,6 +149,33 @@ def headers_of(dataset: str) -> dict[Path, Header]:
         if header.dataset == dataset:
             found[path] = header
     return found
+
+
+def check_agreement(packs: Mapping[Path, Header]) -> None:
+    """Raise PackError, naming both, for packs of a dataset that are not of one: its pictures, its
+    split, its template; and its encoding, which a run's key tells once for all encoders.
+    """
+    (first, head), *others = packs.items()
+    for path, header in others:
+        for what in ("fingerprint", "split_sha256", "template", "encoding"):
+            mine, its = getattr(head, what), getattr(header, what)
+            if mine != its:
+                reason = f"its {what} is {its!r}, and that of {first} is {mine!r}"
+                remedy = f"Packs of {head.dataset} must agree: remove one, or make both again"
+                raise PackError(str(path), reason, remedy)
+
+
+def add_pack(made: FeaturePack, folder: Path | None = None) -> Path:
+    """Write a pack into a folder, by default this machine's own, under its own name.
+
+    Raises:
+        PackError: it would disagree with another of its dataset in the search path.
+    """
+    path = (folder or own_packs()) / pack_name(made.header)
+    if folder in (None, own_packs()):
+        check_agreement(headers_of(made.header.dataset, but=path) | {path: made.header})
+    write_pack(path, made)
+    return path
 
 
 def get_pack(source: str) -> Path:
@@ -157,7 +188,8 @@ def get_pack(source: str) -> Path:
         Its path there, named by its header; a pack of the same name is replaced.
 
     Raises:
-        PackError: what came is no pack, damaged, or of a newer format.
+        PackError: what came is no pack, damaged, of a newer format, or disagrees with another of
+            its dataset.
         OSError: the source is not there, or sends a web page; disk full.
     """
     scratch = own_packs() / "fetched"
@@ -170,7 +202,10 @@ def get_pack(source: str) -> Path:
         shutil.copyfile(Path(source).expanduser(), arrived)
     try:
         header = read_pack(arrived).header
+        path = own_packs() / pack_name(header)
+        check_agreement(headers_of(header.dataset, but=path) | {Path(source): header})
     except PackError as error:
         arrived.unlink()
-        raise PackError(source, error.reason, error.remedy) from error
-    return arrived.replace(own_packs() / pack_name(header))
+        named = error.path.replace(str(arrived), source)
+        raise PackError(named, error.reason, error.remedy) from error
+    return arrived.replace(path)

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dip_lib.data.pack_files import headers_of, read_header, read_pack
+from dip_lib.data.pack_files import check_agreement, headers_of, read_header, read_pack
 from dip_lib.data.packs import ENCODINGS
-from dip_lib.errors import NotPackedError, PackError
+from dip_lib.errors import NotPackedError
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,8 @@ def packed_dataset(name: str) -> PackedDataset | None:
     headers = headers_of(name)
     if not headers:
         return None
-    (first, head), *others = headers.items()
-    for path, header in others:
-        for what in ("fingerprint", "split_sha256", "template", "encoding"):
-            mine, its = getattr(head, what), getattr(header, what)
-            if mine != its:
-                reason = f"its {what} is {its!r}, and that of {first} is {mine!r}"
-                remedy = f"Packs of {name} must agree: remove one, or make both again"
-                raise PackError(str(path), reason, remedy)
+    check_agreement(headers)
+    head = next(iter(headers.values()))
     fingerprint = f"{head.fingerprint}-{head.encoding}"
     return PackedDataset(name, head.class_names, head.template, fingerprint, (*headers,))
 
