@@ -10,7 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dip_lib.data.photos import PHOTOS, load_photos
+from dip_lib.data.folders import SPLITS
+from dip_lib.data.packed import PackedDataset, packed_dataset
+from dip_lib.data.photos import PHOTOS, has_pictures, load_photos, warn_of_counts
 from dip_lib.errors import one_of
 from dip_lib.plugins import plugins
 
@@ -90,8 +92,13 @@ def dataset_names(folders: Iterable[str] = ()) -> list[str]:
 
 
 def is_photos(name: str) -> bool:
-    """Whether the dataset is files on this disk (one of :data:`dip_lib.data.photos.PHOTOS`)."""
+    """Whether it is one of the field's photo datasets (:data:`dip_lib.data.photos.PHOTOS`)."""
     return name in PHOTOS
+
+
+def packed_photos(name: str, data: str | os.PathLike[str] | None = None) -> PackedDataset | None:
+    """A photo dataset from its feature packs; None if its pictures are there, or no pack is."""
+    return None if has_pictures(name, data) else packed_dataset(name)
 
 
 def load_dataset(
@@ -103,15 +110,22 @@ def load_dataset(
         name: one of the field's fifteen photo datasets, or a dataset that an installed package
             brings, such as a family of Glyph World.
         style: the style it is drawn in; "default" is its own. Photos have no other.
-        data: the folder that holds the photo datasets; default the variable ``DATA``.
+        data: the folder that holds the photo datasets; default the variable ``DATA``. Photos whose
+            folder is not there come from a feature pack (:mod:`dip_lib.data.packed`), if one is in
+            the search path.
 
     Raises:
         ValueError: an unknown name or style, with the nearest names; for photos also what
-            :func:`dip_lib.data.photos.load_photos` says.
+            :func:`dip_lib.data.photos.load_photos` and
+            :func:`dip_lib.data.packed.packed_dataset` say.
     """
     if source := dataset_source(name):
         return source.load(name, style)
     one_of("dataset", name, dataset_names())
     if style != "default":
         raise ValueError(f"{name} is photos and has no style {style!r}; leave the style out")
+    if packed := packed_photos(name, data):
+        counts = [len(packed.labels(split)) for split in SPLITS]
+        warn_of_counts(PHOTOS[name], str(packed.files[0]), len(packed.class_names), counts)
+        return packed
     return load_photos(name, data)

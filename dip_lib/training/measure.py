@@ -10,6 +10,7 @@ from torch import Tensor
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features, load_features
 from dip_lib.data import Dataset
+from dip_lib.data.packed import PackedDataset
 from dip_lib.data.pictures import Pictures
 from dip_lib.methods import Method
 from dip_lib.methods.probe import LinearProbe
@@ -45,10 +46,11 @@ class Group:
 
 
 def _features(group: Group) -> Features:
-    """The stored image features of a group; of pictures and other styles only the draws'."""
+    """The stored image features of a group; of photos and other styles only the draws'."""
     data = group.runs[0].data
     # a dataset in its own style serves so many studies that its whole splits are encoded once
-    only_draws = isinstance(group.dataset, Pictures) or data.style != "default"
+    photos = isinstance(group.dataset, Pictures | PackedDataset)
+    only_draws = photos or data.style != "default"
     if only_draws and data.class_split:
         return _of_random_half(group)
     rows = draws(group.runs, group.dataset) if only_draws else ()
