@@ -45,9 +45,9 @@ def about_study(name: str, profile: Profile, folder: Path, store: Store) -> dict
         folder: of the committed exports, which ``store`` reads.
 
     Returns:
-        name; world; asked: runs that the code asks for; measured: those of them that are committed, with
-        their seconds and dates; committed: runs in the study's file; old: those of them that the
-        code does not ask for.
+        name; world; asked: runs that the code asks for; measured: those of them that are
+        committed, with their seconds and dates; committed: runs in the study's file; old: those of
+        them that the code does not ask for.
     """
     wanted = {run.key(): run for run in study.STUDIES[name](profile)}
     records = [record for run in wanted.values() if (record := store.get(run))]

@@ -1,4 +1,4 @@
-"""Several worlds beside each other: one table, one list of rows, one sentence on whether they agree.
+"""Several worlds beside each other: one table, one list of rows, whether they agree.
 
 What a page shows is a mapping from the world's name to what it found there; with one world alone
 everything looks as if there were no worlds.
@@ -36,38 +36,37 @@ def rows(
         The rows, named "world: name" where there are several worlds, and where gaps are: before
         each world's first row, too.
     """
-    several = len(found) > 1
+    if len(found) == 1:
+        (world,) = found
+        return dict(found[world]), [*(breaks or {}).get(world, ())]
     named = {
-        (f"{world}: {name}" if several else name): row
-        for world, part in found.items()
-        for name, row in part.items()
+        f"{world}: {name}": row for world, part in found.items() for name, row in part.items()
     }
-    gaps = [next(iter(part)) for part in found.values() if part][1:] if several else []
-    starts = [
-        f"{world}: {next(iter(part))}" for world, part in [*found.items()][1:] if several and part
-    ]
-    inner = [
-        f"{world}: {name}" if several else name
-        for world, names in (breaks or {}).items()
-        for name in names
-    ]
-    return named, [name for name in named if name in {*starts, *inner}] if gaps or inner else []
+    starts = [f"{world}: {next(iter(part))}" for world, part in found.items() if part][1:]
+    inner = [f"{world}: {name}" for world, names in (breaks or {}).items() for name in names]
+    return named, [name for name in named if name in {*starts, *inner}]
 
 
 def disagreement(found: Mapping[str, Interval], what: str) -> str:
-    """A sentence when one world's interval lies above zero and another's below; else "".
+    """Whether the worlds disagree on a difference: a sentence, or "" where they do not.
+
+    They do when the interval of one lies above zero and that of another below; where only some
+    decide its sign, that is said.
 
     Args:
-        found: world -> a difference.
+        found: world -> the difference.
         what: the difference in words: "DIP minus CoOp in H".
     """
     signs = {world: interval.sign for world, interval in found.items()}
-    if not {1, -1} <= set(signs.values()):
-        return ""
-    said = ", ".join(f"{found[world].value:+.1f} in {world}" for world in signs)
-    return f"**The worlds disagree** on {what}: {said}. "
+    values = ", ".join(f"{found[world]:+.1f} in {world}" for world in signs)
+    if {1, -1} <= {*signs.values()}:
+        return f"**The worlds disagree** on {what}: {values}. "
+    decided = [world for world, sign in signs.items() if sign]
+    if decided and len(decided) < len(signs):
+        return f"**Only {' and '.join(decided)} decides** the sign of {what}: {values}. "
+    return ""
 
 
-def named(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with datasets in its index by their titles, as readers know them."""
+def titled(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the datasets in its index by their titles, as readers know them."""
     return table.rename(index=dataset_title)

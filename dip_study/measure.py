@@ -28,6 +28,7 @@ from tqdm import tqdm
 from dip_lib.clip import Backbone, load_backbone
 from dip_lib.clip.loading import backbone_source
 from dip_lib.data import Dataset, load_dataset
+from dip_lib.data.dataset import check_open
 from dip_lib.data.folders import picture_folder
 from dip_lib.data.pack_files import file_state, pack_paths
 from dip_lib.data.pictures import Pictures
@@ -173,8 +174,11 @@ def measure(
         folders: of the datasets that the runs' profile brings (:func:`dataset_of`).
 
     Raises:
+        ValueError: a run of a sealed dataset; nothing was measured.
         RuntimeError: on photos, zero-shot accuracy is off the published one; nothing was trained.
     """
+    for dataset in {name for run in runs for name in (run.data.dataset, run.data.target)}:
+        check_open(dataset)
     first = gate.zero_shots(runs)
     _measure_all(store.missing(first), store, device, folders)
     for line in gate.check(record for run in first if (record := store.get(run))):

@@ -72,17 +72,38 @@ class DatasetSource:
         names: of the datasets.
         load: (name, style) -> the dataset; style "default" is its own.
         styles: dataset -> the style that is its own, where datasets can be drawn in others.
+        titles: dataset -> its name for readers, where that differs ("Caltech101").
+        sealed: dataset -> what opens it. Until then no run of it is measured or kept, so that it
+            can test what was decided before it was looked at.
     """
 
     world: str
     names: tuple[str, ...]
     load: Callable[[str, str], Dataset]
     styles: Mapping[str, str] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
+    sealed: Mapping[str, str] = field(default_factory=dict)
 
 
 def dataset_source(name: str) -> DatasetSource | None:
     """The package's source that brings the dataset; None for photo datasets and unknown names."""
     return next((each for each in plugins("dip_lib.datasets") if name in each.names), None)
+
+
+def dataset_title(name: str) -> str:
+    """What readers call a dataset: its title, or its name."""
+    source = dataset_source(name)
+    return source.titles.get(name, name) if source else name
+
+
+def check_open(name: str) -> None:
+    """Raise ValueError for a sealed dataset; says what opens it."""
+    source = dataset_source(name)
+    if source and name in source.sealed:
+        raise ValueError(
+            f"{name} is sealed: no run of it is measured or kept until it is opened by "
+            f"{source.sealed[name]}, in a commit that clears its line 'sealed'"
+        )
 
 
 def dataset_names(folders: Iterable[str] = ()) -> list[str]:
