@@ -39,6 +39,7 @@ class Backbone:
         lr: learning rate at which prompts train well on it, where a caller names none (CoOp's).
         memory: bytes that the activations of one pass through the text encoder may take; more
             classes go through in parts.
+        image_fingerprint: of the image encoder and its projection alone.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Backbone:
     templates: tuple[str, ...] = ()
     lr: float = 0.002
     memory: int = 3 * 2**29
+    image_fingerprint: str = ""
     _encoders: dict[tuple[tuple[str, ...], int, bool], Encoder] = field(
         default_factory=dict, repr=False
     )
