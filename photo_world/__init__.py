@@ -1,7 +1,6 @@
-"""Photo World: real photographs, an image encoder that others pre-trained, text encoders of ours.
+"""Photo World: photographs of the field's own datasets, and a small CLIP that reads them offline.
 
-``trunk`` reads the image encoder's weights from the package that ships them; ``models`` puts them
-into open_clip's ``CLIP`` with the committed projection and a committed text encoder; ``plugin`` is
-what ``dip_lib`` finds. The programs that trained the text encoders lie in
-``pretraining/photo_world/``.
+``datasets`` declares the photographs and their splits; ``models`` and ``trunk`` are the CLIPs: an
+image encoder that others trained on ImageNet, a text encoder that ``pretraining/photo_world``
+trained; ``packs`` holds the image features, so that text-side runs need no photograph.
 """
