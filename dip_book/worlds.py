@@ -39,9 +39,7 @@ def rows(
     if len(found) == 1:
         (world,) = found
         return dict(found[world]), [*(breaks or {}).get(world, ())]
-    named = {
-        f"{world}: {name}": row for world, part in found.items() for name, row in part.items()
-    }
+    named = {f"{world}: {name}": row for world, part in found.items() for name, row in part.items()}
     starts = [f"{world}: {next(iter(part))}" for world, part in found.items() if part][1:]
     inner = [f"{world}: {name}" for world, names in (breaks or {}).items() for name in names]
     return named, [name for name in named if name in {*starts, *inner}]
