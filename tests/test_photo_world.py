@@ -63,7 +63,7 @@ def test_folding_leaves_the_function_as_it_is() -> None:
         expected = model(images)
         folded = trunk.fold(model)
         assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
-        torch.testing.assert_close(folded(images), expected, rtol=1e-4, atol=1e-4)
+        assert (folded(images) - expected).norm() < 1e-4 * expected.norm()
 
 
 def test_another_models_tensors_are_refused() -> None:
