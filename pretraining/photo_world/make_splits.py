@@ -1,7 +1,7 @@
 """Write the split files of Photo World's declared subsets, and reserve its web photos.
 
     python pretraining/photo_world/make_splits.py splits --data /photos
-    python pretraining/photo_world/make_splits.py web --data /photos --twins twins.json
+    python pretraining/photo_world/make_splits.py web --data /photos --twins photo_world/twins.json
 
 The field has no split file for these subsets: RESISC45, CUB, Grocery Store, Clothing, Food101 at 64
 pixels and PACS follow the rules below, chosen before anything was measured. DTD's ten classes and
@@ -241,11 +241,11 @@ def reserve(name: str, data: Path, twins: set[str]) -> dict[str, list[list[str]]
     return web
 
 
-def write_web(data: Path, twins: dict[str, list[str]]) -> None:
+def write_web(data: Path, twins: dict[str, dict[str, list[str]]]) -> None:
     names = [name for name, each in DECLARED.items() if not each.sealed]
     lines = []
     for name in names:
-        web = reserve(name, data, set(twins.get(name, ())))
+        web = reserve(name, data, set(twins.get(name, {}).get("paths", ())))
         lines.append(f'"{name}": {json.dumps(web)}')
         counts = [len(each) for each in web.values()]
         print(name, f"{sum(counts)} web photos, {min(counts)} to {max(counts)} a class")
@@ -257,7 +257,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("splits", "web"))
     parser.add_argument("--data", type=Path, required=True, help="holds caltech-101/, cub/, ...")
-    parser.add_argument("--twins", type=Path, help="JSON: dataset -> validation photos with a twin")
+    parser.add_argument("--twins", type=Path, help="what twins.py wrote")
     chosen = parser.parse_args()
     if chosen.what == "splits":
         write_splits(chosen.data)
