@@ -150,7 +150,7 @@ def test_a_wrong_usage_exits_with_two_and_says_what_is_wrong(
 
 COMMANDS = [
     *([], ["data"], ["data", "get"], ["data", "status"], ["fit"], ["predict"], ["plan"]),
-    *(["measure"], ["export"], ["features"]),
+    *(["measure"], ["export"], ["features"], ["store"], ["store", "rekey"]),
     *(["features", action] for action in ("pack", "list", "verify", "get")),
 ]
 
@@ -168,7 +168,7 @@ def test_help_shows_examples_and_exit_codes(
     codes = dict(re.findall(r"^  ([0-9]+)  +(.+)", shown, re.MULTILINE))
     assert list(codes) == ["0", "1", "2", "130"]
     assert ("--json" in shown.partition("examples:")[0]) == (
-        command not in ([], ["data"], ["features"])
+        command not in ([], ["data"], ["features"], ["store"])
     )
 
 

@@ -71,7 +71,8 @@ def test_a_pack_holds_what_the_profiles_runs_need_and_is_made_once_from_what_is_
 ) -> None:
     told = ["--licence", "CC BY 4.0", "--source", "drawn", "--note", "four of 48"]
     assert main(pack(letters, *told, "--json")) == 0
-    found = said(capsys)["letters"]
+    heard = capsys.readouterr()
+    found = json.loads(heard.out)["letters"]
     path = own_packs() / "letters.glyph-resnet.safetensors"
     assert (found["file"], found["bytes"]) == (str(path), path.stat().st_size)
     header = read_pack(path).header
@@ -81,6 +82,7 @@ def test_a_pack_holds_what_the_profiles_runs_need_and_is_made_once_from_what_is_
     assert views == header.views == profile.views
     train = {row for rows, _ in draws for row in rows}
     assert read_pack(path).rows("train").tolist() == sorted(train)
+    assert f"{len(train)} training images in {views} views" in heard.err  # before the work
     encoded = sorted((path.parents[1] / "features").iterdir())
     assert main(pack(letters, "--encoding", "fp16", "--out", str(letters.parent / "out"))) == 0
     line = capsys.readouterr().out
