@@ -132,6 +132,12 @@ def _backbone(options: argparse.Namespace, profile: Profile | None) -> tuple[Bac
     return backbone_of(name, weights, "fp32", options.device), f"{name}{own}"
 
 
+def _source(name: str) -> str:
+    """Where `dip data get` has the pictures of a dataset from; "": from nowhere, or by hand."""
+    files = sources()[name].files if name in sources() else ()
+    return max(files, key=lambda file: file.size or file.about).url if files else ""
+
+
 def _before(dataset: Dataset, draws: Sequence[Draw], views: int, backbone: Backbone) -> str:
     """What is going to be packed, and how large it is going to be."""
     (train, val), test = map(len, pool(draws)), len(dataset.labels("test"))
@@ -145,11 +151,11 @@ def _pack(options: argparse.Namespace) -> Answer:
     if profile and (options.seeds or options.shots or options.views is not None):
         raise ValueError("--profile says seeds, shots and views: leave these out, or the profile")
     backbone, encoder = _backbone(options, profile)
-    known, packed, lines = sources(), dict[str, Any](), list[str]()
+    packed, lines = dict[str, Any](), list[str]()
     for name in dict.fromkeys(options.dataset):
         dataset = dataset_of(name, "default", profile.folders if profile else NO_FOLDERS)
         draws, views = _draws(options, dataset)
-        source = options.source or (known[name].files[0].url if name in known else "")
+        source = options.source or _source(name)
         about = {"licence": options.licence, "source": source, "note": options.note}
         encoding = _encoding(options, dataset)
         print(_before(dataset, draws, views, backbone), file=sys.stderr)
