@@ -8,7 +8,11 @@ A package declares, for example, in its ``pyproject.toml``::
     [project.entry-points."dip_lib.backbones"]
     toy = "toy_world:BACKBONES"
 
-The objects are a :class:`dip_lib.data.DatasetSource` and a :class:`dip_lib.clip.BackboneSource`.
+    [project.entry-points."dip_lib.packs"]
+    toy = "toy_world:PACKS"
+
+The objects are a :class:`dip_lib.data.DatasetSource`, a :class:`dip_lib.clip.BackboneSource` and
+the ``pathlib.Path`` of a folder of feature packs (:mod:`dip_lib.data.pack_files`).
 """
 
 from __future__ import annotations

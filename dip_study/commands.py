@@ -104,7 +104,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         studies = [*study.STUDIES]
         action.add_argument("--study", nargs="+", choices=studies, metavar="STUDY")
         action.set_defaults(run=run)
-    others = [each.add_commands(commands) for each in (store_commands, feature_commands)]
+    others = [each.add_commands(commands, **look) for each in (store_commands, feature_commands)]
     for action in (status, get, fit, predict, cost, live, kept, *chain(*others)):
         action.add_argument("--json", action="store_true", help="for programs")
     return parser.parse_args(arguments)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dip_lib.clip import Backbone
 from dip_lib.clip.loading import backbone_source
-from dip_lib.clip.packing import make_pack
+from dip_lib.clip.packing import make_pack, pool
 from dip_lib.clip.weights import HUB
 from dip_lib.data import Dataset
 from dip_lib.data.pack_files import (
@@ -34,14 +34,18 @@ from dip_study.measure import NO_FOLDERS, backbone_of, dataset_of
 from dip_study.profiles import Profile, load_profile
 from dip_study.study import STUDIES
 
+AUTO = "auto: int8, or fp16 where int8 moves zero-shot accuracy too far"
 SEEDS, SHOTS, VIEWS = "1,2,3,4,5", "1,2,4,8,16", 4
 
 
-def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
-    """Add ``features pack``, ``list``, ``verify`` and ``get`` to the parser's commands."""
-    features = commands.add_parser("features", help="packs of image features, without pictures")
+def add_commands(commands: Any, **look: Any) -> list[argparse.ArgumentParser]:
+    """Add ``features pack``, ``list``, ``verify`` and ``get`` to the parser's commands;
+    ``look`` is the parsers' own (its epilog)."""
+    features = commands.add_parser(
+        "features", help="packs of image features, without pictures", **look
+    )
     actions = features.add_subparsers(required=True, metavar="ACTION")
-    make = actions.add_parser("pack", help="encode a dataset in DATA and pack its features")
+    make = actions.add_parser("pack", help="encode a dataset in DATA and pack its features", **look)
     make.add_argument("--backbone", required=True, help="whose image encoder encodes")
     make.add_argument("--pretrained", default="", help="open_clip tag or file of weights")
     make.add_argument("--dataset", required=True, nargs="+", metavar="NAME")
@@ -49,15 +53,16 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     make.add_argument("--seeds", help=f"of the draws, default {SEEDS}")
     make.add_argument("--shots", help=f"training images a class, default {SHOTS}")
     make.add_argument("--views", type=int, help=f"of each training image, default {VIEWS}")
-    make.add_argument("--encoding", default="auto", choices=["auto", *ENCODINGS], help="auto: int8")
+    make.add_argument("--encoding", default="auto", choices=["auto", *ENCODINGS], help=AUTO)
     make.add_argument("--out", type=Path, help="folder, default: this machine's own packs")
     make.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-    for name in ("licence", "source", "note"):
-        make.add_argument(f"--{name}", default="", help="of the pictures: kept in the pack")
-    shown = actions.add_parser("list", help="the packs that are found")
-    verify = actions.add_parser("verify", help="read packs whole and compare their hashes")
+    make.add_argument("--licence", default="", help="of the pictures: told in the pack")
+    make.add_argument("--source", default="", help="of the pictures: told in the pack")
+    make.add_argument("--note", default="", help="told in the pack, as what a subset is")
+    shown = actions.add_parser("list", help="the packs that are found", **look)
+    verify = actions.add_parser("verify", help="read packs whole and compare their hashes", **look)
     verify.add_argument("files", nargs="*", type=Path, help="default: all that are found")
-    get = actions.add_parser("get", help="copy or download a pack, checked")
+    get = actions.add_parser("get", help="copy or download a pack, checked", **look)
     get.add_argument("pack", help="a file, or an address")
     for action, run in ((make, _pack), (shown, _list), (verify, _verify), (get, _get)):
         action.set_defaults(run=run)
@@ -127,18 +132,33 @@ def _backbone(options: argparse.Namespace, profile: Profile | None) -> tuple[Bac
     return backbone_of(name, weights, "fp32", options.device), f"{name}{own}"
 
 
+def _source(name: str) -> str:
+    """Where `dip data get` has the pictures of a dataset from; "": from nowhere, or by hand."""
+    files = sources()[name].files if name in sources() else ()
+    return max(files, key=lambda file: file.size or file.about).url if files else ""
+
+
+def _before(dataset: Dataset, draws: Sequence[Draw], views: int, backbone: Backbone) -> str:
+    """What is going to be packed, and how large it is going to be."""
+    (train, val), test = map(len, pool(draws)), len(dataset.labels("test"))
+    size = (views * train + val + test) * (backbone.model.text_projection.shape[1] + 4)
+    counts = f"{train:,} training images in {views} views, {val:,} for validation, {test:,} to test"
+    return f"dip: {dataset.name}: {counts}; about {amount(size)} in int8, twice that in fp16"
+
+
 def _pack(options: argparse.Namespace) -> Answer:
     profile = load_profile(options.profile) if options.profile else None
     if profile and (options.seeds or options.shots or options.views is not None):
         raise ValueError("--profile says seeds, shots and views: leave these out, or the profile")
     backbone, encoder = _backbone(options, profile)
-    known, packed, lines = sources(), dict[str, Any](), list[str]()
+    packed, lines = dict[str, Any](), list[str]()
     for name in dict.fromkeys(options.dataset):
         dataset = dataset_of(name, "default", profile.folders if profile else NO_FOLDERS)
         draws, views = _draws(options, dataset)
-        source = options.source or (known[name].files[0].url if name in known else "")
+        source = options.source or _source(name)
         about = {"licence": options.licence, "source": source, "note": options.note}
         encoding = _encoding(options, dataset)
+        print(_before(dataset, draws, views, backbone), file=sys.stderr)
         made = make_pack(backbone, dataset, draws, views, encoding, about | {"encoder": encoder})
         path = add_pack(made, options.out)
         size, loss = path.stat().st_size, made.header.loss

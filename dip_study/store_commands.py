@@ -24,14 +24,19 @@ SAMPLE = 4
 """Runs that are measured again before a method's are re-keyed."""
 
 
-def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
-    """Add ``store status``, ``store migrate`` and ``store rekey`` to the parser's commands."""
-    store = commands.add_parser("store", help="the runs that are stored")
+def add_commands(commands: Any, **look: Any) -> list[argparse.ArgumentParser]:
+    """Add ``store status``, ``store migrate`` and ``store rekey`` to the parser's commands;
+    ``look`` is the parsers' own (its epilog)."""
+    store = commands.add_parser("store", help="the runs that are stored", **look)
     actions = store.add_subparsers(required=True, metavar="ACTION")
-    status = actions.add_parser("status", help="how many runs there are, and which are outdated")
-    migrate = actions.add_parser("migrate", help="bring runs of an earlier layout over")
+    status = actions.add_parser(
+        "status", help="how many runs there are, and which are outdated", **look
+    )
+    migrate = actions.add_parser("migrate", help="bring runs of an earlier layout over", **look)
     migrate.add_argument("folder", nargs="?", type=Path, help="default: this machine's, results/")
-    again = actions.add_parser("rekey", help="keep a method's runs after an edit of its looks")
+    again = actions.add_parser(
+        "rekey", help="keep a method's runs after an edit of its looks", **look
+    )
     again.add_argument("method", help="the method whose file was edited, such as kgcoop")
     again.add_argument("--sample", type=int, default=SAMPLE, help=f"runs measured again, {SAMPLE}")
     again.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")

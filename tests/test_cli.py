@@ -150,7 +150,8 @@ def test_a_wrong_usage_exits_with_two_and_says_what_is_wrong(
 
 COMMANDS = [
     *([], ["data"], ["data", "get"], ["data", "status"], ["fit"], ["predict"], ["plan"]),
-    *(["measure"], ["export"]),
+    *(["measure"], ["export"], ["features"], ["store"], ["store", "rekey"]),
+    *(["features", action] for action in ("pack", "list", "verify", "get")),
 ]
 
 
@@ -166,7 +167,9 @@ def test_help_shows_examples_and_exit_codes(
     assert "dip fit animals --out animals.safetensors" in shown
     codes = dict(re.findall(r"^  ([0-9]+)  +(.+)", shown, re.MULTILINE))
     assert list(codes) == ["0", "1", "2", "130"]
-    assert ("--json" in shown.partition("examples:")[0]) == (command not in ([], ["data"]))
+    assert ("--json" in shown.partition("examples:")[0]) == (
+        command not in ([], ["data"], ["features"], ["store"])
+    )
 
 
 def test_a_folder_that_cannot_be_is_one_line_in_a_real_process(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def make_pack(
         raise NotPackedError(f"the pictures of {dataset.name}", "a pack is made of pictures", how)
     names = [dataset.template.format(name.replace("_", " ")) for name in dataset.class_names]
     text = backbone.encode_text(names)  # before encoding: what is wrong with a name is said at once
-    train, val = (sorted({row for each in draws for row in each[i]}) for i in (0, 1))
+    train, val = pool(draws)
     test = encode_split(backbone, dataset, "test")
     nothing = test.new_empty(views, 0, test.shape[1])
     seen = bool(train and views)
@@ -92,6 +92,12 @@ def make_pack(
     groups = {split: dataset.groups(split) for split in SPLITS}
     rows = {"train": train if seen else [], "val": val}
     return pack(header, labels, rows, features, groups)
+
+
+def pool(draws: Collection[Draw]) -> tuple[list[int], list[int]]:
+    """The training and the validation images that any of the draws needs, ascending."""
+    train, val = (sorted({row for each in draws for row in each[i]}) for i in (0, 1))
+    return train, val
 
 
 def loss(
