@@ -110,6 +110,39 @@ def intervals(rows: Mapping[str, Interval], xlabel: str, breaks: Sequence[str] =
     axes.grid(axis="x", color="0.92")
 
 
+def split_differences(table: pd.DataFrame, means: Mapping[str, Interval], first: str) -> None:
+    """A panel for each column: a dot a row, and as a band the interval of all rows but ``first``.
+
+    ``first`` is the row of the field's split, a black diamond above the others; dots are blue above
+    zero and orange below.
+    """
+    rows = [first, *(name for name in table.index if name != first)]
+    heights = np.arange(len(rows)) + np.array([0.0, *[0.6] * (len(rows) - 1)])
+    figure, grid = plt.subplots(
+        1,
+        len(table.columns),
+        figsize=(WIDTH, 0.24 * len(rows) + 1.2),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for axes, column in zip(grid.flat, table.columns, strict=True):
+        mean = means[column]
+        axes.axvspan(mean.low, mean.high, color="0.9", lw=0, zorder=0)
+        axes.axvline(mean.value, color="0.55", lw=1.2, zorder=1)
+        axes.axvline(0, color="0.4", lw=0.8, ls=":", zorder=1)
+        for y, value in zip(heights, table.loc[rows, column], strict=True):
+            colour = COLOURS["DIP"] if value > 0 else COLOURS["CoOp"]
+            marker, ink = ("D", "black") if y == 0 else ("o", colour)
+            axes.plot(value, y, marker, color=ink, ms=5.5)
+        axes.set_title(column, pad=3)
+        axes.tick_params(axis="y", length=0)
+        axes.margins(x=0.12)
+    grid.flat[0].set(yticks=heights, yticklabels=rows, ylim=(heights[-1] + 0.6, -0.6))
+    figure.supxlabel("DIP minus CoOp, points", fontsize=10)
+    figure.supylabel("split", fontsize=10)
+
+
 def difference_map(table: pd.DataFrame, label: str) -> None:
     """A table of differences as a map, blue above zero and orange below, with numbers."""
     most = float(np.nanmax(np.abs(table.to_numpy())))

@@ -7,13 +7,15 @@ readers) and a different marker. Files are byte-identical from the same data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from numpy.typing import NDArray
 
@@ -59,6 +61,28 @@ def show() -> None:
     """Show the open figures in the notebook; later ones are SVG again."""
     plt.show()
     set_matplotlib_formats("svg", metadata={"Date": None})
+
+
+def canvas(figure: FigureBase | None, height: float) -> FigureBase:
+    """The part of a figure that is to be drawn in, or a new figure of this height, in inches."""
+    return figure or plt.figure(figsize=(WIDTH, height))
+
+
+def in_each_world(shown: Mapping[str, Any], draw: Callable[..., None], height: float) -> None:
+    """The same figure for every world, one below the other under the world's name.
+
+    Args:
+        shown: world -> what ``draw`` takes, beside ``figure``, the part to draw in.
+        height: of each, in inches.
+    """
+    if len(shown) == 1:
+        draw(next(iter(shown.values())))
+        return
+    whole = plt.figure(figsize=(WIDTH, (height + 0.3) * len(shown)))
+    parts = np.atleast_1d(np.asarray(whole.subfigures(len(shown), 1)))
+    for part, (world, what) in zip(parts, shown.items(), strict=True):
+        part.suptitle(world, fontsize=11, fontweight="bold")
+        draw(what, figure=part)
 
 
 def _band(axes: Axes, epochs: Array, paths: Array, name: str, label: str | None = None) -> None:
@@ -112,9 +136,9 @@ def learning(history: pd.DataFrame) -> None:
     upper.figure.legend(loc="outside upper center", ncols=2)
 
 
-def trajectory(runs: pd.DataFrame) -> None:
+def trajectory(runs: pd.DataFrame, figure: FigureBase | None = None) -> None:
     """Figure 1 of the paper on the average of all datasets: new-class accuracy above, ID below."""
-    _, (upper, lower) = plt.subplots(2, 1, figsize=(WIDTH, 4.6), sharex=True)
+    upper, lower = canvas(figure, 4.6).subplots(2, 1, sharex=True)
     for name, of_label in runs.groupby("label"):
         paths = trajectories(of_label, ("epoch", "new", "id1", "id2"))
         seeds = np.mean(np.stack(list(paths.values())), axis=0)  # (S, T, 4)
@@ -186,10 +210,11 @@ def _isolines(axes: Axes) -> None:
     axes.clabel(lines, fmt="H %.0f", fontsize=9.5, colors="0.5")
 
 
-def frontier(coop: pd.DataFrame, dip: pd.DataFrame, zero: pd.DataFrame) -> None:
+def frontier(runs: pd.DataFrame, figure: FigureBase | None = None) -> None:
     """Average new against base accuracy: CoOp at each learning rate, DIP, zero-shot."""
+    coop, dip, zero = (runs[runs["label"] == name] for name in ("CoOp", "DIP", "zero-shot"))
     paths = {rate: _average_path(at_rate) for rate, at_rate in coop.groupby("lr")}
-    _, axes = plt.subplots(figsize=(WIDTH, 4.4))
+    axes = canvas(figure, 4.4).subplots()
     shades = sns.blend_palette(["#f6c9a3", COLOURS["CoOp"], "#7a3300"], len(paths))
     for (rate, mean), shade in zip(paths.items(), shades, strict=True):
         axes.plot(mean[:, 0], mean[:, 1], "-o", color=shade, ms=3.5, lw=1.3, label=f"CoOp {rate:g}")
@@ -241,9 +266,9 @@ def gains(ours: pd.DataFrame, theirs: pd.DataFrame, groups: Mapping[str, Sequenc
     grid[1].set_xlabel("DIP minus CoOp, points")
 
 
-def density_at_the_end(runs: pd.DataFrame) -> None:
+def density_at_the_end(runs: pd.DataFrame, figure: FigureBase | None = None) -> None:
     """New-class accuracy against ID_1 at the end of training: CoOp at each rate, and DIP."""
-    _, axes = plt.subplots(figsize=(WIDTH, 3.4))
+    axes = canvas(figure, 3.4).subplots()
     for name, of_label in runs.groupby("label"):
         points = []
         for rate, at_rate in of_label.groupby("lr"):
@@ -259,9 +284,9 @@ def density_at_the_end(runs: pd.DataFrame) -> None:
     axes.figure.legend(loc="outside upper center", ncols=2)
 
 
-def ranks(runs: pd.DataFrame) -> None:
+def ranks(runs: pd.DataFrame, figure: FigureBase | None = None) -> None:
     """Effective rank along training as a line with its range over seeds, numerical rank dashed."""
-    _, axes = plt.subplots()
+    axes = canvas(figure, 3.2).subplots()
     for name, each in runs.groupby("label"):
         paths = trajectories(each, ("epoch", "rank_effective", "rank_numerical"))
         seeds = np.mean(np.stack(list(paths.values())), axis=0)  # (S, T, 3)

@@ -45,9 +45,9 @@ def about_study(name: str, profile: Profile, folder: Path, store: Store) -> dict
         folder: of the committed exports, which ``store`` reads.
 
     Returns:
-        name; world; asked: runs that the code asks for; measured: those of them that are committed, with
-        their seconds and dates; committed: runs in the study's file; old: those of them that the
-        code does not ask for.
+        name; world; asked: runs that the code asks for; measured: those of them that are
+        committed, with their seconds and dates; committed: runs in the study's file; old: those of
+        them that the code does not ask for.
     """
     wanted = {run.key(): run for run in study.STUDIES[name](profile)}
     records = [record for run in wanted.values() if (record := store.get(run))]
@@ -123,7 +123,7 @@ def summary(notebooks: Iterable[Path]) -> dict[str, Any]:
     studies = [
         about_study(name, profile, folder, store)
         for profile, folder, store in zip(profiles, folders, stores, strict=True)
-        for name in study.STUDIES
+        for name in study.studies_of(profile)
     ]
     checkout = root()
     return {

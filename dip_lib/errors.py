@@ -40,6 +40,29 @@ class DamagedFileError(ValueError):
         return f"{self.path} is damaged or not the file it should be: {self.reason}"
 
 
+class PackError(ValueError):
+    """A feature pack that cannot be used: its ``path``, the ``reason``, and the ``remedy``."""
+
+    def __init__(self, path: str, reason: str, remedy: str) -> None:
+        self.path, self.reason, self.remedy = path, reason, remedy
+        super().__init__(path, reason, remedy)
+
+    def __str__(self) -> str:
+        return f"the feature pack {self.path} cannot be used: {self.reason}. {self.remedy}."
+
+
+class NotPackedError(ValueError):
+    """Features that no pack holds: what is ``missing``, what the packs hold, and ``how`` to pack
+    what is missing."""
+
+    def __init__(self, missing: str, holds: str, how: str) -> None:
+        self.missing, self.holds, self.how = missing, holds, how
+        super().__init__(missing, holds, how)
+
+    def __str__(self) -> str:
+        return f"no feature pack holds {self.missing}; {self.holds}. {self.how}."
+
+
 class OutOfDiskError(OSError):
     """What cannot fit: the ``folder``, what it ``needs`` and what is ``free``, in words."""
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dip_lib.fetch import download
 from dip_lib.fetch.archives import amount
 from dip_lib.paths import results_dir
 from dip_lib.store.export import export
-from dip_study import plan, profiles, store_commands, study
+from dip_study import feature_commands, plan, profiles, store_commands, study
 from dip_study.answer import Answer
 from dip_study.measure import measure
 
@@ -29,6 +30,10 @@ EPILOG = """examples:
   dip plan --profile paper --json >plan.json
   dip measure --profile embedded --study hosts   what neither this machine nor results/ has
   dip export --profile embedded-full        writes what was measured into results/
+  dip features pack --backbone ViT-B-16 --pretrained openai --dataset eurosat --profile paper
+                                            image features in one file: text-side studies need no
+                                            pictures then, and no GPU
+  dip features get FILE_OR_URL              a pack that somebody else has made
   dip store rekey coop                      keeps the runs of a method whose code changed in looks
 exit codes:
   0    all is well
@@ -97,10 +102,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for action, run in ((live, _measure), (kept, _export)):
         action.add_argument("--profile", default="embedded-full", help="a name or a file of yours")
         studies = [*study.STUDIES]
-        action.add_argument("--study", nargs="+", default=studies, choices=studies, metavar="STUDY")
+        action.add_argument("--study", nargs="+", choices=studies, metavar="STUDY")
         action.set_defaults(run=run)
-    stores = store_commands.add_commands(commands)
-    for action in (status, get, fit, predict, cost, live, kept, *stores):
+    others = [each.add_commands(commands) for each in (store_commands, feature_commands)]
+    for action in (status, get, fit, predict, cost, live, kept, *chain(*others)):
         action.add_argument("--json", action="store_true", help="for programs")
     return parser.parse_args(arguments)
 
@@ -167,7 +172,7 @@ def _predict(options: argparse.Namespace) -> Answer:
 def _measure(options: argparse.Namespace) -> Answer:
     profile = profiles.load_profile(options.profile)
     counts, lines = dict[str, Any](), list[str]()
-    for name, runs in study.each_run_once(profile, options.study):
+    for name, runs in study.each_run_once(profile, options.study or study.studies_of(profile)):
         store = study.open_store(profile, "missing")
         missing = store.missing(runs)
         measure(missing, store, options.device, profile.folders)
@@ -179,7 +184,7 @@ def _measure(options: argparse.Namespace) -> Answer:
 def _export(options: argparse.Namespace) -> Answer:
     profile = profiles.load_profile(options.profile)
     paths = dict[str, str]()
-    for name, runs in study.each_run_once(profile, options.study):
+    for name, runs in study.each_run_once(profile, options.study or study.studies_of(profile)):
         path = results_dir() / profile.name / f"{name}.json"
         records = study.collect(runs, profile, results="stored")
         export(records, path, name not in study.ALONG)

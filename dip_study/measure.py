@@ -28,7 +28,9 @@ from tqdm import tqdm
 from dip_lib.clip import Backbone, load_backbone
 from dip_lib.clip.loading import backbone_source
 from dip_lib.data import Dataset, load_dataset
+from dip_lib.data.dataset import check_open
 from dip_lib.data.folders import picture_folder
+from dip_lib.data.pack_files import file_state, pack_paths
 from dip_lib.data.pictures import Pictures
 from dip_lib.data.splits import write_draw
 from dip_lib.machine import cpu_name
@@ -46,7 +48,8 @@ NO_FOLDERS: Mapping[str, Path] = {}
 
 
 @cache
-def _backbone(name: str, weights: str, precision: str, device: str) -> Backbone:
+def backbone_of(name: str, weights: str, precision: str, device: str) -> Backbone:
+    """A backbone, loaded once in a process; without ``weights`` the same random ones everywhere."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # random weights ("") are the same in every process
         carried = backbone_source(name) is not None
@@ -56,6 +59,8 @@ def _backbone(name: str, weights: str, precision: str, device: str) -> Backbone:
 def dataset_of(name: str, style: str, folders: Mapping[str, Path] = NO_FOLDERS) -> Dataset:
     """A dataset, listed once in a process: ImageNet has 1.3 million files.
 
+    Once, that is, while the data folder and the feature packs in the search path are the same.
+
     Args:
         folders: name -> folder of class folders, of datasets that a profile brings.
 
@@ -63,11 +68,14 @@ def dataset_of(name: str, style: str, folders: Mapping[str, Path] = NO_FOLDERS) 
         ValueError: as :func:`dip_lib.data.load_dataset` and
             :func:`dip_lib.data.folders.picture_folder`.
     """
-    return _dataset(name, style, folders.get(name), os.environ.get("DATA"))
+    packs = tuple(map(file_state, pack_paths()))
+    return _dataset(name, style, folders.get(name), os.environ.get("DATA"), packs)
 
 
 @cache
-def _dataset(name: str, style: str, folder: Path | None, data: str | None) -> Dataset:
+def _dataset(
+    name: str, style: str, folder: Path | None, data: str | None, packs: tuple[object, ...]
+) -> Dataset:
     if folder is None:
         return load_dataset(name, style, data)
     if style != "default":
@@ -80,7 +88,7 @@ def _measure(
 ) -> list[Result]:
     """One group of runs, in this process; ``live`` is the store that has the runs' sources."""
     data, tower = runs[0].data, runs[0].tower
-    backbone = _backbone(tower.backbone, tower.weights, tower.precision, device)
+    backbone = backbone_of(tower.backbone, tower.weights, tower.precision, device)
     dataset = dataset_of(data.dataset, data.style, folders)
     if isinstance(dataset, Pictures):
         _write_draws(dataset, runs)
@@ -166,8 +174,11 @@ def measure(
         folders: of the datasets that the runs' profile brings (:func:`dataset_of`).
 
     Raises:
+        ValueError: a run of a sealed dataset; nothing was measured.
         RuntimeError: on photos, zero-shot accuracy is off the published one; nothing was trained.
     """
+    for dataset in {name for run in runs for name in (run.data.dataset, run.data.target)}:
+        check_open(dataset)
     first = gate.zero_shots(runs)
     _measure_all(store.missing(first), store, device, folders)
     for line in gate.check(record for run in first if (record := store.get(run))):

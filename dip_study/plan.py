@@ -19,8 +19,10 @@ import numpy as np
 import pandas as pd
 
 from dip_lib.clip.loading import backbone_config
-from dip_lib.data.dataset import is_photos
+from dip_lib.data.dataset import is_photos, packed_photos
+from dip_lib.data.packed import PackedDataset
 from dip_lib.data.photos import PHOTOS
+from dip_lib.data.pictures import Pictures
 from dip_lib.data.protocols import trained_and_new
 from dip_lib.data.splits import VAL_SHOTS
 from dip_lib.errors import one_of
@@ -32,11 +34,12 @@ from dip_lib.training.batches import batches
 from dip_lib.training.run import Run
 from dip_study.measure import BATCH, dataset_of
 from dip_study.profiles import Profile
-from dip_study.study import STUDIES
+from dip_study.study import STUDIES, studies_of
 
 PLACE = ["tower", "precision", "dataset", "style"]
 LEGEND = """\
-images: to encode, every view counted; steps: summed over runs; both as if no class lacked pictures.
+images: to encode, every view counted; none of datasets that stand on feature packs. steps: summed
+over runs. Both as if no class lacked pictures.
 Image side: encoding, once for all prompts, and the passes of methods that prompt the image encoder,
 each counted as three of an encoding, without what prompts add. Text side: training prompts.
 Minutes are estimates, on a CPU of one core; zero-shot runs, probes and evaluation are not counted.
@@ -94,23 +97,41 @@ def _place(run: Run) -> tuple[str, str, str, str]:
     return run.tower.backbone, run.tower.precision, run.data.dataset, run.data.style
 
 
+def _stands_on_packs(run: Run, folders: Folders) -> bool:
+    """Whether the features of a run's dataset are packed, and its pictures not here."""
+    name, style = run.data.dataset, run.data.style
+    if is_photos(name):
+        return packed_photos(name) is not None
+    return isinstance(dataset_of(name, style, folders), PackedDataset)
+
+
 def _encoded(run: Run, folders: Folders) -> dict[tuple[object, ...], int]:
     """Images that a run needs encoded, by what tells one set of features from another."""
     data = run.data
     if data.target:
-        target_run = replace(
-            run, data=replace(data, dataset=data.target, style="default", target="")
-        )
-        return {("test", *_place(target_run)): _classes(target_run, folders)[1]}
-    if run.method.side == "visual":  # these read the images themselves
+        own = replace(data, dataset=data.target, style="default", target="")
+        on_target = replace(run, data=own)
+        if _stands_on_packs(on_target, folders):
+            return {}
+        return {("test", *_place(on_target)): _classes(on_target, folders)[1]}
+    # visual methods read the images themselves
+    if run.method.side == "visual" or _stands_on_packs(run, folders):
         return {}
     place, (classes, test) = _place(run), _classes(run, folders)
     images: dict[tuple[object, ...], int] = {("test", *place): test}
     if not run.method.has_seed:
         return images
-    if is_photos(data.dataset) or data.dataset in folders or data.style != "default":
+    if (
+        is_photos(data.dataset)
+        or data.style != "default"
+        or isinstance(dataset_of(data.dataset, data.style, folders), Pictures)
+    ):
+        protocol = data.protocol
+        if data.class_split:  # out of the draw of all classes, which all class splits share
+            every = replace(data, protocol="all-classes", class_split=0)
+            protocol, (classes, _) = every.protocol, _classes(replace(run, data=every), folders)
         draw = classes * (data.views * data.shots + min(data.shots, VAL_SHOTS))
-        return images | {("draw", *place, data.protocol, run.seed, data.shots, data.views): draw}
+        return images | {("draw", *place, protocol, run.seed, data.shots, data.views): draw}
     dataset = dataset_of(data.dataset, data.style)
     whole = data.views * len(dataset.labels("train")) + len(dataset.labels("val"))
     return images | {("whole", *place, data.views): whole}
@@ -173,7 +194,8 @@ def plan(
     """The cost of a study, a row for each backbone, precision, dataset and style; or of all.
 
     Args:
-        study: a key of ``STUDIES``; "all": a row for each study, with what the rows above lack.
+        study: a key of ``STUDIES``; "all": a row for each that the profile has, with what the rows
+            above lack.
         device: "cpu" or a GPU by its full name, as in ``results/benchmarks``.
         images_per_second: encoded by every backbone; default: as measured on the device.
         steps_per_second: of one run; default: as measured on the device.
@@ -192,8 +214,8 @@ def plan(
         rows = {place: _cost(runs, set(), *options) for place, runs in shared.items()}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(PLACE)
     table, done, known = {}, dict[Run, None](), set[tuple[object, ...]]()
-    for name, make in STUDIES.items():
-        runs = [run for run in make(profile, fingerprint="") if run not in done]
+    for name in studies_of(profile):
+        runs = [run for run in STUDIES[name](profile, fingerprint="") if run not in done]
         if runs:
             table[name] = _cost(runs, known, *options)
             done |= dict.fromkeys(runs)

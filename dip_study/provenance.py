@@ -13,6 +13,7 @@ from typing import Any
 
 from dip_lib.clip.loading import backbone_source
 from dip_lib.data.dataset import dataset_source
+from dip_lib.data.packed import pictures_fingerprint
 from dip_lib.methods import METHODS
 from dip_lib.training.run import RECIPE
 from dip_study.measure import dataset_of
@@ -94,6 +95,9 @@ def stale(made: Mapping[str, Any], cells: Sequence[Cell]) -> list[str]:
             reasons.append(f"{tower} has other weights now")
     for name, was in made.get("data", {}).items():
         dataset, style = name.split(" ", 1)
-        if dataset_source(dataset) and was != dataset_of(dataset, style).fingerprint:
+        # from packs or from the pictures that these were made of
+        if dataset_source(dataset) and pictures_fingerprint(was) != pictures_fingerprint(
+            dataset_of(dataset, style).fingerprint
+        ):
             reasons.append(f"{name} has other pictures now")
     return reasons

@@ -19,6 +19,7 @@ from dip_lib.prompt.low_rank import SITES
 from dip_lib.store import Store
 from dip_lib.training.record import Record
 from dip_lib.training.run import LowRank, Run, Schedule
+from dip_study.class_splits import class_splits
 from dip_study.measure import measure
 from dip_study.profiles import Profile
 from dip_study.runs import DIP, coop, costly, dip, frontier, once, probes, seeds, zero_shots
@@ -220,10 +221,23 @@ STUDIES = {
     "ablation": ablation,
     "rotation": rotation,
     "visual": visual,
+    "class_splits": class_splits,
 }
-"""The studies behind the committed book; each has a file of runs under ``results/<profile>``."""
+"""Every study by name; each that a profile has is a file of runs under ``results/<profile>``."""
+ON_REQUEST = ("class_splits",)
+"""Studies that only those profiles have that ask for them (:attr:`Profile.studies`)."""
 ALONG = ("base_to_new", "hosts")
 """Those whose pages look along training: of all others the last checkpoint is committed."""
+
+
+def studies_of(profile: Profile) -> list[str]:
+    """The studies of a profile: all, but of those on request only the ones that it asks for.
+
+    Raises:
+        ValueError: it asks for a study that there is not.
+    """
+    asked = [one_of("study", name, STUDIES) for name in profile.studies]
+    return [name for name in STUDIES if name not in ON_REQUEST or name in asked]
 
 
 def each_run_once(profile: Profile, studies: Iterable[str]) -> Iterator[tuple[str, list[Run]]]:

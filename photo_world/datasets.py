@@ -9,17 +9,21 @@ names; they are no part of any split here. Training and test photos are untouche
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from dip_lib.data import Dataset
+from dip_lib.data.packed import packed_dataset
 from dip_lib.data.photos import PHOTOS, Found, Photos, split_zhou
 from dip_lib.data.pictures import Pictures
 from dip_lib.errors import one_of
 
 HERE = Path(__file__).parent
 SPLITS = HERE / "splits"
+PACKS = HERE / "packs"
 
 
 @dataclass(frozen=True)
@@ -118,3 +122,26 @@ def pictures(name: str, data: Path) -> Pictures:
         for split, entries in files.items()
     }
     return Pictures(name, tuple(names), folder, kept, about.template)
+
+
+def load(name: str, style: str = "default") -> Dataset:
+    """A dataset of Photo World: its photographs where the variable DATA says they are, else packed.
+
+    Raises:
+        ValueError: an unknown name or a style; photographs that are incomplete; neither photographs
+            nor a pack, with how to get one.
+    """
+    about = declared(name)
+    if style != "default":
+        raise ValueError(f"{name} is photographs and has no style {style!r}; leave the style out")
+    data = os.environ.get("DATA")
+    if data and (Path(data).expanduser() / about.folder).is_dir():
+        return pictures(name, Path(data).expanduser().resolve())
+    if packed := packed_dataset(name):
+        return packed
+    raise ValueError(
+        f"no features of {name} are here: its pack is missing from {PACKS} and the variable DATA "
+        f"names no folder that holds {about.folder}/. Restore the pack (git checkout), fetch one "
+        f"with `dip features get`, or make it from the photographs ({about.source}) with "
+        f"`dip features pack --backbone photo-lite0 --dataset {name}`"
+    )

@@ -10,7 +10,9 @@ from dip_lib.errors import (
     DamagedFileError,
     MissingDownloadError,
     NotMeasuredError,
+    NotPackedError,
     OutOfDiskError,
+    PackError,
     UnknownNameError,
     one_of,
 )
@@ -18,6 +20,8 @@ from dip_lib.errors import (
 EACH = [
     (UnknownNameError("profile", "smok", ["smoke", "paper"]), ValueError),
     (DamagedFileError("photos.zip", "cut"), ValueError),
+    (PackError("eurosat.safetensors", "it is cut", "Fetch it again"), ValueError),
+    (NotPackedError("view 7", "the pack holds 4 views", "Pack it"), ValueError),
     (OutOfDiskError("pictures", "2GB", "1GB"), OSError),
     (MissingDownloadError(["a.tar", "b.tar"], "Ask."), LookupError),
     (NotMeasuredError(2, 3, "Measure them."), LookupError),

@@ -290,3 +290,21 @@ def test_methods_without_a_colour_of_their_own_are_told_apart() -> None:
     found = figures.looks(["VPT", "other", "SPT", "Tether", "Leash"])
     assert len(set(found.values())) == 5
     assert found["other"] == figures.looks(["linear probe"])["linear probe"]
+
+
+@pytest.mark.parametrize("ends", [(-0.5, 0.9), (np.nan, np.nan)])  # of one dataset there are none
+def test_class_splits_have_a_dot_each_and_the_fields_stands_apart(ends: tuple[float, ...]) -> None:
+    splits = ["field's", *map(str, range(1, 11))]
+    values = np.random.default_rng(0).normal(1, 2, (11, 3))
+    table = pd.DataFrame(values, splits, ["base", "new", "H"])
+    means = {name: Interval(0.2, *ends) for name in table}
+    figures.split_differences(table, means, "field's")
+    figure = drawn()
+    assert [axes.get_title() for axes in figure.axes] == ["base", "new", "H"]
+    assert [each.get_text() for each in figure.axes[0].get_yticklabels()] == splits
+    for axes, column in zip(figure.axes, table, strict=True):
+        dots = [line for line in axes.lines if line.get_marker() in ("o", "D")]
+        assert [line.get_xdata()[0] for line in dots] == table[column].tolist()
+        assert [line.get_marker() for line in dots] == ["D", *["o"] * 10]
+        for line, value in zip(dots[1:], table[column][1:], strict=True):
+            assert same_color(line.get_color(), COLOURS["DIP" if value > 0 else "CoOp"])

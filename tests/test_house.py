@@ -51,7 +51,7 @@ def test_the_public_names_are_the_designs() -> None:
         "load_backbone": ["name", "pretrained=None", "device='cpu'", "precision=None"],
         "PromptedClassifier": ["backbone='glyph-vit'", "pretrained=None", "device='cpu'"],
         "few_shot": ["labels", "shots", "seed", "val_labels=None"],
-        "base_new": ["labels"],
+        "base_new": ["labels", "split=0"],
         "harmonic_mean": ["base", "new"],
     }
     assert sorted(dip_lib.__all__) == sorted(signatures)

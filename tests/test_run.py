@@ -236,7 +236,13 @@ def test_settings_at_their_defaults_are_no_part_of_a_key() -> None:
 
 def other_values(run: Run) -> list[Run]:
     """The run with each of its settings changed in turn."""
-    odd = {"protocol": "all-classes", "site": "rows", "ranking": "layer", "vectors": 7}
+    odd = {
+        "protocol": "all-classes",
+        "site": "rows",
+        "ranking": "layer",
+        "vectors": 7,
+        "class_split": 3,
+    }
     found = []
     for name in ("data", "tower", "method", "low_rank", "schedule"):
         part = getattr(run, name)

@@ -134,8 +134,8 @@ def test_code_shown_in_prose_runs(page: str, tmp_path: Path) -> None:
 def test_settings_of_make_reach_the_build() -> None:
     ran = make("book", "PROFILE=smoke", "DEVICE=cuda", "NOTEBOOK=02")
     assert '--profile "smoke" --device "cuda" --notebook "02"' in ran
-    assert '--profile "embedded"' in make("book")
-    assert '--profile "embedded-full"' in make("publish")
+    assert '--profile "embedded,photos"' in make("book")
+    assert '--profile "embedded-full,photos-full"' in make("publish")
 
 
 @pytest.mark.parametrize("given", ["my pictures", "{root}/my pictures"])

@@ -1,4 +1,4 @@
-"""Page 03: base and new accuracy of CoOp, DIP and the hand-written prompt.
+"""Page 03: base and new accuracy of CoOp, DIP and the hand-written prompt, in each world.
 
 Groups are frames of runs by label: "zero-shot", "CoOp", "DIP". Kinds are datasets by the kind of
 style they are drawn in.
@@ -7,12 +7,15 @@ style they are drawn in.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
 from dip_book.frame import finished
 from dip_book.statistics import Interval, detectable_effect, paired, wilcoxon
 from dip_book.tables import averages, differences, final, finished_pairs, h_of, subset
+from dip_book.worlds import disagreement
+from dip_study.profiles import Profile
 from glyph_world.styles import DESTRUCTIVE, SYSTEMATIC
 
 Groups = Mapping[str, pd.DataFrame]
@@ -29,24 +32,63 @@ def kinds_of(datasets: Iterable[str]) -> dict[str, list[str]]:
     return {kind: names for kind, names in by_kind.items() if names}
 
 
-def finding(groups: Groups, frontier: pd.DataFrame, styled: bool) -> str:
-    """The page's finding: what CoOp moves, DIP minus CoOp, and whether a smaller step does it.
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What the page compares in one world.
 
-    Args:
-        groups: the three compared.
-        frontier: CoOp at every learning rate.
-        styled: whether the datasets are drawn in styles.
+    Attributes:
+        shown: the runs of the first backbone: zero-shot, CoOp at every learning rate, DIP.
+        frontier: CoOp's among them.
+        probe: the linear probe's runs.
+        groups: the three compared: zero-shot, CoOp at the profile's learning rate, DIP.
+        kinds: datasets by kind of style; {} where datasets have no styles.
     """
+
+    shown: pd.DataFrame
+    frontier: pd.DataFrame
+    probe: pd.DataFrame
+    groups: Groups
+    kinds: Kinds
+
+
+def compared(runs: pd.DataFrame, profile: Profile) -> Compared:
+    """What the page compares, of the runs of :func:`dip_study.study.base_to_new`."""
+    first = runs[runs["backbone"] == profile.backbone]
+    zero, frontier, dip, probe = (
+        first[first["label"] == name] for name in ("zero-shot", "CoOp", "DIP", "linear probe")
+    )
+    coop = frontier[frontier["lr"] == profile.lr]  # one of the learning rates
+    groups = {"zero-shot": zero, "CoOp": coop, "DIP": dip}
+    shown = pd.concat([zero, frontier, dip])
+    return Compared(shown, frontier, probe, groups, kinds_of(profile.datasets))
+
+
+def finding(found: Mapping[str, Compared]) -> str:
+    """The page's finding: whether the worlds disagree, then what was found in each."""
+    h = {
+        world: differences(each.groups["DIP"], each.groups["CoOp"])["h"]
+        for world, each in found.items()
+    }
+    lines = [
+        f"**Finding{f' in {world}' if len(found) > 1 else ''}.** {_found(each)}"
+        for world, each in found.items()
+    ]
+    return disagreement(h, "DIP minus CoOp in H") + "\n\n".join(lines)
+
+
+def _found(compared: Compared) -> str:
+    """What CoOp moves, DIP minus CoOp, and whether a smaller step does it."""
+    groups = compared.groups
     coop = differences(groups["CoOp"], groups["zero-shot"])
     gap = differences(groups["DIP"], groups["CoOp"])
     verdict = {1: "DIP is ahead", -1: "CoOp is ahead", 0: "the difference is not decided"}
     return (
-        "**Finding.** Against the hand-written prompt, CoOp moves base accuracy by "
+        "Against the hand-written prompt, CoOp moves base accuracy by "
         f"**{coop['base'].value:+.1f}** and new accuracy by **{coop['new'].value:+.1f}** points. "
         f"DIP minus CoOp is **{gap['base'].value:+.1f}** on base, **{gap['new'].value:+.1f}** on "
         f"new, and in H **{gap['h'].value:+.2f}** points (95 % interval {gap['h'].ends('+.2f')}): "
-        f"{verdict[gap['h'].sign]}{' on this mix of styles' if styled else ''}. "
-        + _smaller_steps(groups["DIP"], frontier)
+        f"{verdict[gap['h'].sign]}{' on this mix of styles' if compared.kinds else ''}. "
+        + _smaller_steps(groups["DIP"], compared.frontier)
     )
 
 
@@ -72,18 +114,19 @@ def _rows(kinds: Kinds) -> Rows:
     return {"all": None, **kinds}
 
 
-def averages_table(groups: Groups, kinds: Kinds) -> pd.DataFrame:
+def averages_table(compared: Compared) -> pd.DataFrame:
     """Base, new and H of each group with intervals: over all datasets, and over each kind."""
     cells = {
         (row, name): {k: f"{v:.1f}" for k, v in averages(runs, datasets).items()}
-        for row, datasets in _rows(kinds).items()
-        for name, runs in groups.items()
+        for row, datasets in _rows(compared.kinds).items()
+        for name, runs in compared.groups.items()
     }
     return pd.DataFrame(cells).T.rename(columns={"h": "H"})
 
 
-def differences_table(groups: Groups, kinds: Kinds) -> pd.DataFrame:
+def differences_table(compared: Compared) -> pd.DataFrame:
     """Each pair of groups: differences with intervals, p-value and detectable effect on new."""
+    groups = compared.groups
 
     def cells(ours: str, theirs: str, datasets: Sequence[str] | None) -> dict[str, str]:
         gaps = differences(groups[ours], groups[theirs], datasets)
@@ -96,16 +139,25 @@ def differences_table(groups: Groups, kinds: Kinds) -> pd.DataFrame:
 
     table = {
         (row, f"{ours} − {theirs}"): cells(ours, theirs, datasets)
-        for row, datasets in _rows(kinds).items()
+        for row, datasets in _rows(compared.kinds).items()
         for ours, theirs in PAIRS
     }
     return pd.DataFrame(table).T.rename(columns={"h": "H"})
 
 
-def family_table(groups: Groups) -> pd.DataFrame:
+def headings(found: Mapping[str, Compared]) -> dict[str, list[str]]:
+    """Heading -> datasets below it: the kinds of style of a world that has them, else the world."""
+    return {
+        heading: list(datasets)
+        for world, each in found.items()
+        for heading, datasets in (each.kinds or {world: sorted(set(each.shown["dataset"]))}).items()
+    }
+
+
+def family_table(compared: Compared) -> pd.DataFrame:
     """Each dataset's base, new and H in each group, averaged over seeds, and the columns' means."""
     columns = {}
-    for name, runs in groups.items():
+    for name, runs in compared.groups.items():
         for i, half in enumerate(("base", "new")):
             both = final(runs, "base", "new")
             columns[name, half] = {d: v[:, i].mean() for d, v in both.items()}
@@ -115,13 +167,14 @@ def family_table(groups: Groups) -> pd.DataFrame:
     return table
 
 
-def world_table(groups: Groups, probe: pd.DataFrame, kinds: Kinds) -> pd.DataFrame:
+def world_table(compared: Compared) -> pd.DataFrame:
     """Base accuracy without training, by CoOp, and by a linear probe: the head-room."""
+    groups = compared.groups
     zero, coop, linear = (
         {d: v.mean() for d, v in final(runs, "base").items()}
-        for runs in (groups["zero-shot"], groups["CoOp"], probe)
+        for runs in (groups["zero-shot"], groups["CoOp"], compared.probe)
     )
-    kind = {d: name for name, datasets in kinds.items() for d in datasets}
+    kind = {d: name for name, datasets in compared.kinds.items() for d in datasets}
     table = {
         "kind": kind or dict.fromkeys(zero, ""),
         "zero-shot base": zero,
@@ -132,22 +185,22 @@ def world_table(groups: Groups, probe: pd.DataFrame, kinds: Kinds) -> pd.DataFra
     return pd.DataFrame(table)
 
 
-def numbers(groups: Groups, kinds: Kinds) -> dict[str, Interval]:
+def numbers(compared: Compared) -> dict[str, Interval]:
     """The page's numbers: averages of each group, and differences, over all and each kind."""
-    zero, coop, dip = (groups[name] for name in ("zero-shot", "CoOp", "DIP"))
+    zero, coop, dip = (compared.groups[name] for name in ("zero-shot", "CoOp", "DIP"))
     intervals = {f"dip_minus_coop_{k}": v for k, v in differences(dip, coop).items()}
     intervals |= {f"coop_minus_zero_{k}": v for k, v in differences(coop, zero).items()}
     for key, runs in (("zero_shot", zero), ("coop", coop), ("dip", dip)):
         intervals |= {f"{key}_{k}": v for k, v in averages(runs).items()}
-    for kind, datasets in kinds.items():
+    for kind, datasets in compared.kinds.items():
         part = differences(dip, coop, datasets)
         intervals |= {f"{kind}_dip_minus_coop_{k}": v for k, v in part.items()}
     return intervals
 
 
-def detectable(groups: Groups) -> dict[str, float]:
+def detectable(compared: Compared) -> dict[str, float]:
     """The smallest true differences of DIP and CoOp that as many datasets would show."""
-    dip, coop = finished_pairs(groups["DIP"], groups["CoOp"])
+    dip, coop = finished_pairs(compared.groups["DIP"], compared.groups["CoOp"])
     new = paired(final(dip, "new"), final(coop, "new"))
     h = paired(h_of(dip), h_of(coop))
     return {

@@ -39,6 +39,9 @@ class Backbone:
         lr: learning rate at which prompts train well on it, where a caller names none (CoOp's).
         memory: bytes that the activations of one pass through the text encoder may take; more
             classes go through in parts.
+        image_fingerprint: changes when the image encoder or its projection changes; backbones that
+            share these share image features. "": there is only the fingerprint.
+        unrounded: what names the image features of the same encoder in fp32; "": its own.
     """
 
     name: str
@@ -52,6 +55,8 @@ class Backbone:
     templates: tuple[str, ...] = ()
     lr: float = 0.002
     memory: int = 3 * 2**29
+    image_fingerprint: str = ""
+    unrounded: str = ""
     _encoders: dict[tuple[tuple[str, ...], int, bool], Encoder] = field(
         default_factory=dict, repr=False
     )
@@ -60,6 +65,11 @@ class Backbone:
         # encoders of many convolutions are 5-30% faster this way; a ViT, with one, gains nothing
         if sum(isinstance(module, nn.Conv2d) for module in self.model.visual.modules()) > 1:
             self.model.visual.to(memory_format=torch.channels_last)
+
+    @property
+    def encodes_as(self) -> str:
+        """What names its image features: two backbones with the same give the same."""
+        return self.image_fingerprint or self.fingerprint
 
     @property
     def device(self) -> torch.device:

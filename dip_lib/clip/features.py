@@ -21,7 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.from_packs import packed_features
 from dip_lib.data.dataset import Dataset
+from dip_lib.data.packed import PackedDataset
 from dip_lib.data.protocols import Draw
 from dip_lib.errors import out_of_memory
 from dip_lib.files import sweep, write_atomic
@@ -179,14 +181,14 @@ def encode_views(
 
     A file is named by the contents (weights, dataset, split, view, rows), so it is never stale; a
     damaged one is named, replaced and encoded again. A long encoding shows its progress, and
-    resumes where it was interrupted.
+    resumes where it was interrupted. A dataset that stands on feature packs is answered by them.
 
     Args:
         views: None for the images themselves, a number for an augmented view.
         rows: indices of the images wanted, in any order; default all.
 
     Raises:
-        ValueError: a row that the split does not have.
+        ValueError: a row that the split does not have; features that no pack holds.
     """
     count = len(dataset.labels(split))
     if rows and not 0 <= min(rows) <= max(rows) < count:
@@ -194,11 +196,15 @@ def encode_views(
             f"rows {min(rows)} to {max(rows)} asked for, but {split!r} of {dataset.name} has "
             f"{count} images, counted from 0"
         )
+    if isinstance(dataset, PackedDataset):
+        return packed_features(
+            backbone, dataset, split, views, range(count) if rows is None else rows
+        )
     wanted = range(count) if rows is None else sorted(set(rows))
     subset = "" if rows is None else f"|{wanted}"
     folder, files = home() / "features", dict[View, Path]()
     for view in views:
-        what = f"{backbone.fingerprint}|{dataset.fingerprint}|{split}|{view}{subset}"
+        what = f"{backbone.encodes_as}|{dataset.fingerprint}|{split}|{view}{subset}"
         files[view] = folder / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.safetensors"
     read = {view: _read(path, backbone.device) for view, path in files.items()}
     by_view = {view: features for view, features in read.items() if features is not None}

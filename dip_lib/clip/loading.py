@@ -9,6 +9,7 @@ from typing import Any
 
 import open_clip
 import torch
+from torch import nn
 
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.text import unsupported_reason
@@ -103,18 +104,18 @@ def load_backbone(
             raise ValueError(f"{name} carries its own weights; leave pretrained=None")
         backbone = source.load(name)
         backbone.model.to(chosen, dtype)
+        backbone.unrounded = backbone.encodes_as
         backbone.fingerprint += rounding
+        if backbone.image_fingerprint:
+            backbone.image_fingerprint += rounding
         return backbone
     check_backbone(name)
     model, preprocess = open_clip_model(name, pretrained)
     if reason := unsupported_reason(model):
         raise ValueError(f"{name} cannot be used: {reason}. Use a CLIP such as ViT-B-16.")
-    model = model.requires_grad_(False).to(chosen, dtype)
+    unrounded = _fingerprint(model.requires_grad_(False))
+    model.to(chosen, dtype)
     normalisation = model.visual.preprocess_cfg
-    weights = hashlib.sha256()
-    for parameter in model.parameters():
-        # a sample of each tensor is enough to tell two sets of weights apart
-        weights.update(parameter.detach().flatten()[:64].float().cpu().numpy().tobytes())
     return Backbone(
         name,
         model,
@@ -123,5 +124,14 @@ def load_backbone(
         normalisation["mean"],
         normalisation["std"],
         None,
-        weights.hexdigest()[:12] + rounding,
+        _fingerprint(model) + rounding,
+        unrounded=unrounded,
     )
+
+
+def _fingerprint(model: nn.Module) -> str:
+    """12 digits of the weights: a sample of each tensor is enough to tell two sets apart."""
+    weights = hashlib.sha256()
+    for parameter in model.parameters():
+        weights.update(parameter.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    return weights.hexdigest()[:12]

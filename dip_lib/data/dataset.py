@@ -10,7 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dip_lib.data.photos import PHOTOS, load_photos
+from dip_lib.data.folders import SPLITS
+from dip_lib.data.packed import PackedDataset, packed_dataset
+from dip_lib.data.photos import PHOTOS, has_pictures, load_photos, warn_of_counts
 from dip_lib.errors import one_of
 from dip_lib.plugins import plugins
 
@@ -70,17 +72,38 @@ class DatasetSource:
         names: of the datasets.
         load: (name, style) -> the dataset; style "default" is its own.
         styles: dataset -> the style that is its own, where datasets can be drawn in others.
+        titles: dataset -> its name for readers, where that differs ("Caltech101").
+        sealed: dataset -> what opens it. Until then no run of it is measured or kept, so that it
+            can test what was decided before it was looked at.
     """
 
     world: str
     names: tuple[str, ...]
     load: Callable[[str, str], Dataset]
     styles: Mapping[str, str] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
+    sealed: Mapping[str, str] = field(default_factory=dict)
 
 
 def dataset_source(name: str) -> DatasetSource | None:
     """The package's source that brings the dataset; None for photo datasets and unknown names."""
     return next((each for each in plugins("dip_lib.datasets") if name in each.names), None)
+
+
+def dataset_title(name: str) -> str:
+    """What readers call a dataset: its title, or its name."""
+    source = dataset_source(name)
+    return source.titles.get(name, name) if source else name
+
+
+def check_open(name: str) -> None:
+    """Raise ValueError for a sealed dataset; says what opens it."""
+    source = dataset_source(name)
+    if source and name in source.sealed:
+        raise ValueError(
+            f"{name} is sealed: no run of it is measured or kept until it is opened by "
+            f"{source.sealed[name]}, in a commit that clears its line 'sealed'"
+        )
 
 
 def dataset_names(folders: Iterable[str] = ()) -> list[str]:
@@ -90,8 +113,13 @@ def dataset_names(folders: Iterable[str] = ()) -> list[str]:
 
 
 def is_photos(name: str) -> bool:
-    """Whether the dataset is files on this disk (one of :data:`dip_lib.data.photos.PHOTOS`)."""
+    """Whether it is one of the field's photo datasets (:data:`dip_lib.data.photos.PHOTOS`)."""
     return name in PHOTOS
+
+
+def packed_photos(name: str, data: str | os.PathLike[str] | None = None) -> PackedDataset | None:
+    """A photo dataset from its feature packs; None if its pictures are there, or no pack is."""
+    return None if has_pictures(name, data) else packed_dataset(name)
 
 
 def load_dataset(
@@ -103,15 +131,22 @@ def load_dataset(
         name: one of the field's fifteen photo datasets, or a dataset that an installed package
             brings, such as a family of Glyph World.
         style: the style it is drawn in; "default" is its own. Photos have no other.
-        data: the folder that holds the photo datasets; default the variable ``DATA``.
+        data: the folder that holds the photo datasets; default the variable ``DATA``. Photos whose
+            folder is not there come from a feature pack (:mod:`dip_lib.data.packed`), if one is in
+            the search path.
 
     Raises:
         ValueError: an unknown name or style, with the nearest names; for photos also what
-            :func:`dip_lib.data.photos.load_photos` says.
+            :func:`dip_lib.data.photos.load_photos` and
+            :func:`dip_lib.data.packed.packed_dataset` say.
     """
     if source := dataset_source(name):
         return source.load(name, style)
     one_of("dataset", name, dataset_names())
     if style != "default":
         raise ValueError(f"{name} is photos and has no style {style!r}; leave the style out")
+    if packed := packed_photos(name, data):
+        counts = [len(packed.labels(split)) for split in SPLITS]
+        warn_of_counts(PHOTOS[name], str(packed.files[0]), len(packed.class_names), counts)
+        return packed
     return load_photos(name, data)

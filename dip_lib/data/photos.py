@@ -150,8 +150,26 @@ def data_root(data: str | os.PathLike[str] | None = None) -> Path:
         return Path(chosen).expanduser().resolve()
     raise ValueError(
         "no folder of photo datasets is given: set the variable DATA to the one that holds "
-        "caltech-101/, eurosat/, ..., or pass data=. `dip data status` says what belongs there."
+        "caltech-101/, eurosat/, ..., or pass data=. `dip data status` says what belongs there. "
+        "Or fetch a feature pack (`dip features get`), which prompts on the text side can do with."
     )
+
+
+def has_pictures(name: str, data: str | os.PathLike[str] | None = None) -> bool:
+    """Whether a folder of photo datasets is given or set, and has one for this dataset."""
+    chosen = data or os.environ.get("DATA")
+    return bool(chosen) and (data_root(chosen) / PHOTOS[name].folder).is_dir()
+
+
+def warn_of_counts(photos: Photos, where: str, classes: int, counts: list[int]) -> None:
+    """Warn of a dataset whose classes, or pictures of each split, are not the published ones."""
+    if (classes, counts) != (photos.classes, photos.counts):
+        warnings.warn(
+            f"{photos.name} in {where} has {classes} classes and {counts} training, validation and "
+            f"test pictures; published: {photos.classes} and {photos.counts}. Do not compare its "
+            "results with published ones.",
+            stacklevel=3,
+        )
 
 
 def load_photos(name: str, data: str | os.PathLike[str] | None = None) -> Pictures:
@@ -168,7 +186,10 @@ def load_photos(name: str, data: str | os.PathLike[str] | None = None) -> Pictur
     photos = PHOTOS[one_of("photo dataset", name, PHOTOS)]
     folder = data_root(data) / photos.folder
     if not folder.is_dir():
-        remedy = f"{photos.get}; `dip data status` says what is where"
+        remedy = (
+            f"{photos.get}; `dip data status` says what is where. Prompts on the text side can do "
+            "with a feature pack (`dip features get`), and `dip features list` shows none"
+        )
         raise ValueError(f"{name} is expected in {folder}, which does not exist. {remedy}")
     read = {"split_zhou": split_zhou, "aircraft lists": aircraft}.get(photos.layout)
     names, files = (read or imagenet)(folder, photos)
@@ -181,12 +202,6 @@ def load_photos(name: str, data: str | os.PathLike[str] | None = None) -> Pictur
                 _ = os.path.isdir(at) and listing(at)  # there, but not to be read: says so
             told = f"{images} lacks {len(absent)} of the {len(listed)} listed pictures"
             raise ValueError(f"{told}, {some(absent)}. {photos.get}")
-    counts = len(names), [len(files[split]) for split in SPLITS]
-    if counts != (photos.classes, photos.counts):
-        warnings.warn(
-            f"{name} in {folder} has {counts[0]} classes and {counts[1]} training, validation and "
-            f"test pictures; published: {photos.classes} and {photos.counts}. Do not compare its "
-            "results with published ones.",
-            stacklevel=2,
-        )
+    counts = [len(files[split]) for split in SPLITS]
+    warn_of_counts(photos, str(folder), len(names), counts)
     return Pictures(name, tuple(names), images, files, photos.template)

@@ -25,6 +25,8 @@ Files = Mapping[str, Sequence[tuple[str, int]]]
 """Split -> (path, label) of every picture, in order."""
 VAL_SHOTS = 4
 """Validation pictures a class are at most this many, and at most ``shots``."""
+RANDOM_SPLITS = 10
+"""Random halves of the classes beside the field's."""
 
 
 @overload
@@ -139,17 +141,39 @@ def read_draw(path: Path, files: Files) -> tuple[list[int], list[int]]:
     return train, val
 
 
-def base_new(labels: Iterable[Any]) -> tuple[list[Any], list[Any]]:
-    """The classes in sorted order, split: the first ceil(n / 2) are base, the rest new.
+def base_new(labels: Iterable[Any], split: int = 0) -> tuple[list[Any], list[Any]]:
+    """The base and the new classes, each in sorted order: ceil(n / 2) are base, the rest new.
+
+    Args:
+        labels: the class of each sample, or each class once.
+        split: 0: the field's, the first half is base; 1 to 10: a random half is. The i-th of the n
+            sorted classes, from 0, has the sha256 of "class {i} of {n}, split {split}", and base
+            are those with the smallest: a function of n and split alone, on every machine. Of fewer
+            than nine classes some splits are the same.
 
     Raises:
-        ValueError: fewer than two classes.
+        ValueError: fewer than two classes, or a split that there is not.
     """
+    check_class_split(split)
     classes = sorted(set(_plain(labels)))
-    if len(classes) < 2:
+    if (count := len(classes)) < 2:
         raise ValueError(f"base and new need at least two classes, got {classes}")
-    half = math.ceil(len(classes) / 2)
-    return classes[:half], classes[half:]
+    order = list(range(count))
+    if split:
+        texts = [f"class {i} of {count}, split {split}".encode() for i in order]
+        order.sort(key=lambda i: hashlib.sha256(texts[i]).digest())
+    half = math.ceil(count / 2)
+    base, new = ([classes[i] for i in sorted(part)] for part in (order[:half], order[half:]))
+    return base, new
+
+
+def check_class_split(split: int) -> None:
+    """Raise ValueError for a number that names no base/new split of the classes."""
+    if split not in range(RANDOM_SPLITS + 1):
+        raise ValueError(
+            f"class split {split!r} is not 0, the field's, or a random one from 1 to "
+            f"{RANDOM_SPLITS}"
+        )
 
 
 @overload

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from dip_lib.data.dataset import check_open
 from dip_lib.files import sweep, write_atomic
 from dip_lib.store.export import read_export
 from dip_lib.store.records import Record, fault, is_flat, is_outdated, plain
@@ -90,11 +91,14 @@ class Store:
         Numbers that are not finite are stored as null.
 
         Raises:
-            ValueError: the record is not one of the present code, or its key not its run's.
+            ValueError: the record is not one of the present code, or its key not its run's; a run
+                of a sealed dataset.
             OSError: no space or no permission, naming the file; nothing half-written stays.
         """
         if reason := fault(record):
             raise ValueError(f"not a run record: {reason}")
+        for dataset in (record["run"]["data"][each] for each in ("dataset", "target")):
+            check_open(dataset)
         kept = {
             name: each.detach().float().cpu().contiguous() for name, each in (learned or {}).items()
         }

@@ -14,7 +14,14 @@ from torch import Tensor
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features
 from dip_lib.data import Dataset
-from dip_lib.data.protocols import Draw, Split, draw, evaluation_halves
+from dip_lib.data.protocols import (
+    Draw,
+    Split,
+    draw,
+    evaluation_halves,
+    renumbered,
+    trained_and_new,
+)
 from dip_lib.training.run import Run
 
 
@@ -55,9 +62,20 @@ class EvaluationData:
 
 def draws(runs: Sequence[Run], dataset: Dataset) -> list[Draw]:
     """The rows of the training and of the validation images of each run."""
-    settings = [(run.data.shots, run.seed, run.data.protocol) for run in runs]
+    settings = [(run.data.shots, run.seed, run.data.protocol, run.data.class_split) for run in runs]
     distinct = {each: draw(dataset.labels, *each) for each in dict.fromkeys(settings)}
     return [distinct[each] for each in settings]
+
+
+def halves(run: Run, dataset: Dataset, test: Tensor) -> tuple[Split, Split]:
+    """Test images of the run's trained classes and of the others; features (..., M, e)."""
+    return evaluation_halves(dataset, test, run.data.protocol, run.data.class_split)
+
+
+def trained_classes(run: Run, dataset: Dataset) -> list[int]:
+    """The trained classes of a run, in the order of its class names."""
+    classes = range(len(dataset.class_names))
+    return trained_and_new(classes, run.data.protocol, run.data.class_split)[0]
 
 
 def training_data(
@@ -67,19 +85,20 @@ def training_data(
     rows: Sequence[Draw],
     clip: Backbone | None = None,
 ) -> TrainingData:
-    """The training data of R runs that share dataset, protocol, shots and views.
+    """The training data of R runs that share dataset, protocol, class split, shots and views.
 
     Args:
         rows: of each run (:func:`draws`).
         clip: given for methods that prompt the image encoder, which read pixels, too.
     """
     train = [each for each, _ in rows]
-    base, _ = evaluation_halves(dataset, features.test, runs[0].data.protocol)
+    classes = trained_classes(runs[0], dataset)
+    base, _ = halves(runs[0], dataset, features.test)
     return TrainingData(
         base.names,
         dataset.template,
         torch.stack([features.pick("train", each) for each in train]),
-        torch.stack([features.labels["train"][each] for each in train]),
+        torch.stack([renumbered(features.labels["train"][each], classes) for each in train]),
         _pixels(train, dataset, clip, runs[0].data.views) if clip else None,
     )
 
@@ -87,12 +106,13 @@ def training_data(
 def evaluation_data(
     runs: Sequence[Run], dataset: Dataset, features: Features, rows: Sequence[Draw]
 ) -> EvaluationData:
-    """The evaluation data of R runs that share dataset, protocol and shots."""
-    base, new = evaluation_halves(dataset, features.test, runs[0].data.protocol)
+    """The evaluation data of R runs that share dataset, protocol, class split and shots."""
+    classes = trained_classes(runs[0], dataset)
+    base, new = halves(runs[0], dataset, features.test)
     val = Split(
         base.names,
         torch.stack([features.pick("val", each) for _, each in rows]),
-        torch.stack([features.labels["val"][each] for _, each in rows]),
+        torch.stack([renumbered(features.labels["val"][each], classes) for _, each in rows]),
     )
     return EvaluationData(base, new, val)
 

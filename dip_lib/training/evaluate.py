@@ -160,6 +160,7 @@ def with_prompted_tower(
     frozen: FrozenClip,
     dataset: Dataset,
     protocol: str,
+    class_split: int = 0,
 ) -> EvaluationData:
     """The data with test images encoded under the learned image prompts, if there are any."""
     if not method.encodes_images:
@@ -169,6 +170,6 @@ def with_prompted_tower(
         method.encode(learned, frozen, clip.normalise(part))
         for part in dataset.batches("test", (None,), None, clip.image_size, clip.device)
     ]
-    base, new = evaluation_halves(dataset, torch.cat(parts, 1), protocol)
+    base, new = evaluation_halves(dataset, torch.cat(parts, 1), protocol, class_split)
     no_val = Split((), data.val.images, data.val.labels)  # nothing is selected by these
     return replace(data, base=base, new=new, val=no_val)

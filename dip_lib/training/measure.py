@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features, load_features
 from dip_lib.data import Dataset
+from dip_lib.data.packed import PackedDataset
 from dip_lib.data.pictures import Pictures
 from dip_lib.methods import Method
 from dip_lib.methods.probe import LinearProbe
@@ -45,12 +46,32 @@ class Group:
 
 
 def _features(group: Group) -> Features:
-    """The stored image features of a group; of pictures and other styles only the draws'."""
+    """The stored image features of a group; of photos and other styles only the draws'."""
     data = group.runs[0].data
     # a dataset in its own style serves so many studies that its whole splits are encoded once
-    only_draws = isinstance(group.dataset, Pictures) or data.style != "default"
+    photos = isinstance(group.dataset, Pictures | PackedDataset)
+    only_draws = photos or data.style != "default"
+    if only_draws and data.class_split:
+        return _of_random_half(group)
     rows = draws(group.runs, group.dataset) if only_draws else ()
     return load_features(group.backbone, group.dataset, data.views, rows)
+
+
+def _of_random_half(group: Group) -> Features:
+    """The features of the draws, out of the same draws of all classes.
+
+    Those are encoded once for all class splits, and few-shot learning has them, too.
+    """
+    data, drawn = group.runs[0].data, dict[tuple[str, tuple[int, ...]], Tensor]()
+    every = replace(data, protocol="all-classes", class_split=0)
+    rows_of_all = draws([replace(run, data=every) for run in group.runs], group.dataset)
+    features = load_features(group.backbone, group.dataset, data.views, rows_of_all)
+    for rows, all_rows in zip(draws(group.runs, group.dataset), rows_of_all, strict=True):
+        for split, wanted, held in zip(("train", "val"), rows, all_rows, strict=True):
+            place = {row: i for i, row in enumerate(held)}
+            chosen = [place[row] for row in wanted]
+            drawn[split, tuple(wanted)] = features.pick(split, held)[..., chosen, :]
+    return replace(features, drawn=drawn)
 
 
 def _prompts(group: Group) -> list[Result]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Self
 
-from dip_lib.data.protocols import PROTOCOLS
+from dip_lib.data.protocols import check_protocol
 from dip_lib.errors import one_of
 from dip_lib.prompt.low_rank import SITES
 
@@ -49,8 +49,10 @@ class Data(Part):
     Args:
         dataset: its name ("greek", "eurosat", ...).
         style: the style it is drawn in, where datasets have styles; "default" is its own.
-        protocol: "base-to-new" (train on the first half of the classes, evaluate both halves) or
+        protocol: "base-to-new" (train on one half of the classes, evaluate both halves) or
             "all-classes" (few-shot, and the source of transfer).
+        class_split: which half that is: 0, the field's first, or 1 to 10, a random one
+            (:func:`dip_lib.data.splits.base_new`).
         shots: training images a class; 0: none are read.
         views: augmented views of each training image, cycled over the epochs.
         fingerprint: of the dataset.
@@ -67,9 +69,10 @@ class Data(Part):
     fingerprint: str = ""
     target: str = ""
     target_fingerprint: str = ""
+    class_split: int = 0
 
     def check(self) -> None:
-        one_of("protocol", self.protocol, PROTOCOLS)
+        check_protocol(self.protocol, self.class_split)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,9 +57,8 @@ def train(
 
     def add_checkpoint(epoch: int, losses: Sequence[float | None]) -> None:
         learned = batch.learned()
-        prompted = with_prompted_tower(
-            evaluation, method, learned, frozen, dataset, first.data.protocol
-        )
+        protocol = first.data.protocol, first.data.class_split
+        prompted = with_prompted_tower(evaluation, method, learned, frozen, dataset, *protocol)
         evaluated = evaluate(method, learned, start, frozen, prompted)
         for points, loss, row in zip(checkpoints, losses, evaluated, strict=True):
             points.append({"epoch": epoch, "loss": loss} | row)

@@ -7,15 +7,16 @@ from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features, encode_split
 from dip_lib.data import Dataset
-from dip_lib.data.protocols import Split, evaluation_halves
+from dip_lib.data.protocols import Split, among
 from dip_lib.methods.probe import LinearProbe
 from dip_lib.methods.zero_shot import ZeroShot
-from dip_lib.training.batch_data import draws, training_data
+from dip_lib.training.batch_data import draws, halves, trained_classes, training_data
 from dip_lib.training.evaluate import accuracies
 from dip_lib.training.record import Result, record
 from dip_lib.training.run import Run
@@ -25,7 +26,7 @@ def zero_shot(run: Run, backbone: Backbone, dataset: Dataset) -> Result:
     """Test accuracy of hand-written templates; on base and new classes also by group of images."""
     began = time.perf_counter()
     test = encode_split(backbone, dataset, "test")
-    base, new = evaluation_halves(dataset, test, run.data.protocol)
+    base, new = halves(run, dataset, test)
     names = (*base.names, *new.names)
     text = cast(ZeroShot, run.method).text(backbone, dataset.template, names)  # (C, e)
 
@@ -34,22 +35,22 @@ def zero_shot(run: Run, backbone: Backbone, dataset: Dataset) -> Result:
 
     (accuracy,) = accuracies(classify, base, new)
     checkpoint = {"epoch": 0, "loss": None, **accuracy}
-    checkpoint["by_group"] = _by_group(dataset, base, new, text)
+    of_base, _ = among(dataset.labels("test"), trained_classes(run, dataset))
+    checkpoint["by_group"] = _by_group(dataset, of_base.numpy(), base, new, text)
     return Result(record(run, (base, new), [checkpoint], time.perf_counter() - began), {})
 
 
 def _by_group(
-    dataset: Dataset, base: Split, new: Split, text: Tensor
+    dataset: Dataset, of_base: NDArray[np.bool_], base: Split, new: Split, text: Tensor
 ) -> dict[str, dict[str, float]]:
     """Group of test images -> "base" and "new" accuracy in percent, each half among its names."""
     groups = np.array(dataset.groups("test"))
-    of_base = dataset.labels("test").numpy() < len(base.names)
     accuracy: dict[str, dict[str, float]] = {}
-    halves = {
+    parts = {
         "base": (base, of_base, text[: len(base.names)]),
         "new": (new, ~of_base, text[len(base.names) :]),
     }
-    for half, (split, inside, own) in halves.items():
+    for half, (split, inside, own) in parts.items():
         for group in sorted(set(groups[inside])):
             chosen = torch.from_numpy(groups[inside] == group).to(split.labels.device)
             right = (split.images[chosen] @ own.T).argmax(1) == split.labels[chosen]
@@ -61,7 +62,7 @@ def probe(run: Run, dataset: Dataset, features: Features) -> Result:
     """Test accuracy on the trained classes of a probe of every view of the few-shot images."""
     began = time.perf_counter()
     data = training_data([run], dataset, features, draws([run], dataset))
-    base, new = evaluation_halves(dataset, features.test, run.data.protocol)
+    base, new = halves(run, dataset, features.test)
     images = data.images[0].flatten(0, 1)  # (V * N, e)
     labels = data.labels[0].repeat(data.images.shape[1])
     classes, size = len(data.names), images.shape[1]

@@ -15,7 +15,7 @@ from torch import Tensor
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.timm_tower import TimmTower
 from dip_lib.data import Dataset
-from dip_lib.data.protocols import Split, evaluation_halves
+from dip_lib.data.protocols import Split, among, evaluation_halves, renumbered, trained_and_new
 from dip_lib.training.batch_data import draws
 from dip_lib.training.run import Run
 
@@ -46,7 +46,8 @@ def visual_data(run: Run, clip: Backbone | TimmTower, dataset: Dataset) -> Visua
     The last ones are kept: runs of the same draw often follow one another.
     """
     ((train, val),) = draws([run], dataset)
-    return _load(clip, dataset, tuple(train), tuple(val), run.data.views, run.data.protocol)
+    protocol = run.data.protocol, run.data.class_split
+    return _load(clip, dataset, tuple(train), tuple(val), run.data.views, *protocol)
 
 
 @lru_cache(maxsize=1)
@@ -57,6 +58,7 @@ def _load(
     val: tuple[int, ...],
     views: int,
     protocol: str,
+    class_split: int,
 ) -> VisualData:
     def pixels(split: str, rows: Sequence[int], views: Sequence[int | None]) -> Tensor:
         order = sorted(rows)
@@ -66,15 +68,16 @@ def _load(
         return loaded[:, [place[row] for row in rows]]
 
     labels = {split: dataset.labels(split).to(clip.device) for split in ("train", "val", "test")}
-    halves = evaluation_halves(dataset, torch.zeros(len(labels["test"]), 0), protocol)
-    classes = len(halves[0].names)
-    inside = (labels["test"] < classes).nonzero().flatten()  # trained classes come first
+    nothing = torch.zeros(len(labels["test"]), 0)
+    halves = evaluation_halves(dataset, nothing, protocol, class_split)
+    classes, _ = trained_and_new(range(len(dataset.class_names)), protocol, class_split)
+    tested, test_labels = among(labels["test"], classes)
     return VisualData(
         pixels("train", train, range(views)),
-        labels["train"][list(train)],
+        renumbered(labels["train"][list(train)], classes),
         pixels("val", val, (None,))[0],
-        labels["val"][list(val)],
-        inside.tolist(),
-        labels["test"][inside],
+        renumbered(labels["val"][list(val)], classes),
+        tested.nonzero().flatten().tolist(),
+        test_labels,
         halves,
     )

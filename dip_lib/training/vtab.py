@@ -41,7 +41,7 @@ def tune_and_refit(
     train, val, test = (list(task.files[split]) for split in LISTS)
     small = replace(task, files={"train": train, "val": val, "test": val})
     whole = replace(task, files={"train": train + val, "val": val, "test": test})
-    data = replace(run.data, dataset=task.name, protocol="all-classes", shots=EVERY)
+    data = replace(run.data, dataset=task.name, protocol="all-classes", class_split=0, shots=EVERY)
     schedule = cast(AdamWSchedule, run.schedule)
 
     def fit(lr: float, images: Pictures) -> Result:

@@ -50,6 +50,8 @@ class Profile:
         folders: of datasets that the profile brings: name -> folder of class folders, which
             :func:`dip_lib.data.folders.picture_folder` reads. In a file it may be left out, and is
             relative to the file. It is no setting: the pictures' fingerprint is.
+        studies: those on request (:data:`dip_study.study.ON_REQUEST`) that the profile has, too;
+            may be left out. It is no setting either: a study more changes no run of another.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Profile:
     checkpoints: int
     precision: str
     folders: Mapping[str, Path] = field(default_factory=dict, repr=False)
+    studies: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def backbone(self) -> str:
@@ -134,15 +137,16 @@ def load_profile(name: str) -> Profile:
     Raises:
         ValueError: an unknown profile, tower, dataset, or method that has settings, with the
             nearest names; a file that is not there, is no TOML, is like itself, or whose fields are
-            not exactly those of :class:`Profile`; folders that are called as another dataset is, or
-            come without a world of their own.
+            not those of :class:`Profile`; folders that are called as another dataset is, or come
+            without a world of their own.
     """
     path = _path(name)
     values = {"name": path.stem, **_read(path)}
     known = {f.name for f in fields(Profile)}
-    if values.keys() != known:
+    needed = known - {"studies"}
+    if not needed <= values.keys() <= known:
         raise ValueError(
-            f"{path.name}: missing {sorted(known - values.keys())}, "
+            f"{path.name}: missing {sorted(needed - values.keys())}, "
             f"unknown {sorted(values.keys() - known)}"
         )
     for method in values["settings"]:

@@ -1,0 +1,70 @@
+"""Several worlds beside each other: one table, one list of rows, whether they agree.
+
+What a page shows is a mapping from the world's name to what it found there; with one world alone
+everything looks as if there were no worlds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import pandas as pd
+
+from dip_book.statistics import Interval
+from dip_lib.data.dataset import dataset_title
+
+T = TypeVar("T")
+
+
+def table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The tables one below the other, with the world as the first level of the rows' index."""
+    only, *others = tables.values()
+    return pd.concat(tables) if others else only
+
+
+def rows(
+    found: Mapping[str, Mapping[str, T]], breaks: Mapping[str, list[str]] | None = None
+) -> tuple[dict[str, T], list[str]]:
+    """The rows of every world in one mapping, for a figure of rows.
+
+    Args:
+        found: world -> name -> row.
+        breaks: world -> names before which that world's rows leave a gap.
+
+    Returns:
+        The rows, named "world: name" where there are several worlds, and where gaps are: before
+        each world's first row, too.
+    """
+    if len(found) == 1:
+        (world,) = found
+        return dict(found[world]), [*(breaks or {}).get(world, ())]
+    named = {f"{world}: {name}": row for world, part in found.items() for name, row in part.items()}
+    starts = [f"{world}: {next(iter(part))}" for world, part in found.items() if part][1:]
+    inner = [f"{world}: {name}" for world, names in (breaks or {}).items() for name in names]
+    return named, [name for name in named if name in {*starts, *inner}]
+
+
+def disagreement(found: Mapping[str, Interval], what: str) -> str:
+    """Whether the worlds disagree on a difference: a sentence, or "" where they do not.
+
+    They do when the interval of one lies above zero and that of another below; where only some
+    decide its sign, that is said.
+
+    Args:
+        found: world -> the difference.
+        what: the difference in words: "DIP minus CoOp in H".
+    """
+    signs = {world: interval.sign for world, interval in found.items()}
+    values = ", ".join(f"{found[world]:+.1f} in {world}" for world in signs)
+    if {1, -1} <= {*signs.values()}:
+        return f"**The worlds disagree** on {what}: {values}. "
+    decided = [world for world, sign in signs.items() if sign]
+    if decided and len(decided) < len(signs):
+        return f"**Only {' and '.join(decided)} decides** the sign of {what}: {values}. "
+    return ""
+
+
+def titled(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the datasets in its index by their titles, as readers know them."""
+    return table.rename(index=dataset_title)
