@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from pathlib import Path
 
+import pytest
 from tiny_book import ROOT, book, build, cells, index_page, row
 
 from dip_book.claims import load_claims
+
+sys.path.append(str(ROOT / "book" / "_ext"))  # as Sphinx does
+from companion.measured import look_up  # noqa: E402
 
 WORLDS = {"embedded": "Glyph World", "photos": "Photo World", "paper": "Real CLIP"}
 
@@ -16,6 +22,23 @@ def only(world: str) -> list[str]:
     """The claims that a world judges."""
     claims = load_claims(ROOT / "book" / "claims.toml")
     return [claim.id for claim in claims if world in claim.worlds]
+
+
+def test_a_number_of_one_world_is_that_worlds_or_not_measured(tmp_path: Path) -> None:
+    def of(world: str) -> dict[str, object]:
+        return {"value": 1, "text": world, "world": world}
+
+    both = {"gain": of("embedded"), "photos/gain": of("photos"), "loss": of("photos")}
+    (tmp_path / "03.json").write_text(json.dumps(both))
+    assert look_up(tmp_path, "03/gain")["text"] == "embedded"
+    assert look_up(tmp_path, "03/embedded/gain")["text"] == "embedded"
+    assert look_up(tmp_path, "03/photos/gain")["text"] == "photos"
+    assert look_up(tmp_path, "03/paper/gain")["text"] == "not measured"
+    assert look_up(tmp_path, "03/photos/loss")["text"] == "photos"  # a page of that world alone
+    assert look_up(tmp_path, "03/embedded/loss")["text"] == "not measured"
+    for wrong in ("03/gains", "03/photos/gains", "03/photo/gain", "03/embedded/photos/gain"):
+        with pytest.raises(ValueError, match="gain"):
+            look_up(tmp_path, wrong)
 
 
 def test_every_world_has_its_column_its_line_and_its_verdict(tmp_path: Path) -> None:
