@@ -16,6 +16,7 @@ import torch
 from IPython.display import Markdown, display
 
 from dip_book import plots
+from dip_book.claims import CLAIMED
 from dip_book.content import BOOK, fingerprint
 from dip_book.frame import compact, frame, stopped_runs
 from dip_book.parameters import ENOUGH, Parameters, read, undecided
@@ -30,8 +31,6 @@ from dip_study.provenance import provenance
 Record = dict[str, Any]
 Table: TypeAlias = "pd.DataFrame | Mapping[str, Interval]"
 """What a figure draws: a table with an index, a frame of runs, or intervals by name."""
-CLAIMED = {"Glyph World": "embedded", "Photo World": "photos", "photos": "paper"}
-"""A profile's world -> what claims call it; a claim takes no number of another world."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Verdicts follow the rules that were fixed before measuring."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dip_book.claims import Claim, load_claims, scoreboard, verdict
+from dip_book.claims import Claim, load_claims, verdict
 from dip_book.statistics import Interval
 
 CLAIMS = Path(__file__).parents[1] / "book" / "claims.toml"
@@ -19,10 +18,11 @@ CLAIM = Claim(
     statistic="a number",
     key="01_page/key",
     notebook="01_page",
-    world="embedded",
+    worlds=("embedded",),
     direction=">=",
     threshold=1.0,
     tolerance=0.25,
+    margin=1.0,
     why="because",
 )
 
@@ -70,78 +70,24 @@ def test_no_interval_is_not_measured_and_an_undefined_value_is_inconclusive() ->
     ("changes", "token"),
     [
         ({"direction": "=>"}, "=>"),
-        ({"world": "papers"}, "papers"),
+        ({"worlds": ("papers",)}, "papers"),
+        ({"worlds": ()}, "worlds"),
+        ({"worlds": "photos"}, "photos"),
+        ({"worlds": ("photos", "photos")}, "once"),
+        ({"worlds": ("any", "photos"), "margin": 0.0}, "any"),
         ({"tolerance": -0.1}, "-0.1"),
         ({"tolerance": math.nan}, "nan"),
-        ({"world": "paper"}, "cost"),
+        ({"worlds": ("paper",)}, "cost"),
+        ({"margin": 0.0}, "margin"),
+        ({"margin": -1.0}, "-1.0"),
+        ({"margin": math.nan}, "nan"),
+        ({"margin": math.inf}, "inf"),
+        ({"worlds": ("any",)}, "margin"),
     ],
 )
 def test_a_claim_that_makes_no_sense_is_refused(changes: dict[str, Any], token: str) -> None:
     with pytest.raises(ValueError, match=token):
         replace(CLAIM, **changes)
-
-
-def board(folder: Path, numbers: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The row of one claim, read from real files."""
-    fields = {k: v for k, v in vars(replace(CLAIM, **changes)).items()}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in fields.items()]
-    (folder / "claims.toml").write_text("[[claim]]\n" + "\n".join(lines))
-    (folder / "01_page.json").write_text(json.dumps(numbers))
-    (row,) = scoreboard(folder / "claims.toml", folder)
-    return row
-
-
-def test_a_row_has_value_interval_and_verdict(tmp_path: Path) -> None:
-    row = board(tmp_path, {"key": {"value": 1.5, "low": 1.0, "high": 2.0, "text": "1.5"}})
-    assert row["value"] == 1.5 and row["interval"] == (1.0, 2.0)
-    assert (row["id"], row["claim"], row["source"]) == ("c", "text", "paper")
-    assert (row["world"], row["notebook"]) == ("embedded", "01_page")
-    assert row["verdict"] == "reproduced"
-    assert row["detail"] == "asked: >= 1 with tolerance 0.25"
-
-
-def test_an_inconclusive_row_says_what_could_have_been_detected(tmp_path: Path) -> None:
-    number = {"value": 1.0, "low": 0.0, "high": 2.0, "detectable": 1.2345}
-    row = board(tmp_path, {"key": number})
-    assert row["verdict"] == "inconclusive"
-    assert row["detail"].endswith("smallest effect this study can detect: 1.2")
-
-
-def test_a_number_without_an_interval_passes_only_as_an_exact_count(tmp_path: Path) -> None:
-    row = board(tmp_path, {"key": {"value": 7.0}})
-    assert (row["verdict"], row["interval"]) == ("inconclusive", None)
-    assert row["detail"].endswith("no interval was measured")
-    count = {"direction": "==", "threshold": 516, "tolerance": 0}
-    assert board(tmp_path, {"key": {"value": 516}}, **count)["verdict"] == "reproduced"
-    assert board(tmp_path, {"key": {"value": 517}}, **count)["verdict"] == "not reproduced"
-
-
-def test_what_is_absent_is_not_measured_and_says_how_to(tmp_path: Path) -> None:
-    for numbers in ({}, {"other": {"value": 1.0}}, {"key": {"value": None}}):
-        row = board(tmp_path, numbers)
-        assert (row["verdict"], row["value"], row["interval"]) == ("not measured", None, None)
-        assert row["detail"].endswith("to measure: run 01_page")
-    row = board(tmp_path, {}, key="09_absent/key", world="paper", command="make it", cost="a day")
-    assert row["detail"].endswith("to measure: make it (a day)")
-
-
-def test_a_number_that_decides_nothing_gives_no_verdict_and_says_why(tmp_path: Path) -> None:
-    enough = {"value": 2.0, "low": 1.9, "high": 2.1}
-    few = enough | {"undecided": "profile smoke, 2 datasets"}
-    assert board(tmp_path, {"key": enough})["verdict"] == "reproduced"
-    row = board(tmp_path, {"key": few})
-    assert (row["verdict"], row["value"], row["interval"]) == ("not measured", None, None)
-    assert row["detail"].endswith("profile smoke, 2 datasets")
-
-
-def test_a_number_counts_only_in_its_own_world(tmp_path: Path) -> None:
-    glyphs = {"key": {"value": 1.5, "low": 1.0, "high": 2.0}}
-    photos = {"key": {"value": 1.5, "low": 1.0, "high": 2.0, "world": "paper"}}
-    paper = {"world": "paper", "command": "make it", "cost": "a day"}
-    assert board(tmp_path, glyphs, **paper)["verdict"] == "not measured"
-    assert board(tmp_path, photos, **paper)["verdict"] == "reproduced"
-    assert board(tmp_path, photos)["verdict"] == "not measured"
-    assert board(tmp_path, photos, world="any")["verdict"] == "reproduced"
 
 
 def test_the_committed_claims_are_complete() -> None:
@@ -152,10 +98,45 @@ def test_the_committed_claims_are_complete() -> None:
         assert all((claim.text, claim.source, claim.statistic, claim.why))
 
 
-def test_with_nothing_measured_every_claim_is_not_measured(tmp_path: Path) -> None:
-    rows = scoreboard(CLAIMS, tmp_path)
-    assert {row["verdict"] for row in rows} == {"not measured"}
-    assert len(rows) == len(load_claims(CLAIMS))
+def test_a_claim_on_prompts_of_the_text_is_judged_in_every_world_and_no_other_in_photo_world() -> (
+    None
+):
+    worlds = {claim.id: claim.worlds for claim in load_claims(CLAIMS)}
+    every = {name for name, where in worlds.items() if where == ("embedded", "photos", "paper")}
+    assert {"id1-new", "dip-new", "dip-h", "plug-and-play", "few-shot", "cross-dataset"} <= every
+    assert {name for name, where in worlds.items() if "photos" in where} == every
+    visual = [claim.id for claim in load_claims(CLAIMS) if claim.notebook.startswith("14")]
+    assert not {"state-of-the-art", "comparable", "rotation-h", *visual} & every
+    counts = [name for name, where in worlds.items() if where == ("any",)]
+    assert "half-k-parameters" in counts
+
+
+def test_the_margin_is_the_smallest_difference_that_matters_in_the_claims_unit() -> None:
+    for claim in load_claims(CLAIMS):
+        if "in points" in claim.statistic:
+            expected = 0.5 if "standard deviation" in claim.statistic else 1.0
+            assert claim.margin == expected, claim.id
+        elif "rho" in claim.statistic:
+            assert claim.margin == 0.1, claim.id
+
+
+def test_how_to_measure_a_claim_depends_on_the_world() -> None:
+    claim = replace(CLAIM, worlds=("embedded", "photos", "paper"))
+    assert claim.to_measure("photos") == "make book NOTEBOOK=01 PROFILE=photos"
+    assert claim.to_measure("embedded") == "make book NOTEBOOK=01 PROFILE=embedded"
+    paper = claim.to_measure("paper")
+    assert paper.startswith("make book NOTEBOOK=01 PROFILE=paper DEVICE=cuda DATA=")
+    assert paper.endswith("GPU; time not known yet)")
+    given = replace(claim, command="make it", cost="a day")
+    assert given.to_measure("paper") == "make it (a day)"
+    assert given.to_measure("photos") == claim.to_measure("photos")
+    assert replace(CLAIM, worlds=("any",), margin=0.0).to_measure("any") == "make book NOTEBOOK=01"
+
+
+def test_a_claim_is_the_same_claim_in_every_world() -> None:
+    number = Interval(1.5, 1.0, 2.0)
+    places = [("embedded",), ("photos",), ("embedded", "photos", "paper")]
+    assert {verdict(replace(CLAIM, worlds=each), number) for each in places} == {"reproduced"}
 
 
 def test_two_claims_with_one_id_and_misspelt_fields_are_refused(tmp_path: Path) -> None:
@@ -163,6 +144,9 @@ def test_two_claims_with_one_id_and_misspelt_fields_are_refused(tmp_path: Path) 
     (tmp_path / "twice.toml").write_text(text + text)
     with pytest.raises(ValueError, match="duplicate"):
         load_claims(tmp_path / "twice.toml")
+    (tmp_path / "earlier.toml").write_text(text.replace("worlds = [", "world = ["))
+    with pytest.raises(TypeError, match="world"):
+        load_claims(tmp_path / "earlier.toml")
     (tmp_path / "misspelt.toml").write_text(text.replace("threshold", "treshold"))
     with pytest.raises(TypeError, match="treshold"):
         load_claims(tmp_path / "misspelt.toml")

@@ -6,8 +6,9 @@
   const said = filter.querySelector("output");
   const show = () => {
     const { verdict, world } = Object.fromEntries(new FormData(filter));
+    const wanted = ({ dataset }) => (!verdict || dataset.verdict === verdict) && (!world || dataset.world === world);
     for (const row of rows) {
-      row.hidden = (verdict && row.dataset.verdict !== verdict) || (world && row.dataset.world !== world);
+      row.hidden = ![...row.querySelectorAll("td[data-verdict]")].some(wanted); // both of one world
     }
     said.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} claims`;
   };

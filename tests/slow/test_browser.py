@@ -214,10 +214,19 @@ def test_the_keyboard_is_enough(html: Path, browser: Any) -> None:
     every = browser.execute_script(f"{rows}.length")
     browser.execute_script("document.querySelector('.claims-filter input').focus()")
     keys(browser, Keys.ARROW_RIGHT)
-    assert set(browser.execute_script(f"{rows}.map(r => r.dataset.verdict)")) == {"reproduced"}
+    cells = (
+        f"{rows}.map(r => [...r.querySelectorAll('td[data-verdict]')]"
+        ".map(cell => [cell.dataset.world, cell.dataset.verdict]))"
+    )
+    shown = browser.execute_script(cells)
+    assert all("reproduced" in dict(row).values() for row in shown)
     left = browser.execute_script(f"{rows}.length")
     said = "return document.querySelector('.claims-filter output').textContent"
     assert browser.execute_script(said) == f"{left} of {every} claims" and left < every
+    keys(browser, Keys.TAB, Keys.SPACE, Keys.ARROW_RIGHT)  # the first world, with that verdict
+    glyphs = browser.execute_script(cells)
+    assert glyphs and all(dict(row).get("embedded") == "reproduced" for row in glyphs)
+    assert len(glyphs) < left  # counts are no world's
     hidden = "return document.querySelector('table.claims tr[hidden]').id"
     browser.execute_script(f"location.hash = (() => {{ {hidden} }})()")
     browser.execute_async_script("setTimeout(arguments[0], 100)")

@@ -4,6 +4,9 @@ A notebook writes the numbers that prose may use to ``<notebook>.json`` as
 ``{key: {"value": ..., "text": "..."}}``. The role prints the text and links it to the notebook;
 of a number that decides nothing it adds the reason, its ``undecided``.
 A missing file or key is a warning, and the book is built with warnings as errors.
+
+``{measured}`notebook/photos/key` `` is the number of one world, wherever the page has it: prose
+that names a world uses it. Where that world was not measured it says so.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
+from dip_book.claims import WORLDS
 from dip_lib.errors import one_of
 
 logger = logging.getLogger(__name__)
@@ -28,7 +32,9 @@ def numbers_dir(source: Path) -> Path:
 
 
 def look_up(folder: Path, name: str) -> dict[str, Any]:
-    """The entry called ``notebook/key``.
+    """The entry called ``notebook/key``, or ``notebook/world/key`` of one of the claims' worlds.
+
+    In the second form it is one that says "not measured" where only other worlds have the number.
 
     Raises:
         ValueError: no such notebook or key; names the nearest.
@@ -38,7 +44,14 @@ def look_up(folder: Path, name: str) -> dict[str, Any]:
     if not files:
         raise ValueError(f"no numbers in {folder}: run make publish, or make book")
     entries = json.loads(files[one_of("notebook with numbers", notebook, files)].read_text("utf-8"))
-    return entries[one_of(f"number of {notebook}", key, entries)]
+    kind = f"number of {notebook}"
+    world, _, plain = key.partition("/")
+    if not plain or world not in WORLDS:
+        return entries[one_of(kind, key, entries)]
+    one_of(kind, plain, {each.rpartition("/")[2] for each in entries})
+    found = [each for each in (entries.get(key), entries.get(plain)) if each]
+    same = (each for each in found if each.get("world", "embedded") == world)
+    return next(same, {"text": "not measured"})
 
 
 class Measured(SphinxRole):
