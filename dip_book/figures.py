@@ -16,10 +16,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import FigureBase
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from dip_book.plots import COLOURS, LABELS, MARKERS, WIDTH
+from dip_book.plots import COLOURS, LABELS, MARKERS, WIDTH, canvas
 from dip_book.statistics import Interval
 
 Curves = Mapping[str, pd.DataFrame]
@@ -42,12 +43,18 @@ def _line(axes: Axes, look: tuple[str, str], frame: pd.DataFrame, label: str) ->
     axes.plot(frame.index, frame["value"], color=colour, marker=marker, ms=4.5, label=label)
 
 
+def height_of(panels: Mapping[str, Curves], across: int = 1) -> float:
+    """Of the figure of :func:`curves`, in inches."""
+    return 1.0 + (1.9 * -(-len(panels) // across) if len(panels) > 1 else 2.6)
+
+
 def curves(
     panels: Mapping[str, Curves],
     xlabel: str,
     doubling: bool = False,
     across: int = 1,
     labels: Mapping[str, str] = LABELS,
+    figure: FigureBase | None = None,
 ) -> None:
     """One panel for each quantity, a line with its 95 % band for each method.
 
@@ -56,15 +63,10 @@ def curves(
         doubling: whether x doubles from point to point.
         across: panels in a row.
         labels: label -> what the legend calls it; others stand as they are.
+        figure: the part of a figure to draw in.
     """
-    down = -(-len(panels) // across)
-    figure, grid = plt.subplots(
-        down,
-        across,
-        figsize=(WIDTH, 1.0 + (1.9 * down if len(panels) > 1 else 2.6)),
-        sharex=True,
-        squeeze=False,
-    )
+    figure = canvas(figure, height_of(panels, across))
+    grid = figure.subplots(-(-len(panels) // across), across, sharex=True, squeeze=False)
     for axes, (name, lines) in zip(grid.flat, panels.items(), strict=False):
         look = looks(lines)
         for label, frame in lines.items():

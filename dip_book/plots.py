@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from dip_book.tables import final, trajectories
 from dip_lib.data import harmonic_mean
+from dip_lib.data.dataset import dataset_title
 
 COLOURS = {"zero-shot": "#5f6b76", "CoOp": "#d55e00", "DIP": "#0072b2", "other": "#009e73"}
 COLOURS |= {"VPT": "#cc79a7", "SPT": "#e69f00", "CVPT": "#56b4e9"}
@@ -68,21 +69,29 @@ def canvas(figure: FigureBase | None, height: float) -> FigureBase:
     return figure or plt.figure(figsize=(WIDTH, height))
 
 
-def in_each_world(shown: Mapping[str, Any], draw: Callable[..., None], height: float) -> None:
+def in_each_world(
+    shown: Mapping[str, Any],
+    draw: Callable[..., None],
+    height: float | Callable[[Any], float],
+    **settings: Any,
+) -> None:
     """The same figure for every world, one below the other under the world's name.
 
     Args:
         shown: world -> what ``draw`` takes, beside ``figure``, the part to draw in.
-        height: of each, in inches.
+        height: of each, in inches, or a function that gives that of what is drawn.
+        settings: of every world's figure, which ``draw`` takes, too.
     """
     if len(shown) == 1:
-        draw(next(iter(shown.values())))
+        draw(next(iter(shown.values())), **settings)
         return
-    whole = plt.figure(figsize=(WIDTH, (height + 0.3) * len(shown)))
-    parts = np.atleast_1d(np.asarray(whole.subfigures(len(shown), 1)))
-    for part, (world, what) in zip(parts, shown.items(), strict=True):
-        part.suptitle(world, fontsize=11, fontweight="bold")
-        draw(what, figure=part)
+    heights = [height(each) if callable(height) else height for each in shown.values()]
+    ratios = [part for each in heights for part in (0.3, each)]  # names have a part of their own:
+    whole = plt.figure(figsize=(WIDTH, sum(ratios)))  # a legend "outside" knows of no title
+    parts = np.asarray(whole.subfigures(len(ratios), 1, height_ratios=ratios))
+    for name, part, (world, what) in zip(parts[::2], parts[1::2], shown.items(), strict=True):
+        name.text(0.5, 0.4, world, ha="center", va="center", fontsize=11, fontweight="bold")
+        draw(what, figure=part, **settings)
 
 
 def _band(axes: Axes, epochs: Array, paths: Array, name: str, label: str | None = None) -> None:
@@ -154,10 +163,17 @@ def trajectory(runs: pd.DataFrame, figure: FigureBase | None = None) -> None:
     lower.legend(loc="lower left", ncols=2)
 
 
-def correlation_dots(table: pd.DataFrame) -> None:
-    """Spearman's rho of each dataset: with ID_1, with ID_2 and with mere time."""
-    ordered = table.sort_values("id1")
-    _, axes = plt.subplots(figsize=(WIDTH, 0.34 * len(table) + 1.2))
+def correlation_dots(tables: Mapping[str, pd.DataFrame]) -> None:
+    """Spearman's rho of each dataset: with ID_1, with ID_2 and with mere time.
+
+    ``tables`` gives the world, which is the heading of its datasets where there are several.
+    """
+    parts = []  # from below
+    for world, table in reversed([*tables.items()]):
+        heading = pd.DataFrame(np.nan, index=[f"{world}:"], columns=table.columns)
+        parts += [table.sort_values("id1"), *([heading] if len(tables) > 1 else [])]
+    ordered = pd.concat(parts)
+    _, axes = plt.subplots(figsize=(WIDTH, 0.34 * len(ordered) + 1.2))
     rows = np.arange(len(ordered))
     styles = {
         "id1": ("o", COLOURS["DIP"], "with ID$_1$", 0.0),
@@ -168,19 +184,25 @@ def correlation_dots(table: pd.DataFrame) -> None:
         axes.plot(ordered[column], rows + offset, marker, color=colour, label=label, ms=7, mew=2)
     axes.axvline(0.9, color="0.5", ls=":", lw=1.2)
     axes.text(0.89, len(rows) - 0.35, "claimed: ≥ 0.9", ha="right", va="center", color="0.35")
-    axes.set(yticks=rows, yticklabels=ordered.index, xlim=(-1.05, 1.05), ylim=(-0.7, len(rows)))
+    names = [dataset_title(name) for name in ordered.index]
+    axes.set(yticks=rows, yticklabels=names, xlim=(-1.05, 1.05), ylim=(-0.7, len(rows)))
     axes.set(xticks=(-1, -0.5, 0, 0.5, 1))
     axes.set_xlabel("Spearman's ρ of new-class accuracy, CoOp's training")
     axes.grid(axis="y", color="0.92")
     axes.figure.legend(loc="outside lower center", ncols=3, handletextpad=0.2, columnspacing=1)
 
 
-def trajectory_grid(runs: pd.DataFrame) -> None:
+def grid_height(runs: pd.DataFrame) -> float:
+    """Of :func:`trajectory_grid`, in inches: its panels are two in a row."""
+    return 1.75 * -(-runs["dataset"].nunique() // 2)
+
+
+def trajectory_grid(runs: pd.DataFrame, figure: FigureBase | None = None) -> None:
     """Every dataset by itself: new-class accuracy against ID_1, one point a checkpoint."""
     paths = {name: trajectories(path, ("new", "id1")) for name, path in runs.groupby("label")}
     names = sorted(set(runs["dataset"]))
-    rows = -(-len(names) // 2)
-    figure, grid = plt.subplots(rows, 2, figsize=(WIDTH, 1.75 * rows), sharex=True, squeeze=False)
+    figure = canvas(figure, grid_height(runs))
+    grid = figure.subplots(-(-len(names) // 2), 2, sharex=True, squeeze=False)
     for axes, name in zip(grid.flat, names, strict=False):
         for label, path in paths.items():
             mean = path[name].mean(0)  # (T, 2)
@@ -190,7 +212,7 @@ def trajectory_grid(runs: pd.DataFrame) -> None:
             )  # fmt: skip
         # all methods start at the same prompt
         axes.plot(mean[0, 1], mean[0, 0], "*", color="black", ms=9, label="start", zorder=5)
-        axes.set_title(name, pad=3)
+        axes.set_title(dataset_title(name), pad=3)
     for axes in grid.flat[len(names) :]:
         axes.axis("off")
     grid.flat[len(names) - 2].tick_params(labelbottom=True)  # the lowest panel of its column

@@ -45,7 +45,21 @@ def rows(
     return named, [name for name in named if name in {*starts, *inner}]
 
 
-def disagreement(found: Mapping[str, Interval], what: str) -> str:
+def paragraphs(said: Mapping[str, str], heading: str = "") -> str:
+    """What is said of each world, a paragraph each: "**Finding in Photo World.** ...".
+
+    Args:
+        said: world -> text.
+        heading: what it is: "Finding". Without one a paragraph begins with the world alone.
+    """
+    if len(said) == 1:
+        (text,) = said.values()
+        return f"**{heading}.** {text}" if heading else text
+    start = f"{heading} in " if heading else ""
+    return "\n\n".join(f"**{start}{world}.** {text}" for world, text in said.items())
+
+
+def disagreement(found: Mapping[str, Interval], what: str, digits: str = "+.1f") -> str:
     """Whether the worlds disagree on a difference: a sentence, or "" where they do not.
 
     They do when the interval of one lies above zero and that of another below; where only some
@@ -54,9 +68,10 @@ def disagreement(found: Mapping[str, Interval], what: str) -> str:
     Args:
         found: world -> the difference.
         what: the difference in words: "DIP minus CoOp in H".
+        digits: how its values are written.
     """
     signs = {world: interval.sign for world, interval in found.items()}
-    values = ", ".join(f"{found[world]:+.1f} in {world}" for world in signs)
+    values = ", ".join(f"{found[world]:{digits}} in {world}" for world in signs)
     if {1, -1} <= {*signs.values()}:
         return f"**The worlds disagree** on {what}: {values}. "
     decided = [world for world, sign in signs.items() if sign]

@@ -13,7 +13,6 @@ import pytest
 from made_records import made, records, study
 from PIL import Image
 
-from dip_book import correlations
 from dip_book.frame import frame
 from dip_book.pages import (
     base_to_new,
@@ -31,6 +30,10 @@ from dip_study.profiles import load_profile
 
 EVEN = Interval(0.0, -1.0, 1.0)
 UP, DOWN = Interval(2.0, 1.0, 3.0), Interval(-2.0, -3.0, -1.0)
+TABLE = pd.DataFrame(
+    {"id1": [0.95, 0.5, -0.2], "id2": [1, 0, 0.1], "epoch": [1, 0, 0.3]},
+    index=["greek", "latin", "boxes"],
+)
 
 
 def dips(shift: float = 0.0, **changes: Any) -> list[dict[str, Any]]:
@@ -123,45 +126,77 @@ def test_the_numbers_are_those_of_the_tables(groups: dict[str, pd.DataFrame]) ->
 # ---- information density ------------------------------------------------------------------------
 
 
+def followed(
+    lead: Interval, rho: Interval = UP, table: pd.DataFrame = TABLE
+) -> information_density.Followed:
+    """Correlations of which only the lead of ID_1 over the epoch, and rho with ID_1, matter."""
+    names = ("median_rho_id1", "median_rho_id2", "median_rho_epoch")
+    numbers = dict.fromkeys(names, rho) | {"rho_id1_minus_rho_epoch": lead}
+    runs = study()
+    return information_density.Followed(runs, frame(dips()), numbers, numbers, EVEN, table)
+
+
 def test_the_finding_says_whether_density_tells_more_than_the_clock() -> None:
-    numbers = dict.fromkeys(("median_rho_id1", "median_rho_id2", "median_rho_epoch"), UP)
     said = {
-        sign: information_density.finding(
-            numbers | {"rho_id1_minus_rho_epoch": beyond}, numbers, EVEN, families=11
-        )
+        sign: information_density.finding({"Glyph World": followed(beyond)})
         for sign, beyond in ((1, UP), (-1, DOWN), (0, EVEN))
     }
     assert "ID₁ follows accuracy more closely" in said[1]
     assert "training time follows accuracy more closely" in said[-1]
     assert "no more closely than training time" in said[0]
-    assert "**2.00** over 11 families (95 % interval 1.00 to 3.00" in said[0]
+    assert "**2.00** over 3 datasets (95 % interval 1.00 to 3.00" in said[0]
+    assert all(each.startswith("**Finding.** Along CoOp's training") for each in said.values())
 
 
-def test_the_table_of_families_ends_with_their_median() -> None:
-    table = pd.DataFrame(
-        {"id1": [0.95, 0.5, -0.2], "id2": [1, 0, 0.1], "epoch": [1, 0, 0.3]},
-        index=["greek", "latin", "boxes"],
-    )
-    found = information_density.family_table(table)
+def test_the_finding_of_several_worlds_begins_with_what_they_disagree_on() -> None:
+    found = {"Glyph World": followed(UP), "Photo World": followed(DOWN)}
+    first, second = information_density.finding(found).split("\n\n")
+    assert first.startswith("**The worlds disagree** on the lead of ID₁ over training time")
+    assert "+2.00 [+1.00, +3.00] in Glyph World, -2.00 [-3.00, -1.00] in Photo World" in first
+    assert "**Finding in Glyph World.** Along" in first
+    assert second.startswith("**Finding in Photo World.** Along")
+    turned = {"Glyph World": followed(UP), "Photo World": followed(UP, rho=DOWN)}
+    said = information_density.finding(turned)
+    assert said.startswith("**The worlds disagree** on the median ρ")
+    agreed = information_density.finding(dict.fromkeys(found, followed(UP)))
+    assert agreed.startswith("**Finding in Glyph World.**")
+    ends = information_density.across_runs(dict.fromkeys(found, study()))
+    assert ends.startswith("**Glyph World.** Spearman") and "\n\n**Photo World.** S" in ends
+
+
+def test_the_table_of_datasets_ends_with_their_median() -> None:
+    found, table = information_density.dataset_table(followed(UP)), TABLE
     assert found.loc["median"].tolist() == [0.5, 0.1, 0.3, "no"]
     assert found["at least 0.9 (ID₁)"].tolist() == ["yes", "no", "no", "no"]
     assert list(table.index) == ["greek", "latin", "boxes"]  # what is drawn is not changed
 
 
 def test_a_training_is_told_by_its_start_and_end() -> None:
-    runs = study()
-    row = information_density.start_and_end(runs, correlations.correlation_numbers(runs))
+    runs = pd.concat([study(), frame(dips(2.5))])
+    found = information_density.followed(runs)
+    rows = information_density.starts_and_ends(found)
+    assert list(rows.index) == ["CoOp", "DIP"]
+    assert rows.loc["DIP", "new end, %"] == pytest.approx(50.5)
+    row = rows.loc["CoOp"]
     assert (row["ID₁ start"], row["ID₁ end"]) == pytest.approx((0.6, 0.3))
     assert (row["new start, %"], row["new end, %"]) == pytest.approx((57.0, 48.0))
     assert row["median ρ(new, ID₁)"] == pytest.approx(1)
-    ways = information_density.ways(runs, UP)
-    assert ways["ρ with ID₁"].tolist() == pytest.approx([2, 1, 1], abs=0.02)
+    ways = information_density.ways(found)
+    assert ways["ρ with ID₁"].tolist() == pytest.approx([1, 1, 1], abs=0.02)
+    trends = information_density.rank_trends(found)
+    numbers = information_density.numbers(found, trends, runs)
+    assert numbers["median_rho_id1"] == found.numbers["median_rho_id1"]
+    assert numbers["dip_median_rho_rank"] == trends["DIP"]
+    assert set(information_density.detectable(found)) <= set(numbers)
+    one, two = (information_density.ranks(dict.fromkeys(n, trends)) for n in (["A"], ["A", "B"]))
+    assert two == f"**A.** {one}\n\n**B.** {one}"
 
 
 def test_across_runs_counts_the_learning_rates_of_coop_alone() -> None:
     slow = [made(d, lr=0.001, new=lambda t: 80.0, id1=lambda t: 0.9) for d in ("greek", "latin")]
     runs = frame([*slow, *(made(d) for d in ("greek", "latin")), *dips(lr=0.5)])
-    said = information_density.across_runs(runs[runs["seed"] == 1])
+    said = information_density.across_runs({"Glyph World": runs[runs["seed"] == 1]})
+    assert said.startswith("Spearman's ρ")
     assert "CoOp at 2 learning rates" in said
     assert "over CoOp alone **1.00** (1.00 to 1.00)" in said
 
@@ -189,12 +224,27 @@ def test_few_shot_gaps_are_at_each_number_of_shots_and_over_all(shots: pd.DataFr
     assert gaps[1] == gap(dip.query("shots == 1"), coop.query("shots == 1"))
     whole = few_shot.gap_over_shots(dip, coop)
     assert whole.value == pytest.approx(0)
-    said = few_shot.finding(whole, gaps)
-    assert "Over 1 to 4 shots" in said
+    found = few_shot.compared(shots)
+    assert (found.whole, found.gaps) == (whole, gaps)
+    said = few_shot.finding({"Glyph World": found})
+    assert said.startswith("**Finding.** Over 1 to 4 shots")
     assert said.endswith("DIP is clearly ahead at 1 shot; CoOp is clearly ahead at 4 shots.")
-    assert "at no number of shots" in few_shot.finding(EVEN, {2: EVEN, 16: EVEN})
-    assert few_shot.numbers(whole, gaps)["dip_minus_coop_4_shots"] == gaps[4]
-    assert few_shot.detectable(dip, coop)["dip_minus_coop"] == pytest.approx(0, abs=1e-9)
+    assert "at no number of shots" in few_shot.difference(EVEN, {2: EVEN, 16: EVEN})
+    assert few_shot.numbers(found)["dip_minus_coop_4_shots"] == gaps[4]
+    assert few_shot.detectable(found)["dip_minus_coop"] == pytest.approx(0, abs=1e-9)
+
+
+def test_few_shot_findings_of_several_worlds_begin_with_what_they_disagree_on(
+    shots: pd.DataFrame,
+) -> None:
+    glyphs = replace(few_shot.compared(shots), whole=UP)
+    found = {"Glyph World": glyphs, "Photo World": replace(glyphs, whole=DOWN)}
+    first, second = few_shot.finding(found).split("\n\n")
+    assert first.startswith("**The worlds disagree** on DIP minus CoOp over all shots")
+    assert "**Finding in Glyph World.** Over 1 to 4 shots" in first
+    assert second.startswith("**Finding in Photo World.** Over 1 to 4 shots")
+    assert [*few_shot.panels(found)] == ["Glyph World\naccuracy, %", "Photo World\naccuracy, %"]
+    assert few_shot.panels({"Glyph World": glyphs}) == {few_shot.ACCURACY: glyphs.lines}
 
 
 def test_few_shot_curves_have_zero_shot_at_every_number_of_shots(shots: pd.DataFrame) -> None:
@@ -203,10 +253,11 @@ def test_few_shot_curves_have_zero_shot_at_every_number_of_shots(shots: pd.DataF
     assert all(list(line.index) == [1, 4] for line in lines.values())
     assert lines["zero-shot"]["value"].tolist() == pytest.approx([5.5, 5.5])
     assert lines["DIP"]["value"].tolist() == pytest.approx([10, 4])
-    coop, dip = (shots[shots["label"] == name] for name in ("CoOp", "DIP"))
-    table = few_shot.shots_table(lines, few_shot.gaps_at_each(dip, coop))
+    found = few_shot.compared(shots)
+    table = few_shot.shots_table(found)
     assert table.loc[4, "DIP − CoOp"] == "-3.0 [-3.0, -3.0]"
-    panels = few_shot.family_curves(shots[shots["label"].isin(["CoOp", "DIP"])])
+    assert list(few_shot.mean_curves(found).loc["DIP", "value"]) == pytest.approx([10, 4])
+    panels = few_shot.dataset_curves(found)
     assert panels["latin"]["CoOp"].loc[1].tolist() == pytest.approx([9.5, 9, 10])
     assert len(few_shot.stacked(panels)) == 2 * 2 * 2
 

@@ -114,8 +114,12 @@ def test_training_longer_is_the_longest_schedule_minus_the_shortest(long: pd.Dat
         "greek": [-6, -6],
         "latin": [-6, -6],
     }
-    said = epochs_dropout.longer(long)
-    assert "From 5 to 20 epochs" in said and "**-6.0** points with CoOp" in said
+    said = epochs_dropout.longer({"Glyph World": long})
+    assert (
+        said.startswith("**Finding.** ")
+        and "From 5 to 20 epochs" in said
+        and "**-6.0** points with CoOp" in said
+    )
     assert "difference of **+4.0**" in said
     panels = epochs_dropout.panels(long, "epochs")
     assert list(panels["new classes, %"]) == ["CoOp", "DIP"]
@@ -130,7 +134,7 @@ def test_dropout_of_a_half_is_compared_with_none(long: pd.DataFrame) -> None:
         for p in (0.0, 0.5, 0.9)
     ]
     dip = frame([run for part in parts for run in part])
-    assert "**-5.0** points on base" in epochs_dropout.dropping(dip)
+    assert "**-5.0** points on base" in epochs_dropout.dropping({"Glyph World": dip})
     numbers = epochs_dropout.numbers(long, dip)
     assert numbers["dropout_new"].value == pytest.approx(2)
     assert numbers["new_change_dip_minus_coop"].value == pytest.approx(4)
@@ -138,6 +142,28 @@ def test_dropout_of_a_half_is_compared_with_none(long: pd.DataFrame) -> None:
     rows = list(epochs_dropout.averages_table(long, dip).index)
     assert rows[:2] == ["CoOp, 5 epochs", "CoOp, 20 epochs"]
     assert rows[-1] == "DIP, dropout 0.9"
+
+
+def test_findings_of_several_worlds_begin_with_what_they_disagree_on(long: pd.DataFrame) -> None:
+    turned = long.assign(label=long["label"].map({"CoOp": "DIP", "DIP": "CoOp"}))
+    first, second = epochs_dropout.longer({"Glyph World": long, "Photo World": turned}).split(
+        "\n\n"
+    )
+    assert first.startswith("**The worlds disagree** on how training longer changes DIP minus CoOp")
+    assert "+4.0 [+4.0, +4.0] in Glyph World, -4.0 [-4.0, -4.0] in Photo World" in first
+    assert "**Finding in Glyph World.** From 5 to 20 epochs" in first
+    assert second.startswith("**Finding in Photo World.** From 5 to 20 epochs")
+
+    def dropped(at_half: float) -> pd.DataFrame:
+        parts = [runs_of("coop", 60, 50 + at_half * (p > 0), rank=1, dropout=p) for p in (0.0, 0.5)]
+        return frame([run for part in parts for run in part])
+
+    said = epochs_dropout.dropping({"Glyph World": dropped(2), "Photo World": dropped(-2)})
+    assert said.startswith(
+        "**The worlds disagree** on what dropout of one half does to new classes"
+    )
+    agreed = epochs_dropout.dropping({"Glyph World": dropped(2), "Photo World": dropped(1)})
+    assert agreed.startswith("**Finding in Glyph World.** Dropout") and agreed.count("\n\n") == 1
 
 
 # ---- towers -------------------------------------------------------------------------------------

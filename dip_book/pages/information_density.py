@@ -1,67 +1,120 @@
-"""Page 02: does new-class accuracy follow Information Density along training, and across runs."""
+"""Page 02: does new-class accuracy follow Information Density along training, and across runs.
+
+In each world; a mapping gives the world, and what was found or measured there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import pandas as pd
 
-from dip_book.correlations import rho_across_runs, rho_per_run, rho_pooled
+from dip_book.correlations import (
+    correlation_numbers,
+    correlation_table,
+    rank_trend,
+    rho_across_runs,
+    rho_per_run,
+    rho_pooled,
+)
 from dip_book.statistics import Interval, detectable_effect
 from dip_book.tables import trajectories
+from dip_book.worlds import disagreement, paragraphs
 
 Numbers = dict[str, Interval]
 """As :func:`dip_book.correlations.correlation_numbers` gives them."""
 
 
-def finding(coop: Numbers, dip: Numbers, single: Interval, families: int) -> str:
-    """The page's finding: rho along CoOp's and DIP's training, beside mere time.
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """Whether accuracy follows density along training, in one world.
 
-    Args:
-        coop, dip: correlation numbers of each method's runs.
+    Attributes:
+        coop, dip: each method's runs.
+        numbers, dip_numbers: correlation numbers of them.
         single: rho along each single run of CoOp.
-        families: how many datasets they rest on.
+        table: rho of each dataset along CoOp's training, averaged over seeds.
     """
-    rho, time = coop["median_rho_id1"], coop["median_rho_epoch"]
+
+    coop: pd.DataFrame
+    dip: pd.DataFrame
+    numbers: Numbers
+    dip_numbers: Numbers
+    single: Interval
+    table: pd.DataFrame
+
+
+def followed(runs: pd.DataFrame) -> Followed:
+    """The correlations of one world's runs of CoOp and DIP."""
+    coop, dip = (runs[runs["label"] == name] for name in ("CoOp", "DIP"))
+    numbers, dip_numbers = (correlation_numbers(each) for each in (coop, dip))
+    single, table = rho_per_run(coop), correlation_table(coop)
+    return Followed(coop, dip, numbers, dip_numbers, single, table)
+
+
+def finding(found: Mapping[str, Followed]) -> str:
+    """The page's finding: whether the worlds disagree, then rho along training in each."""
+    rho, lead = (
+        {world: each.numbers[key] for world, each in found.items()}
+        for key in ("median_rho_id1", "rho_id1_minus_rho_epoch")
+    )
+    return (
+        disagreement(rho, "the median ρ of new-class accuracy and ID₁, CoOp's training", "+.2f")
+        + disagreement(lead, "the lead of ID₁ over training time in the size of ρ", "+.2f")
+        + paragraphs({world: _found(each) for world, each in found.items()}, "Finding")
+    )
+
+
+def _found(found: Followed) -> str:
+    """Rho along CoOp's and DIP's training in one world, beside mere time."""
+    rho, time = found.numbers["median_rho_id1"], found.numbers["median_rho_epoch"]
     meaning = {
         1: "ID₁ follows accuracy more closely than training time does",
         -1: "training time follows accuracy more closely than ID₁ does",
         0: "ID₁ follows accuracy no more closely than training time does",
-    }[coop["rho_id1_minus_rho_epoch"].sign]
+    }[found.numbers["rho_id1_minus_rho_epoch"].sign]
     return (
-        "**Finding.** Along CoOp's training, Spearman's ρ between new-class accuracy and ID₁ has "
-        f"the median **{rho.value:.2f}** over {families} families (95 % interval "
+        "Along CoOp's training, Spearman's ρ between new-class accuracy and ID₁ has "
+        f"the median **{rho.value:.2f}** over {len(found.table)} datasets (95 % interval "
         f"{rho.ends('.2f')}; the paper claims ≥ 0.9), on averages over seeds; along single runs "
-        f"its mean is {single.value:.2f}. Minus the epoch, which does not depend on the prompt, "
-        f"reaches **{time.value:.2f}**: {meaning}. Along DIP's training the median is "
-        f"**{dip['median_rho_id1'].value:.2f}**."
+        f"its mean is {found.single.value:.2f}. Minus the epoch, which does not depend on the "
+        f"prompt, reaches **{time.value:.2f}**: {meaning}. Along DIP's training the median is "
+        f"**{found.dip_numbers['median_rho_id1'].value:.2f}**."
     )
 
 
-def family_table(correlations: pd.DataFrame) -> pd.DataFrame:
+def dataset_table(found: Followed) -> pd.DataFrame:
     """The correlation of each dataset as the page shows it, and their median below."""
     names = {"id1": "ρ with ID₁", "id2": "ρ with ID₂", "epoch": "ρ with −epoch"}
-    table = correlations.rename(columns=names)
+    table = found.table.rename(columns=names)
     table.loc["median"] = table.median()
     return table.assign(
         **{"at least 0.9 (ID₁)": table["ρ with ID₁"].ge(0.9).map({True: "yes", False: "no"})}
     )
 
 
-def ways(coop: pd.DataFrame, averaged: Interval) -> pd.DataFrame:
-    """Rho of new-class accuracy with ID_1 along CoOp's training, taken in three ways.
-
-    ``averaged`` is the first of them, the median over datasets of seed averages.
-    """
+def ways(found: Followed) -> pd.DataFrame:
+    """Rho of new-class accuracy with ID_1 along CoOp's training, taken in three ways."""
     rows = {
-        "seeds averaged, median over families": averaged,
-        "each run alone, mean over families": rho_per_run(coop),
-        "all families at once, each centred": rho_pooled(coop),
+        "seeds averaged, median over datasets": found.numbers["median_rho_id1"],
+        "each run alone, mean over datasets": found.single,
+        "all datasets at once, each centred": rho_pooled(found.coop),
     }
     table = pd.DataFrame({way: vars(interval) for way, interval in rows.items()}).T
     return table.rename(columns={"value": "ρ with ID₁"})
 
 
-def start_and_end(runs: pd.DataFrame, numbers: Numbers) -> dict[str, float]:
-    """Where one method's training starts and ends, averaged over datasets, and its two rhos."""
+def starts_and_ends(found: Followed) -> pd.DataFrame:
+    """Where each method's training starts and ends, averaged over datasets, and its two rhos."""
+    rows = {
+        "CoOp": _start_and_end(found.coop, found.numbers),
+        "DIP": _start_and_end(found.dip, found.dip_numbers),
+    }
+    return pd.DataFrame(rows).T
+
+
+def _start_and_end(runs: pd.DataFrame, numbers: Numbers) -> dict[str, float]:
     paths = trajectories(runs, ("id1", "new"))
     mean = sum(path.mean(0) for path in paths.values()) / len(paths)  # (T, 2)
     return {
@@ -74,8 +127,12 @@ def start_and_end(runs: pd.DataFrame, numbers: Numbers) -> dict[str, float]:
     }
 
 
-def across_runs(runs: pd.DataFrame) -> str:
+def across_runs(ends: Mapping[str, pd.DataFrame]) -> str:
     """What rho over the ends of trainings says: of CoOp at every learning rate and DIP."""
+    return paragraphs({world: _across_runs(runs) for world, runs in ends.items()})
+
+
+def _across_runs(runs: pd.DataFrame) -> str:
     coop = runs[runs["label"] == "CoOp"]
     every, alone = rho_across_runs(runs), rho_across_runs(coop)
     return (
@@ -85,28 +142,36 @@ def across_runs(runs: pd.DataFrame) -> str:
     )
 
 
-def ranks(coop: Interval, dip: Interval) -> str:
+def rank_trends(found: Followed) -> dict[str, Interval]:
+    """Label -> rho of new-class accuracy with minus the effective rank along training."""
+    return {"CoOp": rank_trend(found.coop), "DIP": rank_trend(found.dip)}
+
+
+def ranks(trends: Mapping[str, Mapping[str, Interval]]) -> str:
     """What rho of new-class accuracy with minus the effective rank says, of both methods."""
-    return (
-        "Spearman's ρ of new-class accuracy with minus the effective rank has the median "
-        f"**{coop.value:.2f}** along CoOp's training (95 % interval {coop.ends('.2f')}) and "
-        f"**{dip.value:.2f}** along DIP's ({dip.ends('.2f')})."
+    return paragraphs(
+        {
+            world: "Spearman's ρ of new-class accuracy with minus the effective rank has the "
+            f"median **{each['CoOp'].value:.2f}** along CoOp's training (95 % interval "
+            f"{each['CoOp'].ends('.2f')}) and **{each['DIP'].value:.2f}** along DIP's "
+            f"({each['DIP'].ends('.2f')})."
+            for world, each in trends.items()
+        }
     )
 
 
 def numbers(
-    coop: Numbers, dip: Numbers, trends: dict[str, Interval], ends: pd.DataFrame
+    found: Followed, trends: Mapping[str, Interval], ends: pd.DataFrame
 ) -> dict[str, Interval]:
-    """The page's numbers.
+    """The page's numbers in one world.
 
     Args:
-        coop, dip: correlation numbers of each method's runs.
-        trends: "CoOp" and "DIP": rho of new-class accuracy with minus the effective rank.
+        trends: of the effective rank, as :func:`rank_trends` gives them.
         ends: trainings at every learning rate, and DIP.
     """
     return (
-        coop
-        | {f"dip_{key}": value for key, value in dip.items()}
+        found.numbers
+        | {f"dip_{key}": value for key, value in found.dip_numbers.items()}
         | {
             "median_rho_rank": trends["CoOp"],
             "dip_median_rho_rank": trends["DIP"],
@@ -115,7 +180,7 @@ def numbers(
     )
 
 
-def detectable(correlations: pd.DataFrame) -> dict[str, float]:
+def detectable(found: Followed) -> dict[str, float]:
     """The smallest lead of ID_1 over the epoch that as many datasets would show."""
-    beyond = correlations["id1"].abs() - correlations["epoch"].abs()
+    beyond = found.table["id1"].abs() - found.table["epoch"].abs()
     return {"rho_id1_minus_rho_epoch": detectable_effect({n: [v] for n, v in beyond.items()})}
