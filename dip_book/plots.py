@@ -68,19 +68,24 @@ def canvas(figure: FigureBase | None, height: float) -> FigureBase:
     return figure or plt.figure(figsize=(WIDTH, height))
 
 
-def in_each_world(shown: Mapping[str, Any], draw: Callable[..., None], height: float) -> None:
+def in_each_world(
+    shown: Mapping[str, Any],
+    draw: Callable[..., None],
+    height: float | Callable[[Any], float],
+) -> None:
     """The same figure for every world, one below the other under the world's name.
 
     Args:
         shown: world -> what ``draw`` takes, beside ``figure``, the part to draw in.
-        height: of each, in inches.
+        height: of each, in inches, or what gives that of a part.
     """
     if len(shown) == 1:
         draw(next(iter(shown.values())))
         return
-    whole = plt.figure(figsize=(WIDTH, (height + 0.3) * len(shown)))
-    parts = np.atleast_1d(np.asarray(whole.subfigures(len(shown), 1)))
-    for part, (world, what) in zip(parts, shown.items(), strict=True):
+    heights = [height(what) if callable(height) else height for what in shown.values()]
+    whole = plt.figure(figsize=(WIDTH, sum(heights) + 0.3 * len(shown)))
+    parts = whole.subfigures(len(shown), 1, squeeze=False, height_ratios=heights)
+    for part, (world, what) in zip(parts.flat, shown.items(), strict=True):
         part.suptitle(world, fontsize=11, fontweight="bold")
         draw(what, figure=part)
 
