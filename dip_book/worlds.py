@@ -28,9 +28,16 @@ def table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def beside(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The tables beside each other, with the world as the first level of the columns."""
+    """The tables beside each other, with the world as the first level of the columns.
+
+    Rows are in the order of the longest table.
+    """
     only, *others = tables.values()
-    return pd.concat(tables, axis=1) if others else only
+    if not others:
+        return only
+    whole = pd.concat(tables, axis=1)
+    longest = max(tables.values(), key=len).index
+    return whole.reindex([*longest, *whole.index.difference(longest, sort=False)])
 
 
 def together(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -173,9 +173,7 @@ def _weights(pairs: Pairs) -> str:
     if not weights:
         return ""
     parts = [f"{name} {weight:g}" for name, weight in weights.items()]
-    return (
-        f" Rescaled to the logit scale of this world's CLIP, the weights are: {', '.join(parts)}."
-    )
+    return f" Rescaled to this world's logit scale, the weights are: {', '.join(parts)}."
 
 
 # ---- tables -------------------------------------------------------------------------------------
