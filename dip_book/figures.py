@@ -88,18 +88,29 @@ def curves(
     figure.legend(handles, entries, loc="outside upper center", ncols=min(3, len(entries)))
 
 
-def intervals(rows: Mapping[str, Interval], xlabel: str, breaks: Sequence[str] = ()) -> None:
+def row_heights(rows: Iterable[str], breaks: Sequence[str] = ()) -> NDArray[np.float64]:
+    """Where each row is drawn, from the top; before ``breaks`` a gap is left."""
+    names = list(rows)
+    heights = np.arange(len(names), dtype=float)
+    for name in breaks:
+        heights[names.index(name) :] += 0.6
+    return heights
+
+
+def intervals(
+    rows: Mapping[str, Interval],
+    xlabel: str,
+    breaks: Sequence[str] = (),
+    figure: FigureBase | None = None,
+) -> None:
     """A dot with its 95 % interval for each row, blue above zero and orange below.
 
     ``breaks`` are rows before which a gap is left. Without rows nothing is drawn.
     """
     if not rows:
         return
-    names = list(rows)
-    heights = np.arange(len(names), dtype=float)
-    for name in breaks:
-        heights[names.index(name) :] += 0.6
-    _, axes = plt.subplots(figsize=(WIDTH, 0.33 * heights[-1] + 1.3))
+    heights = row_heights(rows, breaks)
+    axes = canvas(figure, 0.33 * heights[-1] + 1.3).subplots()
     for y, interval in zip(heights, rows.values(), strict=True):
         sure = interval.low > 0 or interval.high < 0
         colour = COLOURS["DIP"] if interval.value > 0 else COLOURS["CoOp"]
@@ -107,7 +118,7 @@ def intervals(rows: Mapping[str, Interval], xlabel: str, breaks: Sequence[str] =
         face = colour if sure else "white"
         axes.plot(interval.value, y, "o", color=colour, markerfacecolor=face, ms=6.5)
     axes.axvline(0, color="0.4", lw=0.8)
-    axes.set(yticks=heights, yticklabels=names, xlabel=xlabel, ylim=(heights[-1] + 0.7, -0.7))
+    axes.set(yticks=heights, yticklabels=[*rows], xlabel=xlabel, ylim=(heights[-1] + 0.7, -0.7))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="0.92")
 
@@ -145,10 +156,11 @@ def split_differences(table: pd.DataFrame, means: Mapping[str, Interval], first:
     figure.supylabel("split", fontsize=10)
 
 
-def difference_map(table: pd.DataFrame, label: str) -> None:
+def difference_map(table: pd.DataFrame, label: str, figure: FigureBase | None = None) -> None:
     """A table of differences as a map, blue above zero and orange below, with numbers."""
     most = float(np.nanmax(np.abs(table.to_numpy())))
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.36 * len(table) + 1.9))
+    figure = canvas(figure, 0.36 * len(table) + 1.9)
+    axes = figure.subplots()
     shades = (COLOURS["CoOp"], "white", COLOURS["DIP"])
     colours = LinearSegmentedColormap.from_list("difference", shades)
     picture = axes.imshow(table, cmap=colours, vmin=-most, vmax=most, aspect="auto")

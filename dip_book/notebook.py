@@ -121,8 +121,10 @@ class Page:
 
     def cost(self, runs: pd.DataFrame, **drawn: Table) -> None:
         """The lines under a figure: worlds, runs, seconds, hardware and the exact command; then the
-        CSV file of each table that it draws, by name (see :meth:`data`)."""
+        CSV file of each table that it draws, by name (see :meth:`data`). Nothing without runs."""
         plots.show()  # the figures of this cell first
+        if runs.empty:
+            return
         once = runs.drop_duplicates("key")
         machines, seconds = sorted(set(once["machine"])), once["seconds"].sum()
         spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

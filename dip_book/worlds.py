@@ -18,9 +18,33 @@ T = TypeVar("T")
 
 
 def table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The tables one below the other, with the world as the first level of the rows' index."""
+    """The tables one below the other, with the world as the first level of the rows' index.
+
+    Tables without rows are left out.
+    """
     only, *others = tables.values()
-    return pd.concat(tables) if others else only
+    shown = {world: each for world, each in tables.items() if len(each)}
+    return pd.concat(shown) if others and shown else only
+
+
+def beside(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The tables beside each other, with the world as the first level of the columns.
+
+    Rows are in the order of the longest table.
+    """
+    only, *others = tables.values()
+    if not others:
+        return only
+    whole = pd.concat(tables, axis=1)
+    longest = max(tables.values(), key=len).index
+    return whole.reindex([*longest, *whole.index.difference(longest, sort=False)])
+
+
+def together(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The runs of all worlds; a world may have none."""
+    first, *_ = runs.values()
+    some = [each for each in runs.values() if len(each)]
+    return pd.concat(some) if some else first
 
 
 def rows(
@@ -78,6 +102,21 @@ def disagreement(found: Mapping[str, Interval], what: str, digits: str = "+.1f")
     if decided and len(decided) < len(signs):
         return f"**Only {' and '.join(decided)} decides** the sign of {what}: {values}. "
     return ""
+
+
+def findings(said: Mapping[str, str]) -> str:
+    """A page's finding, in each world by itself."""
+    several = len(said) > 1
+    return "\n\n".join(
+        f"**Finding{f' in {world}' if several else ''}.** {text}" for world, text in said.items()
+    )
+
+
+def each_said(said: Mapping[str, str]) -> str:
+    """What is said of each world, under its name where there are several."""
+    if len(said) == 1:
+        return next(iter(said.values()))
+    return "\n\n".join(f"**{world}.** {text}" for world, text in said.items())
 
 
 def titled(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,49 +13,25 @@ from typing import Any, cast
 
 from dip_lib.data.dataset import dataset_source
 from dip_lib.errors import NotMeasuredError, one_of
-from dip_lib.methods import METHODS, CoOp
 from dip_lib.paths import home, results_dir
 from dip_lib.prompt.low_rank import SITES
 from dip_lib.store import Store
 from dip_lib.training.record import Record
 from dip_lib.training.run import LowRank, Run, Schedule
 from dip_study.class_splits import class_splits
+from dip_study.hosts import dense_variants, hosts, image_hosts
 from dip_study.measure import measure
 from dip_study.profiles import Profile
-from dip_study.runs import DIP, coop, costly, dip, frontier, once, probes, seeds, zero_shots
+from dip_study.runs import DIP, coop, dip, frontier, once, probes, seeds, zero_shots
 from dip_study.visual import visual
 
 SHOTS = {1: 1 / 4, 2: 1 / 2, 4: 1 / 2, 8: 1.0, 16: 1.0}
 """Images a class of few-shot learning -> part of the epochs (CoOp's scripts: 50, 100, 200)."""
 EPOCHS = (1 / 8, 1 / 4, 1 / 2, 1, 2)
-SHORT = 1 / 4
-"""Part of the epochs of a CoOp that is stopped early: the schedule alone moves new classes."""
 DROPOUT = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 VECTORS = (2, 4, 8, 16)
 RANKS = (1, 2, 4)
 WEIGHTS = (0.01, 0.1, 1.0, 10.0)
-
-# ---- which methods -------------------------------------------------------------------------------
-
-
-def methods_of(profile: Profile, side: str) -> list[str]:
-    """The methods of a side that the profile has settings for, but CoOp, in the pages' order."""
-    return [
-        name
-        for name, method in METHODS.items()
-        if method.side == side and method is not CoOp and profile.has(name)
-    ]
-
-
-def text_hosts(profile: Profile) -> list[str]:
-    """Methods on stored features whose prompts can be DIPs."""
-    return [n for n in methods_of(profile, "text") if not METHODS[n].alternative_to_dip]
-
-
-def dense_variants(profile: Profile) -> list[str]:
-    """Methods on stored features that make the full matrix dense in another way."""
-    return [n for n in methods_of(profile, "text") if METHODS[n].alternative_to_dip]
-
 
 # ---- which runs -------------------------------------------------------------------------------
 
@@ -159,32 +135,6 @@ def ablation(profile: Profile, **changes: Any) -> list[Run]:
         for weight in WEIGHTS:
             runs += seeds(profile, method, weight=weight, **changes)
     return once([*coop(profile, **changes), *runs])
-
-
-def hosts(profile: Profile, **changes: Any) -> list[Run]:
-    """Every method that trains on stored features, plain and with DIP; CoOp on a short schedule."""
-    runs = [*zero_shots(profile, **changes), *zero_shots(profile, "ensemble", **changes)]
-    short = max(1, round(SHORT * profile.epochs))
-    runs += [*coop(profile, **changes), *coop(profile, epochs=short, **changes)]
-    runs += dip(profile, **changes)
-    for method in dense_variants(profile):
-        runs += seeds(profile, method, **changes)
-    for method in text_hosts(profile):
-        runs += [*seeds(profile, method, **changes), *seeds(profile, method, DIP, **changes)]
-    return once(runs)
-
-
-def image_hosts(profile: Profile, **changes: Any) -> list[Run]:
-    """Methods that encode images in each step, plain and with DIP; beside them CoOp and DIP."""
-    few = costly(profile, profile.costly["seeds"])
-    runs: list[Run] = []
-    for method in methods_of(profile, "image"):
-        plain = seeds(few, method, **changes)
-        beside = {"backbone": plain[0].tower.backbone} if plain else {}
-        runs += [*plain, *seeds(few, method, DIP, **changes)]
-        runs += [*coop(few, **beside | changes), *dip(few, **beside | changes)]
-        runs += zero_shots(replace(few, towers=tuple(beside.values())), **changes)
-    return once(runs)
 
 
 def rotation(profile: Profile, **changes: Any) -> list[Run]:

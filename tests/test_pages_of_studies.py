@@ -15,7 +15,9 @@ from dip_book.frame import frame, where
 from dip_book.pages import (
     ablation,
     epochs_dropout,
+    host_numbers,
     hosts,
+    image_hosts,
     method_costs,
     pictures,
     rotation,
@@ -73,25 +75,63 @@ def transferred() -> pd.DataFrame:
 
 
 def test_a_prompt_counts_where_it_is_evaluated(transferred: pd.DataFrame) -> None:
-    found = transfer.accuracies(transferred)
-    assert found["CoOp"]["greek"].tolist() == [51, 52]
-    assert found["CoOp"]["source"].tolist() == [71, 72]
-    assert found["zero-shot"]["source-v2"].tolist() == [55]
-    gaps = transfer.gaps(found, ELSEWHERE)
-    assert {name: gap.value for name, gap in gaps.items()} == pytest.approx(
+    found = transfer.Transferred.of(transferred, ELSEWHERE)
+    assert found.accuracies["CoOp"]["greek"].tolist() == [51, 52]
+    assert found.accuracies["CoOp"]["source"].tolist() == [71, 72]
+    assert found.accuracies["zero-shot"]["source-v2"].tolist() == [55]
+    assert {name: gap.value for name, gap in found.gaps().items()} == pytest.approx(
         {"other datasets": 1, "shifted pictures": 2}
     )
-    rows = transfer.differences(found, ELSEWHERE)
+    rows = transfer.differences(found)
     assert list(rows)[:3] == ["source itself", "source-v2", "greek"]
+    assert list(rows)[-2:] == ["mean of the shifts", "mean of the others"]
     assert rows["source itself"] == Interval(-3, -3, -3)
-    assert set(transfer.breaks(ELSEWHERE)) <= set(rows)
-    table = transfer.accuracy_table(found, ELSEWHERE)
+    assert transfer.breaks(found) == ["source-v2", "greek", "mean of the shifts"]
+    table = transfer.accuracy_table(found)
     assert table.loc["mean of the others"].tolist() == pytest.approx([40, 46.5, 47.5, 1])
-    said = transfer.finding(found, ELSEWHERE)
-    assert "on other datasets **+1.0** points" in said and "ahead" in said
-    numbers = transfer.numbers(found, ELSEWHERE)
+    said = transfer.finding({"One": found})
+    assert said.startswith("**Finding.** Prompts") and "on other datasets **+1.0** points" in said
+    assert "ahead" in said and "One" not in said
+    numbers = transfer.numbers(found)
     assert numbers["shift_dip_minus_zero"].value == pytest.approx(60 + 1.5 + 2 - 55)
-    assert transfer.detectable(found, ELSEWHERE)["cross_dip_minus_coop"] == pytest.approx(0)
+    assert transfer.detectable(found)["cross_dip_minus_coop"] == pytest.approx(0)
+
+
+def test_a_world_without_shifts_or_other_datasets_says_so_and_has_no_rows_of_them(
+    transferred: pd.DataFrame,
+) -> None:
+    whole = transfer.Transferred.of(transferred, ELSEWHERE)
+    bare = transfer.Transferred.of(transferred, replace(ELSEWHERE, shifts=()))
+    rows = transfer.differences(bare)
+    assert list(rows) == ["source itself", "greek", "latin", "mean of the others"]
+    assert all(rows[name] == transfer.differences(whole)[name] for name in rows)
+    assert transfer.breaks(bare) == ["greek", "mean of the others"]
+    assert list(transfer.accuracy_table(bare).index) == ["source", *list(rows)[1:]]
+    assert transfer.numbers(bare).keys() == {"cross_dip_minus_coop", "cross_dip_minus_zero"}
+    assert transfer.detectable(bare).keys() == {"cross_dip_minus_coop"}
+    said = transfer.finding({"Bare": bare})
+    assert said.endswith("There are no shifted pictures to measure in Bare.")
+    alone = transfer.Transferred.of(
+        transferred, replace(ELSEWHERE, datasets=("source",), shifts=())
+    )
+    assert list(transfer.differences(alone)) == ["source itself"]
+    assert transfer.breaks(alone) == [] and transfer.numbers(alone) == {}
+    assert transfer.finding({"Bare": alone}).startswith("**Finding.** There are no other datasets")
+
+
+def test_prompts_that_carry_over_in_one_world_alone_are_a_disagreement(
+    transferred: pd.DataFrame,
+) -> None:
+    one = transfer.Transferred.of(transferred, ELSEWHERE)
+    swapped = {"CoOp": one.accuracies["DIP"], "DIP": one.accuracies["CoOp"]}
+    other = transfer.Transferred(
+        {**one.accuracies, **swapped}, "source", {transfer.OTHERS: ["greek", "latin"]}
+    )
+    said = transfer.finding({"One": one, "Other": other})
+    assert said.startswith("**The worlds disagree** on DIP minus CoOp on other datasets: +1.0 ")
+    assert "disagree** on DIP minus CoOp on shifted" not in said  # which one of them has
+    assert "**Finding in One.** Prompts" in said and "**Finding in Other.** Prompts" in said
+    assert transfer.finding({"One": one, "Two": one}).startswith("**Finding in One.**")
 
 
 # ---- epochs and dropout -------------------------------------------------------------------------
@@ -218,19 +258,20 @@ def test_every_method_is_compared_with_itself(text_side: pd.DataFrame) -> None:
     assert {name: gap["new"].value for name, gap in gaps.items()} == pytest.approx(
         {"CoOp": 1, "KgCoOp": 2, "ProGrad": -2, "DePT": 0}
     )
-    said = hosts.finding(gaps)
+    said = hosts.raised_and_lowered(gaps)
     assert "clearly for **CoOp, KgCoOp**" in said and "clearly for **ProGrad**" in said
-    assert "**none**" in hosts.finding({"KgCoOp": {"h": UP}, "DePT": {"h": EVEN}})
+    assert "DIP on 4 methods raises" in said
+    assert "**none**" in hosts.raised_and_lowered({"KgCoOp": {"h": UP}, "DePT": {"h": EVEN}})
     rows = hosts.rows(gaps)
     assert list(rows)[:3] == ["CoOp: base", "CoOp: new", "CoOp: H"]
     assert hosts.breaks(gaps) == ["KgCoOp: base", "ProGrad: base", "DePT: base"]
-    assert hosts.mean_gain(pairs).value == pytest.approx(
+    assert host_numbers.mean_gain(pairs).value == pytest.approx(
         np.mean([gaps[method]["h"].value for method in ("KgCoOp", "ProGrad", "DePT")])
     )
-    numbers = hosts.text_numbers(pairs)
+    numbers = host_numbers.text_numbers(pairs)
     assert numbers["prograd_dip_minus_plain_h"] == gaps["ProGrad"]["h"]
     assert numbers["seed_sd_dip_minus_coop"].value == pytest.approx(0)
-    assert hosts.seed_spread(*(where(side, seed=1) for side in pairs["CoOp"])) == {}
+    assert host_numbers.seed_spread(*(where(side, seed=1) for side in pairs["CoOp"])) == {}
 
 
 def test_groups_hold_one_tower_and_one_schedule_each(text_side: pd.DataFrame) -> None:
@@ -249,6 +290,50 @@ def test_groups_hold_one_tower_and_one_schedule_each(text_side: pd.DataFrame) ->
     assert list(hosts.density_table(pairs).index) == [*("CoOp", "DIP", "KgCoOp", "ProGrad", "DePT")]
 
 
+ONE = replace(load_profile("embedded"), towers=("one",), epochs=40)
+"""The profile of ``text_side``."""
+
+
+def with_rescaled(text_side: pd.DataFrame) -> pd.DataFrame:
+    """Beside it KgCoOp of another weight, which DIP lowers by 3 on both halves."""
+    at: dict[str, Any] = {"backbone": "one", "epochs": 40, "weight": 2.5}
+    more = runs_of("kgcoop", 62, 52, **at) + runs_of("kgcoop", 59, 49, **at, **DIP)
+    return pd.concat([text_side, frame(more)], ignore_index=True)
+
+
+def test_a_method_with_another_weight_is_a_row_of_its_own(text_side: pd.DataFrame) -> None:
+    plain = hosts.Compared.of(text_side, ONE)
+    both = hosts.Compared.of(with_rescaled(text_side), ONE)
+    name = "KgCoOp, weight rescaled"
+    assert list(both.pairs) == ["CoOp", "KgCoOp", name, "ProGrad", "DePT"]
+    assert set(both.pairs[name][1]["weight"]) == {2.5}
+    assert both.gaps[name]["new"].value == pytest.approx(-3)
+    assert {k: v for k, v in both.gaps.items() if k != name} == plain.gaps
+    assert set(both.groups) - set(plain.groups) == {name, f"{name} + DIP"}
+    assert (
+        name in hosts.family_changes(both.pairs) and name in hosts.density_table(both.pairs).index
+    )
+    said = hosts.finding({"One": both})
+    assert "on 4 methods (1 of them also with a rescaled weight)" in said
+    assert "lowers it clearly for **KgCoOp (rescaled), ProGrad**" in said
+    assert said.endswith("the weights are: KgCoOp 2.5.")
+    old, new = (host_numbers.text_numbers(each.pairs) for each in (plain, both))
+    assert {key: new[key] for key in old} == old  # the mean over methods, too
+    assert {*new} - {*old} == {f"kgcoop_rescaled_dip_minus_plain_{k}" for k in ("base", "new", "h")}
+    assert set(host_numbers.detectable_effects(both.pairs, frame([]))) <= set(new)
+
+
+def test_worlds_disagree_on_a_method_that_both_have(text_side: pd.DataFrame) -> None:
+    one = hosts.Compared.of(text_side, ONE)
+    other = hosts.Compared.of(with_rescaled(text_side), ONE)
+    swapped = other.pairs["KgCoOp"][::-1]
+    other = hosts.Compared({**other.pairs, "KgCoOp": swapped}, other.groups)
+    said = hosts.finding({"One": one, "Other": other})
+    assert said.startswith("**The worlds disagree** on KgCoOp with DIP minus without in H: +2.0")
+    assert said.count("disagree") == 1 and "decides" not in said
+    assert said.index("**Finding in One.**") < said.index("**Finding in Other.**")
+
+
 def test_image_side_methods_stand_beside_what_is_on_their_own_tower() -> None:
     at = {"cocoop": "one", "maple": "two", "promptsrc": "two"}
     found = []
@@ -260,16 +345,18 @@ def test_image_side_methods_stand_beside_what_is_on_their_own_tower() -> None:
         found += runs_of("coop", level, 52, backbone=tower, **DIP)
         found += runs_of("zero-shot", level - 5, 50, seeds=(0,), backbone=tower)
     runs = frame(found)
-    said = hosts.image_finding(runs)
+    said = image_hosts.finding({"One": runs})
     at_start = 60 + np.mean([1, 2]) / 4 - 50  # zero-shot has one seed, and no part of its own
     assert f"{at_start:+.1f} points from zero-shot without DIP" in said
-    groups = hosts.image_groups(runs)
+    both = image_hosts.finding({"One": runs, "Other": frame([])})
+    assert both == f"**One.** {said}\n\n**Other.** No such method is measured in Other."
+    groups = image_hosts.groups(runs)
     assert list(groups) == sorted(groups)
     assert set(groups["one: CoOp"]["backbone"]) == {"one"}
-    numbers = hosts.image_numbers(runs)
+    numbers = host_numbers.image_numbers(runs)
     assert numbers["dip_minus_promptsrc_new"].value == pytest.approx(2)
     assert numbers["dip_minus_promptsrc_base"].value == pytest.approx(-5)
-    assert set(hosts.detectable_effects({}, runs)) <= set(numbers)
+    assert set(host_numbers.detectable_effects({}, runs)) <= set(numbers)
 
 
 def test_costs_are_relative_to_coop_round_by_round() -> None:
@@ -334,7 +421,9 @@ def test_one_setting_is_changed_at_a_time(ablated: pd.DataFrame) -> None:
         }
     )
     assert set(rows) - set(ablation.with_words(rows)) == set(ablation.WORDLESS)
-    assert "moves new classes by -2.0 [-2.0, -2.0], rank 4" in ablation.finding(groups)
+    said = ablation.finding({"One": groups})
+    assert said.startswith("**Finding.** With the frozen words")
+    assert "moves new classes by -2.0 [-2.0, -2.0], rank 4" in said
     numbers = ablation.numbers(groups)
     assert numbers["frozen_branch_new"].value == pytest.approx(15)
     assert set(ablation.detectable_effects(groups)) <= set(numbers)
@@ -353,8 +442,21 @@ def test_the_nearest_smaller_update_is_nearest_on_base_classes(ablated: pd.DataF
     table = ablation.smaller_table(ablation.groups(ablated))
     assert list(table.index) == ["rank 1", "x 0.5", "DIP"]
     assert table.loc["DIP", "new"] == pytest.approx(57.375)
-    said = ablation.nearest(table)
+    said = ablation.nearest({"One": table})
     assert "is *rank 1*: base 64.0 and new 53.0, against 62.4" in said
+    both = ablation.nearest({"One": table, "Other": table})
+    assert both == f"**One.** {said}\n\n**Other.** {said}"
+
+
+def test_worlds_disagree_on_each_part_by_itself(ablated: pd.DataFrame) -> None:
+    groups = ablation.groups(ablated)
+    swapped = {**groups, ablation.BOOK: groups["without dropout"]}
+    swapped["without dropout"] = groups[ablation.BOOK]
+    said = ablation.finding({"One": groups, "Other": swapped})
+    assert said.startswith(
+        "**The worlds disagree** on DIP without dropout minus DIP on new classes: -2.0 "
+    )
+    assert said.count("disagree") == 1  # frozen words help and a higher rank harms in both
 
 
 # ---- rotation -----------------------------------------------------------------------------------

@@ -10,7 +10,16 @@ import pytest
 from made_records import made, stop
 
 from dip_book.frame import compact, frame, stopped_runs
-from dip_book.pages import base_to_new, epochs_dropout, few_shot, hosts, rotation, transfer
+from dip_book.pages import (
+    base_to_new,
+    epochs_dropout,
+    few_shot,
+    host_numbers,
+    hosts,
+    image_hosts,
+    rotation,
+    transfer,
+)
 from dip_book.tables import average_of, detectable, differences, finished_pairs, gap, summary
 from dip_study.profiles import load_profile
 
@@ -85,7 +94,7 @@ def test_every_method_but_the_one_that_always_stops_is_on_its_page() -> None:
     pairs = hosts.text_pairs(runs, 40)
     assert list(pairs) == ["CoOp", "KgCoOp"]
     assert hosts.gaps(pairs)["KgCoOp"]["new"].value == pytest.approx(3)
-    assert hosts.text_numbers(pairs)["hosts_dip_minus_plain_h"].value == pytest.approx(3)
+    assert host_numbers.text_numbers(pairs)["hosts_dip_minus_plain_h"].value == pytest.approx(3)
     assert hosts.family_changes(pairs).loc["greek", "KgCoOp"] == pytest.approx(3)
     assert hosts.methods(runs, "text", dense=True) == ["DO"]
 
@@ -93,9 +102,10 @@ def test_every_method_but_the_one_that_always_stops_is_on_its_page() -> None:
 def test_where_no_image_side_method_is_left_the_page_says_so() -> None:
     at = {"backbone": "glyph-vit"}
     runs = frame([stop(made("greek", "promptsrc", rank=r, **at)) for r in (0, 1)])
-    assert hosts.image_pairs(runs) == hosts.image_groups(runs) == hosts.image_numbers(runs) == {}
-    assert "PromptSRC is not measured" in hosts.image_finding(runs)
-    assert "PromptSRC is not measured" in hosts.image_finding(frame([]))
+    numbers = host_numbers.image_numbers(runs)
+    assert image_hosts.pairs(runs) == image_hosts.groups(runs) == numbers == {}
+    assert "PromptSRC is not measured" in image_hosts.finding({"One": runs})
+    assert "No such method is measured in One" in image_hosts.finding({"One": frame([])})
 
 
 def test_the_other_pages_pair_what_is_left() -> None:

@@ -1,4 +1,4 @@
-"""Page 11: one setting at a time, from the book's DIP and from CoOp.
+"""Page 11: one setting at a time, from the book's DIP and from CoOp, in each world.
 
 Groups are frames of runs by what was changed.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from dip_book import worlds
 from dip_book.frame import where
 from dip_book.statistics import Interval
 from dip_book.tables import average_of, detectable, differences, shrunk, summary
@@ -53,14 +54,33 @@ def frozen_words(groups: Groups) -> dict[str, Interval]:
     return differences(groups[BOOK], groups["without frozen words"])
 
 
-def finding(groups: Groups) -> str:
-    """The page's finding: what the frozen words, dropout and the rank do."""
-    words = frozen_words(groups)["h"]
+def steps(groups: Groups) -> dict[str, Interval]:
+    """The differences that the finding speaks of, by what they are in words."""
     dropout, rank = (
         differences(groups[name], groups[BOOK])["new"] for name in ("without dropout", "rank 4")
     )
+    return {
+        "DIP minus DIP without frozen words in H": frozen_words(groups)["h"],
+        "DIP without dropout minus DIP on new classes": dropout,
+        "DIP of rank 4 minus DIP on new classes": rank,
+    }
+
+
+def finding(found: Mapping[str, Groups]) -> str:
+    """The page's finding: whether the worlds disagree, then what was found in each."""
+    by_world = {world: steps(groups) for world, groups in found.items()}
+    disagreements = [
+        worlds.disagreement({world: each[what] for world, each in by_world.items()}, what)
+        for what in next(iter(by_world.values()))
+    ]
+    said = {world: _found(*each.values()) for world, each in by_world.items()}
+    return "".join(disagreements) + worlds.findings(said)
+
+
+def _found(words: Interval, dropout: Interval, rank: Interval) -> str:
+    """What the frozen words, dropout and the rank do."""
     return (
-        f"**Finding.** With the frozen words DIP has **{words.value:+.1f}** points of H more than "
+        f"With the frozen words DIP has **{words.value:+.1f}** points of H more than "
         f"without (95 % interval {words.ends('+.1f')}). Leaving out dropout moves new classes by "
         f"{dropout:+.1f}, rank 4 in place of 1 by {rank:+.1f}."
     )
@@ -115,8 +135,12 @@ def smaller_table(groups: Groups) -> pd.DataFrame:
     return table
 
 
-def nearest(table: pd.DataFrame) -> str:
-    """Which way of :func:`smaller_table` comes nearest to DIP on base classes, and its accuracy."""
+def nearest(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Which way of each world's :func:`smaller_table` comes nearest to DIP on base classes."""
+    return worlds.each_said({world: _nearest(table) for world, table in tables.items()})
+
+
+def _nearest(table: pd.DataFrame) -> str:
     dip, ways = table.loc["DIP"], table.drop("DIP")
     near = (ways["base"] - dip["base"]).abs().idxmin()
     return (

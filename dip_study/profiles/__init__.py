@@ -52,6 +52,9 @@ class Profile:
             relative to the file. It is no setting: the pictures' fingerprint is.
         studies: those on request (:data:`dip_study.study.ON_REQUEST`) that the profile has, too;
             may be left out. It is no setting either: a study more changes no run of another.
+        rescaled: whether methods with a weight are measured with the published one and with one
+            for the backbone's logit scale, too (:func:`dip_study.hosts.rescaled`); may be left out.
+            It is no setting for the same reason.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Profile:
     precision: str
     folders: Mapping[str, Path] = field(default_factory=dict, repr=False)
     studies: tuple[str, ...] = field(default=(), repr=False)
+    rescaled: bool = field(default=False, repr=False)
 
     @property
     def backbone(self) -> str:
@@ -143,7 +147,7 @@ def load_profile(name: str) -> Profile:
     path = _path(name)
     values = {"name": path.stem, **_read(path)}
     known = {f.name for f in fields(Profile)}
-    needed = known - {"studies"}
+    needed = known - {"studies", "rescaled"}
     if not needed <= values.keys() <= known:
         raise ValueError(
             f"{path.name}: missing {sorted(needed - values.keys())}, "
