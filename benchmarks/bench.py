@@ -33,23 +33,39 @@ from dip_lib.machine import cpu_name
 from dip_lib.training.cuda_graph import WARM_UP, Replay
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
+SMOKE = "made with --smoke: the smallest sizes, once, to see that the program runs"
 Step = Callable[[], object]
 
 
 def parser(description: str | None, name: str) -> argparse.ArgumentParser:
-    """Command line of the benchmark ``name``: ``--device`` and ``--out``, the file it writes."""
+    """Command line of the benchmark ``name``: ``--device``, ``--out``, the file it writes, and
+    ``--smoke``, which every benchmark obeys."""
     arguments = argparse.ArgumentParser(description=(description or "").split("\n")[0])
     arguments.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     arguments.add_argument("--out", type=Path, default=RESULTS / f"{name}.json", help="JSON file")
+    arguments.add_argument("--smoke", action="store_true", help="for tests: measures nothing")
     return arguments
 
 
-def start(options: argparse.ArgumentParser) -> argparse.Namespace:
-    """The chosen options, checked, and one thread on a CPU: its seconds are then comparable."""
+def parse(options: argparse.ArgumentParser) -> argparse.Namespace:
+    """The chosen options; what measures nothing must not replace a measurement."""
     chosen = options.parse_args()
-    if check_device(chosen.device).type == "cpu":
-        torch.set_num_threads(1)
+    if chosen.smoke and chosen.out.resolve().parent == RESULTS:
+        options.error("--smoke measures nothing: give it --out, a file outside of results")
     return chosen
+
+
+def start(options: argparse.ArgumentParser) -> argparse.Namespace:
+    """The chosen options, checked, and one thread on a CPU."""
+    chosen = parse(options)
+    one_thread(chosen.device)
+    return chosen
+
+
+def one_thread(device: str) -> None:
+    """One thread on a CPU: its seconds are then comparable. What is no device is said."""
+    if check_device(device).type == "cpu":
+        torch.set_num_threads(1)
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
@@ -66,10 +82,16 @@ def machine(device: str = "cpu") -> dict[str, Any]:
     }
 
 
-def write(name: str, result: dict[str, Any], out: Path, device: str = "cpu") -> None:
-    """Write a result, with the benchmark's name and the machine, atomically as JSON."""
-    text = json.dumps({"benchmark": name, "machine": machine(device), **result}, indent=1)
-    write_atomic(out, f"{text}\n".encode())
+def write(name: str, result: dict[str, Any], chosen: argparse.Namespace) -> None:
+    """Write a result, with the benchmark's name and the machine, atomically as JSON.
+
+    One made with ``--smoke`` says in the file that it measures nothing.
+    """
+    about: dict[str, Any] = {"benchmark": name, "machine": machine(chosen.device)}
+    if chosen.smoke:
+        about["no_measurement"] = SMOKE
+    text = json.dumps({**about, **result}, indent=1)
+    write_atomic(chosen.out, f"{text}\n".encode())
 
 
 def clock(device: str = "cpu") -> Callable[[], float]:
@@ -140,7 +162,7 @@ def _linear_flops(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -
     return 2 * math.prod(x) * weight[0]
 
 
-def gemm_peak(device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
+def gemm_peak(device: str = "cpu", dtype: torch.dtype = torch.float32, repeats: int = 8) -> float:
     """Best GFLOP/s of plain matrix products: 512 x 512 x 2048 on a CPU, 8192^3 on a GPU."""
     rows, inner, columns = (512, 512, 2048) if device == "cpu" else (8192,) * 3
     a = torch.randn(rows, inner, device=device, dtype=dtype)
@@ -148,7 +170,7 @@ def gemm_peak(device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
     # ten a repeat: the CPU clock ticks in steps that one product would not fill
     with fast_linear():
         ten: dict[str, Step] = {"": lambda: [F.linear(a, b) for _ in range(10)]}
-        seconds = interleaved(ten, 8, clock(device))[""]
+        seconds = interleaved(ten, repeats, clock(device), warm_up=repeats > 1)[""]
     return 10 * 2 * rows * inner * columns / min(seconds) / 1e9
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from bench import clock, parser, start, write
 from encode import make_files
 from end_to_end import Phases
-from steps import IMAGENET
+from steps import IMAGENET, SMALL
 
 from dip_lib import load_backbone
 from dip_lib.clip.features import encode_split, load_features
@@ -109,13 +109,14 @@ def main() -> None:
     asked.add_argument("--quick", action="store_true", help="4 classes, 2 epochs, one seed")
     asked.add_argument("--precision", help="of the backbone; default bf16 on a GPU, fp32 on a CPU")
     chosen = start(asked)
-    size = QUICK if chosen.quick else Size()
+    size = QUICK if chosen.quick or chosen.smoke else Size()
+    tower = SMALL if chosen.smoke else "ViT-B-16"
     precision = chosen.precision or ("fp32" if chosen.device == "cpu" else "bf16")
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["DIP_HOME"] = str(Path(scratch) / "home")
         dataset = pictures(Path(scratch), size, tuple(IMAGENET[: size.classes]))
-        result = complete_set(runs(size, "ViT-B-16", precision), dataset, chosen.device)
-    write("complete_set", result, chosen.out, chosen.device)
+        result = complete_set(runs(size, tower, precision), dataset, chosen.device)
+    write("complete_set", result, chosen)
     for phase, seconds in result["phases"].items():
         print(f"{phase:34}{seconds:8.1f} s")
     print(f"{'together':34}{result['seconds']:8.1f} s: {result['runs']} runs, {chosen.device}")

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench import clock, interleaved, paired_ratio, parser, write
+from bench import clock, interleaved, paired_ratio, parse, parser, write
 from PIL import Image
 from torch import Tensor
 
@@ -31,6 +31,8 @@ TOWERS = {
     "cpu": (("ViT-B-32", "fp32"), ("RN50", "fp32")),
     "cuda": (("ViT-B-16", "bf16"), ("RN50", "bf16")),
 }
+SMOKE_TOWERS = (("glyph-vit", "fp32"), ("glyph-resnet", "fp32"))
+"""Those of ``--smoke``, which are small."""
 FILES = 256
 """JPEGs that are made; more images than this show them again."""
 VIEWS = 4
@@ -118,10 +120,13 @@ def main() -> None:
     asked.add_argument("--repeats", type=int, default=3)
     asked.add_argument("--workers", type=int, help="loader processes; default 0 on a CPU, else 8")
     asked.add_argument("--quick", action="store_true", help="8 images, one repeat")
-    options = asked.parse_args()
+    options = parse(asked)
     kind = torch.device(options.device).type
     count = options.images or (8 if options.quick else 8192 if kind == "cuda" else 64)
-    options.repeats = 1 if options.quick else options.repeats
+    towers = TOWERS[kind]
+    if options.smoke:
+        count, towers = 2, SMOKE_TOWERS
+    options.repeats = 1 if options.quick or options.smoke else options.repeats
     workers = options.workers
     if workers is None:
         workers = min(8, os.cpu_count() or 1) if kind == "cuda" else 0
@@ -131,9 +136,9 @@ def main() -> None:
         make_files(folder, min(count, FILES))
         listed = [(f"{i % FILES}.jpg", 0) for i in range(count)]
         files = Pictures("jpegs", ("picture",), folder, {"test": listed}, workers=workers)
-        rows = [measure(n, p, files, count, options) for n, p in TOWERS[kind]]
+        rows = [measure(n, p, files, count, options) for n, p in towers]
     about = {"workers": workers, "repeats": options.repeats, "towers": rows}
-    write("encode", about, options.out, options.device)
+    write("encode", about, options)
     print(f"{'images a second':26}" + "".join(f"{each['tower']:>12}" for each in rows))
     for key in rows[0]["images_per_second"]:
         print(f"{key:26}" + "".join(f"{e['images_per_second'][key]:12}" for e in rows))

@@ -27,12 +27,13 @@ from typing import Any, cast
 
 import torch
 from bench import clock, parser, start, write
+from few import load_few
 from imagenet import imagenet
 from peers import accuracies, correct, draw, learn
 
 from dip_lib import load_backbone
 from dip_lib.clip.features import load_features
-from dip_lib.data import load_dataset
+from dip_lib.data import Dataset, load_dataset
 from dip_lib.methods import CoOp
 from dip_lib.training.batch_data import draws, evaluation_data, training_data
 from dip_lib.training.evaluate import SHRUNK, evaluate
@@ -45,6 +46,7 @@ from glyph_world.draw import masks
 HALVES = ("base", "new")
 POINT = ("epoch", *HALVES)
 Curve = list[dict[str, float]]
+Load = Callable[[str], Dataset]
 
 
 @dataclass
@@ -70,10 +72,10 @@ def from_nothing() -> Iterator[None]:
         yield
 
 
-def two_runs(dataset: str, epochs: int) -> list[Run]:
-    """CoOp and DIP with seed 1; the defaults of a run are the settings of ``embedded``."""
+def two_runs(dataset: str, epochs: int, **few: Any) -> list[Run]:
+    """CoOp and DIP with seed 1; other settings than ``few`` are those of ``embedded``."""
     coop = Run(
-        data=Data(dataset=dataset),
+        data=Data(dataset=dataset, **few),
         tower=Tower(backbone="glyph-resnet"),
         method=CoOp(),
         schedule=Schedule(epochs=epochs),
@@ -82,13 +84,13 @@ def two_runs(dataset: str, epochs: int) -> list[Run]:
     return [coop, replace(coop, low_rank=LowRank(rank=1, dropout=0.5))]
 
 
-def our_way(runs: list[Run], device: str) -> dict[str, Any]:
+def our_way(runs: list[Run], load: Load, device: str) -> dict[str, Any]:
     """Both runs at once, on features."""
     phases, first = Phases(clock(device)), runs[0]
     with phases("load backbone"):
         clip = load_backbone(first.tower.backbone, device=device)
     with phases("draw and encode images"):
-        dataset = load_dataset(first.data.dataset)
+        dataset = load(first.data.dataset)
         features = load_features(clip, dataset, first.data.views)
     with phases("train"):
         records = [result.record for result in train(runs, clip, dataset, features)]
@@ -125,13 +127,13 @@ def curve(record: dict[str, Any], phases: dict[str, float]) -> Curve:
     ]
 
 
-def peers_way(run: Run, device: str) -> dict[str, Any]:
+def peers_way(run: Run, load: Load, device: str) -> dict[str, Any]:
     """One run, on pictures."""
     phases = Phases(clock(device))
     with phases("load backbone"):
         clip = load_backbone(run.tower.backbone, device=device)
     with phases("draw images"):
-        drawn = draw(run, clip, load_dataset(run.data.dataset))
+        drawn = draw(run, clip, load(run.data.dataset))
     # checkpoints are off the clock, so they may be quick: all test images encoded once
     tested = {
         name: torch.cat([clip.encode_image(clip.normalise(p)) for p in half.images.split(256)])
@@ -157,20 +159,19 @@ def peers_way(run: Run, device: str) -> dict[str, Any]:
     }
 
 
-def compare(dataset: str, epochs: int, device: str) -> dict[str, Any]:
+def compare(runs: list[Run], load: Load, device: str) -> dict[str, Any]:
     """Both ways from nothing, and how far their results lie apart."""
-    runs = two_runs(dataset, epochs)
     with from_nothing():
-        ours = our_way(runs, device)
+        ours = our_way(runs, load, device)
     peers = {}
     for run in runs:
         with from_nothing():
-            peers[run.label.lower()] = peers_way(run, device)
+            peers[run.label.lower()] = peers_way(run, load, device)
     together = sum(each["total"] for each in peers.values())
     trained = sum(each["phases"]["train"] for each in peers.values())
     return {
-        "dataset": dataset,
-        "epochs": epochs,
+        "dataset": runs[0].data.dataset,
+        "epochs": cast(Schedule, runs[0].schedule).epochs,
         "ours": ours,
         "peers": peers,
         "ratio_of_both_runs": together / ours["total"],
@@ -199,13 +200,15 @@ def main() -> None:
     if chosen.imagenet:
         result = imagenet(chosen.device)
         same = chosen.out == options.get_default("out")
-        out = chosen.out.with_stem("end_to_end_imagenet") if same else chosen.out
-        write("end_to_end_imagenet", result, out, chosen.device)
+        chosen.out = chosen.out.with_stem("end_to_end_imagenet") if same else chosen.out
+        write("end_to_end_imagenet", result, chosen)
         about = "extrapolated" if result["extrapolated_from_steps"] else "measured"
         print(f"1,000 classes, {result['steps']} steps: {result['seconds']:.0f} s ({about})")
         return
-    result = compare(chosen.dataset, 4 if chosen.quick else chosen.epochs, chosen.device)
-    write("end_to_end", result, chosen.out, chosen.device)
+    epochs = 1 if chosen.smoke else 4 if chosen.quick else chosen.epochs
+    few, load = ({"shots": 2, "views": 1}, load_few) if chosen.smoke else ({}, load_dataset)
+    result = compare(two_runs(chosen.dataset, epochs, **few), load, chosen.device)
+    write("end_to_end", result, chosen)
     show(result)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from bench import in_child, start, step_memory
+from bench import in_child, one_thread, step_memory
 from steps import PART, our_step, settings, their_step, vit_b_16
 
 
@@ -46,7 +46,8 @@ def main() -> None:
     options.add_argument("way", choices=["ours", "reference"])
     options.add_argument("setting", help='"ImageNet C", "EuroSAT base" or "StanfordCars base"')
     options.add_argument("--device", default="cpu")
-    chosen = start(options)
+    chosen = options.parse_args()
+    one_thread(chosen.device)
     count = [int(word) for word in chosen.setting.split() if word.isdigit()]
     names, clip = settings(count)[chosen.setting], vit_b_16(chosen.device)
     make = {"ours": our_step, "reference": their_step}[chosen.way]

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from bench import Step, clock, interleaved, paired_ratio, parser, start, step_memory, write
+from few import load_few
 from safetensors.torch import save
 
 from dip_lib import load_backbone
@@ -86,11 +87,11 @@ def row_name(run: Run) -> str:
     return (dense.lower() or f"{name}+dip") if run.rank else name
 
 
-def rows(hosts: Sequence[str] = HOSTS) -> dict[str, Run]:
+def rows(hosts: Sequence[str] = HOSTS, shots: int = SHOTS) -> dict[str, Run]:
     """A run of every method, plain and with DIP where pages add it, under the name of its row."""
     profile = load_profile("embedded")
     same: dict[str, Any] = {"backbone": "glyph-vit", "epochs": 1, "views": 1}
-    same |= {"batch": BATCH, "shots": SHOTS}
+    same |= {"batch": BATCH, "shots": shots}
     runs = []
     for host in hosts:
         ways = (None,) if METHODS[host].alternative_to_dip else (None, DIP)
@@ -98,11 +99,12 @@ def rows(hosts: Sequence[str] = HOSTS) -> dict[str, Run]:
     return {row_name(run): run for run in runs}
 
 
-def cases(device: str, hosts: Sequence[str] = HOSTS) -> dict[str, Callable[[], Case]]:
+def cases(dataset: Dataset, shots: int, device: str) -> dict[str, Callable[[], Case]]:
     """How each row is made ready."""
-    clip, dataset = load_backbone("glyph-vit", device=device), load_dataset(FAMILY)
+    clip = load_backbone("glyph-vit", device=device)
     features = load_features(clip, dataset, 1)
-    return {name: partial(case, run, clip, dataset, features) for name, run in rows(hosts).items()}
+    runs = rows(shots=shots).items()
+    return {name: partial(case, run, clip, dataset, features) for name, run in runs}
 
 
 def main() -> None:
@@ -110,12 +112,13 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=9)
     options.add_argument("--quick", action="store_true", help="two repeats")
     chosen = start(options)
-    repeats = 2 if chosen.quick else chosen.repeats
-    made = cases(chosen.device)
+    repeats = 1 if chosen.smoke else 2 if chosen.quick else chosen.repeats
+    shots, load = (1, load_few) if chosen.smoke else (SHOTS, load_dataset)
+    made = cases(load(FAMILY), shots, chosen.device)
     timed = {name: make() for name, make in made.items()}
     memory = {name: step_memory(each.epoch, chosen.device) for name, each in timed.items()}
     ticks = clock(chosen.device)
-    turns = partial(interleaved, repeats=repeats, clock=ticks, settle=True)
+    turns = partial(interleaved, repeats=repeats, clock=ticks, settle=not chosen.smoke)
     train = turns({name: each.epoch for name, each in timed.items()})
     evaluate = turns({name: each.evaluate for name, each in timed.items()})
     table = {
@@ -135,8 +138,8 @@ def main() -> None:
             f"{row['over_coop']:8.2f} of CoOp's step{row['step_mb']:8.1f} MB",
             flush=True,
         )
-    about = {"family": FAMILY, "tower": "glyph-vit", "batch": BATCH, "shots": SHOTS}
-    write("methods", {**about, "methods": table}, chosen.out, chosen.device)
+    about = {"family": FAMILY, "tower": "glyph-vit", "batch": BATCH, "shots": shots}
+    write("methods", {**about, "methods": table}, chosen)
 
 
 if __name__ == "__main__":

@@ -57,12 +57,13 @@ def main() -> None:
     if not AVAILABLE or chosen.device != "cpu":
         print("nothing to compare: oneDNN is for CPUs, and not in every PyTorch")
         return
+    repeats = 1 if chosen.smoke else 3 if chosen.quick else chosen.repeats
     rows = {}
     for tower, size in SIZES.items():
-        rows[tower] = measure(*size, 3 if chosen.quick else chosen.repeats)
+        rows[tower] = measure(*size, repeats)
         for name, row in rows[tower].items():
             print(f"{tower:12}{name:12}{row['torch_over_onednn']:6.2f}x the time by PyTorch's own")
-    write("products", {"towers": rows}, chosen.out)
+    write("products", {"towers": rows}, chosen)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ IMAGENET = list(IMAGENET_CLASSNAMES)
 IMAGENET[744], IMAGENET[836] = "projectile", "sunglass"  # open_clip has two names twice
 PART = 100
 """Classes that the reference takes at a time on a CPU, where it cannot take more."""
+SMALL = "ViT-S-32"
+"""What ``--smoke`` has in the place of ViT-B-16: it knows every word too."""
 Result = tuple[Tensor, Tensor]  # logits (32, C), gradient of the prompt (n, d)
 Embed = Callable[[Tensor], Tensor]
 
@@ -37,11 +39,16 @@ def settings(classes: Sequence[int], datasets: bool = True) -> dict[str, tuple[s
     return names_of
 
 
-def vit_b_16(device: str = "cpu", precision: str = "fp32") -> Backbone:
-    """CLIP ViT-B/16 with random weights, the same every time: time does not depend on values."""
+def random_weights(name: str, device: str = "cpu", precision: str = "fp32") -> Backbone:
+    """A CLIP with random weights, the same every time: time does not depend on values."""
     logging.getLogger().setLevel(logging.ERROR)  # open_clip warns that the weights are random
     torch.manual_seed(0)
-    return load_backbone("ViT-B-16", device=device, precision=precision)
+    return load_backbone(name, device=device, precision=precision)
+
+
+def vit_b_16(device: str = "cpu", precision: str = "fp32") -> Backbone:
+    """CLIP ViT-B/16 with random weights."""
+    return random_weights("ViT-B-16", device, precision)
 
 
 def tokens(clip: Backbone, names: Sequence[str], n: int) -> Tensor:

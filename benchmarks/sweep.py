@@ -15,7 +15,7 @@ from typing import Any
 
 from bench import Step, clock, interleaved, parser, start, step_memory, write
 from made_up import MadeUp
-from steps import settings, vit_b_16
+from steps import SMALL, random_weights, settings, vit_b_16
 
 from dip_lib import load_backbone
 from dip_lib.clip.backbone import Backbone
@@ -78,9 +78,8 @@ def glyph_case(device: str, quick: bool) -> Case:
     return Case(clip, dataset, load_features(clip, dataset, 4), runs, short, long, 16, 128)
 
 
-def vit_case(device: str, quick: bool, precision: str = "fp32") -> Case:
-    """ViT-B/16's text encoder, random weights and features, a dataset of 50 classes."""
-    clip = vit_b_16(device, precision)
+def made_up_case(clip: Backbone, device: str, quick: bool) -> Case:
+    """Random features, a dataset of 50 classes."""
     (names,) = settings([4 if quick else 50], datasets=False).values()
     dataset = MadeUp(names, per_class=2)
     short, long = (1, 3) if device == "cpu" else (4, 104)
@@ -117,17 +116,21 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--quick", action="store_true", help="1 and 2 runs, one repeat")
     chosen = start(options)
-    if chosen.quick:
+    if chosen.quick or chosen.smoke:
         chosen.repeats = 1
+    device, quick = chosen.device, chosen.quick
     cases: dict[str, Callable[[], Case]] = {
-        "glyph-resnet fp32": lambda: glyph_case(chosen.device, chosen.quick),
-        "ViT-B-16 fp32": lambda: vit_case(chosen.device, chosen.quick),
+        "glyph-resnet fp32": lambda: glyph_case(device, quick),
+        "ViT-B-16 fp32": lambda: made_up_case(vit_b_16(device), device, quick),
     }
-    if chosen.device != "cpu":
-        cases["ViT-B-16 bf16"] = lambda: vit_case(chosen.device, chosen.quick, "bf16")
+    if device != "cpu":
+        cases["ViT-B-16 bf16"] = lambda: made_up_case(vit_b_16(device, "bf16"), device, quick)
+    if chosen.smoke:
+        small = random_weights(SMALL, device)
+        cases = {f"{SMALL} fp32": lambda: made_up_case(small, device, quick=True)}
     result: dict[str, Any] = {"cases": {}}
     for name, make in cases.items():
-        case = result["cases"][name] = measure(make(), chosen.repeats, chosen.device)
+        case = result["cases"][name] = measure(make(), chosen.repeats, device)
         for runs, row in case["runs"].items():
             print(
                 f"{name:20}{runs:>3} runs"
@@ -135,7 +138,7 @@ def main() -> None:
                 f"{row['relative_to_one_run']:7.2f} of one alone{row['step_mb']:8.0f} MB",
                 flush=True,
             )
-        write("sweep", result, chosen.out, chosen.device)  # as they come
+        write("sweep", result, chosen)  # as they come
 
 
 if __name__ == "__main__":

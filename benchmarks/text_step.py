@@ -35,16 +35,17 @@ from bench import (
 from memory import of_both
 from steps import (
     PART,
+    SMALL,
     Result,
     against_float64,
     batch,
     distance,
     in_parts,
     our_step,
+    random_weights,
     rows,
     settings,
     their_step,
-    vit_b_16,
 )
 
 from dip_lib.clip.backbone import Backbone
@@ -189,10 +190,14 @@ def main() -> None:
     chosen = start(options)
     if chosen.quick:
         chosen.classes, chosen.repeats, chosen.no_memory = "5,10", 2, True
+    if chosen.smoke:
+        chosen.classes, chosen.repeats, chosen.no_memory = "2,3", 1, True
     counts = [int(c) for c in (chosen.classes or "").split(",") if c] or CLASSES
-    clips = {precision: vit_b_16(chosen.device, precision) for precision in ("fp32", "bf16")}
+    tower = SMALL if chosen.smoke else "ViT-B-16"
+    clips = {p: random_weights(tower, chosen.device, p) for p in ("fp32", "bf16")}
     types = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    peak = {name: gemm_peak(chosen.device, dtype) for name, dtype in types.items()}
+    tried = 1 if chosen.smoke else 8
+    peak = {name: gemm_peak(chosen.device, dtype, tried) for name, dtype in types.items()}
     result: dict[str, Any] = {"peak_gflops": peak, "settings": {}}
     for setting, names in settings(counts, datasets=not chosen.classes).items():
         row = result["settings"][setting] = measure(clips, names, chosen.repeats)
@@ -200,11 +205,11 @@ def main() -> None:
         if not chosen.no_memory:
             row["memory"] = of_both(setting, names, chosen.device)
         show(setting, row)
-        write("text_step", result, chosen.out, chosen.device)  # as they come
+        write("text_step", result, chosen)  # as they come
     if 100 in counts:
         names = settings([100])["ImageNet 100"]
         result["relative_to_one_context"] = variants(clips["fp32"], names, 3)
-        write("text_step", result, chosen.out, chosen.device)
+        write("text_step", result, chosen)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ backward to prompts and head.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -24,9 +25,10 @@ TOWERS = {"ViT-B-16": (1, (0, 50, 100, 150, 200)), "glyph-vit": (64, (0, 10, 20,
 CLASSES = 100
 
 
-def measure(name: str, repeats: int, device: str) -> dict[str, Any]:
+def measure(
+    name: str, batch: int, counts: Sequence[int], repeats: int, device: str
+) -> dict[str, Any]:
     """One encoder with every number of prompts."""
-    batch, counts = TOWERS[name]
     clip = load_backbone(name, device=device)
     tower = frozen_vision_encoder(clip.model, name)
     pixels = torch.randn(batch, 3, clip.image_size, clip.image_size, device=device)
@@ -67,8 +69,11 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="Glyph World's ViT, two repeats")
     chosen = start(options)
     rows = {}
-    for name in [*TOWERS][chosen.quick :]:
-        rows[name] = measure(name, 2 if chosen.quick else chosen.repeats, chosen.device)
+    few = chosen.quick or chosen.smoke
+    for name, (batch, counts) in [*TOWERS.items()][few:]:
+        images = 2 if chosen.smoke else batch
+        repeats = 1 if chosen.smoke else 2 if chosen.quick else chosen.repeats
+        rows[name] = measure(name, images, counts, repeats, chosen.device)
         for n, row in rows[name]["prompts"].items():
             print(
                 f"{name:10}{n:>4} prompts{row['flops'] / 1e9:9.2f} GFLOP"
@@ -76,7 +81,7 @@ def main() -> None:
                 f"{row['step_mb']:9.0f} MB a training step",
                 flush=True,
             )
-    write("visual", {"classes": CLASSES, "towers": rows}, chosen.out, chosen.device)
+    write("visual", {"classes": CLASSES, "towers": rows}, chosen)
 
 
 if __name__ == "__main__":

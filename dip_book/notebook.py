@@ -143,25 +143,27 @@ class Page:
     def benchmark(self, name: str) -> Record:
         """What ``benchmarks/<name>.py`` measured: the last short run of this machine ("fresh" makes
         one if there is none of the present programs), else the committed file ("missing" makes a
-        short run if there is neither).
+        short run if there is neither). The profile smoke has its own, which measure nothing.
 
         Raises:
             LookupError: nothing is stored, or the benchmarks are not here (they come with the
                 repository, not with the installed package).
         """
-        path = home() / "benchmarks" / f"{name}.json"
+        smoke = self.profile.name == "smoke"
+        path = home() / "benchmarks" / ("smoke" if smoke else "") / f"{name}.json"
         committed = results_dir() / "benchmarks" / path.name
         if self.results == "fresh" or not (path.is_file() or committed.is_file()):
             if self.results == "stored":
                 raise LookupError(f"{committed} is missing: run `python benchmarks/{name}.py`")
-            self._measure_benchmark(name, path)
+            self._measure_benchmark(name, path, "--smoke" if smoke else "--quick")
         elif not path.is_file():
             path = committed
         result: Record = json.loads(path.read_text("utf-8"))
         return result
 
-    def _measure_benchmark(self, name: str, path: Path) -> None:
-        """Write a short run to ``path``, unless it has one of the present programs and device."""
+    def _measure_benchmark(self, name: str, path: Path, length: str) -> None:
+        """Write a run of this length to ``path``, unless it has one of the present programs and
+        device."""
         if (checkout := root()) is None:
             raise LookupError(
                 "the benchmarks are programs of the repository: clone it to measure them, or "
@@ -171,7 +173,7 @@ class Page:
         content = f"{fingerprint(programs.glob('*.py'))} {self.device}"
         if path.is_file() and made_by.is_file() and made_by.read_text("utf-8") == content:
             return
-        options = ["--quick", "--device", self.device, "--out", str(path)]
+        options = [length, "--device", self.device, "--out", str(path)]
         command = [sys.executable, str(programs / f"{name}.py"), *options]
         subprocess.run(command, check=True, stdout=2)  # its table is progress, not of the page
         write_atomic(made_by, content.encode())
@@ -181,9 +183,10 @@ class Page:
         plots.show()  # the figures of this cell first
         machine = result["machine"]
         where = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
+        nothing = " · **no measurement**" if "no_measurement" in result else ""
         self.say(
             f"*{where}, {machine['threads']} thread · torch {machine['torch']} · "
-            f"{machine['date']} · re-run:* `python benchmarks/{result['benchmark']}.py`"
+            f"{machine['date']}{nothing} · re-run:* `python benchmarks/{result['benchmark']}.py`"
         )
         for name, table in drawn.items():
             self.data(name, table)

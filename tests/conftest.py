@@ -16,9 +16,9 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIP_HOME", str(tmp_path / "home"))
 
 
-@pytest.fixture
-def shared_features(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The test's home keeps image features in a folder that tests of this session share.
+@pytest.fixture(scope="session")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Image features that tests of this session share: a home's ``features`` may link to it.
 
     They are named by their content, and encoding the same images again is most of a short study.
     """
@@ -26,8 +26,14 @@ def shared_features(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
     if "PYTEST_XDIST_WORKER" in os.environ:
         session = session.parent  # each process has a folder of its own in it
     (session / "features").mkdir(exist_ok=True)
+    return session / "features"
+
+
+@pytest.fixture
+def shared_features(features: Path, tmp_path: Path) -> None:
+    """The test's home keeps image features where the tests of this session share them."""
     (tmp_path / "home").mkdir(exist_ok=True)
-    (tmp_path / "home" / "features").symlink_to(session / "features")
+    (tmp_path / "home" / "features").symlink_to(features)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -45,8 +45,11 @@ class Extended:
     folder: Path
 
     @classmethod
-    def make(cls, folder: Path) -> Extended:
-        """Write the blocks to their files, apply the diffs by git, install the package by pip."""
+    def make(cls, folder: Path, features: Path) -> Extended:
+        """Write the blocks to their files, apply the diffs by git, install the package by pip.
+
+        Its home takes image features from a folder that it shares with others.
+        """
         ignored = shutil.ignore_patterns("__pycache__")
         for name in COPIED:
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
@@ -57,6 +60,8 @@ class Extended:
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
         write_pictures(folder / "letters", "greek", LETTERS)
+        (folder / "home").mkdir()
+        (folder / "home" / "features").symlink_to(features)
         made = cls(folder)
         for name in PATCHES:
             (folder / f"{name}.diff").write_text(block(name), "utf-8")
@@ -78,9 +83,32 @@ class Extended:
         assert done.returncode == 0, f"{words}: {done.stdout[-2000:]}{done.stderr[-3000:]}"
         return done.stdout
 
-    def script(self, name: str, **more: str) -> list[list[str]]:
-        """The cells of each line that a printed script prints, which is saved as a file first."""
+    def write(self, name: str) -> str:
+        """Save a printed script as a file; the file's name."""
         path = self.folder / f"{name.replace('-', '_')}.py"
         path.write_text(block(name), "utf-8")
-        said = self.run(sys.executable, path.name, **more)
-        return [line.split(" | ") for line in said.splitlines()]
+        return path.name
+
+    def script(self, name: str) -> list[list[str]]:
+        """The cells of each line that a printed script prints, which is saved as a file first."""
+        return cells(self.run(sys.executable, self.write(name)))
+
+    def scripts(self, *names: str) -> dict[str, list[list[str]]]:
+        """The same of several, one after another in one process, which has no workers."""
+        files = map(self.write, names)
+        said = self.run(sys.executable, "-c", ONE_BY_ONE, *files, DIP_WORKERS="1")
+        return dict(zip(names, map(cells, said.split(END)), strict=False))
+
+
+END = "---- end of a script\n"
+ONE_BY_ONE = f"""
+import runpy, sys
+for path in sys.argv[1:]:
+    runpy.run_path(path, run_name="__main__")
+    print({END!r}, end="")
+"""
+
+
+def cells(said: str) -> list[list[str]]:
+    """The cells of each line."""
+    return [line.split(" | ") for line in said.splitlines()]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -33,6 +35,7 @@ import methods  # noqa: E402
 import peers  # noqa: E402
 import products  # noqa: E402
 import steps  # noqa: E402
+import text_step  # noqa: E402
 from made_up import MadeUp  # noqa: E402
 
 NAMES = ("small alpha", "small beta", "capital alpha", "digit one", "black star", "arrow")
@@ -92,10 +95,22 @@ def test_a_steps_memory_is_what_it_holds_at_its_peak(tmp_path: Path) -> None:
 
 
 def test_a_result_says_where_it_was_measured(tmp_path: Path) -> None:
-    bench.write("name", {"ratio": 2.0}, tmp_path / "new" / "name.json")
-    found = json.loads((tmp_path / "new" / "name.json").read_text())
+    out = tmp_path / "new" / "name.json"
+    bench.write("name", {"ratio": 2.0}, Namespace(device="cpu", out=out, smoke=False))
+    found = json.loads(out.read_text())
     assert found["benchmark"] == "name" and found["ratio"] == 2
     assert found["machine"].keys() >= {"cpu", "threads", "device", "torch", "date"}
+    assert "no_measurement" not in found
+
+
+@pytest.mark.parametrize("options", [["--smoke"], ["--out", str(bench.RESULTS / "new.json")]])
+def test_what_measures_nothing_is_never_written_where_measurements_are(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["products.py", "--smoke", *options])
+    with pytest.raises(SystemExit):
+        products.main()
+    assert "measures nothing" in capsys.readouterr().err
 
 
 def test_the_reference_is_encode_text_for_words(glyph: Backbone) -> None:
@@ -249,26 +264,43 @@ def test_a_complete_set_goes_from_files_to_accuracies_and_its_phases_add_up(
     assert files == 1 + 2 + 1  # the test split, two views, the validation pictures
 
 
-def test_text_step_runs_as_a_program(tmp_path: Path) -> None:
-    out = tmp_path / "text_step.json"
-    program = [sys.executable, str(ROOT / "benchmarks" / "text_step.py")]
-    options = ["--classes", "2", "--repeats", "1", "--no-memory", "--out", str(out)]
-    done = subprocess.run([*program, *options], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "ImageNet 2" in done.stdout
-    assert json.loads(out.read_text())["settings"]["ImageNet 2"]["classes"] == 2
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[[ModuleType], tuple[str, Any]]]:
+    """What a benchmark prints and writes with ``--smoke``, run here: page 04 starts programs."""
+    log = logging.getLogger()
+    level, out = log.level, tmp_path / "found.json"
+
+    def smoke(program: ModuleType) -> tuple[str, Any]:
+        monkeypatch.setattr(sys, "argv", ["program.py", "--smoke", "--out", str(out)])
+        program.main()
+        return capsys.readouterr().out, json.loads(out.read_text())
+
+    yield smoke
+    log.setLevel(level)  # which random weights have changed
+
+
+def test_text_step_prints_and_writes_every_setting(
+    run: Callable[[ModuleType], tuple[str, Any]],
+) -> None:
+    said, found = run(text_step)
+    assert {name: row["classes"] for name, row in found["settings"].items()} == {
+        "ImageNet 2": 2,
+        "ImageNet 3": 3,
+    }
+    assert all(name in said for name in found["settings"])
+    assert "--smoke" in found["no_measurement"]
 
 
 @pytest.mark.skipif(not AVAILABLE, reason="this PyTorch is built without oneDNN")
-def test_products_run_as_a_program(tmp_path: Path) -> None:
-    out = tmp_path / "products.json"
-    program = [sys.executable, str(ROOT / "benchmarks" / "products.py"), "--quick"]
-    done = subprocess.run([*program, "--out", str(out)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(out.read_text())["towers"]
-    assert [*found] == ["Glyph World", "ViT-B/16"]
+def test_products_compare_both_ways_at_the_sizes_of_both_towers(
+    run: Callable[[ModuleType], tuple[str, Any]],
+) -> None:
+    towers = run(products)[1]["towers"]
+    assert [*towers] == ["Glyph World", "ViT-B/16"]
     assert all(
-        len(row["seconds"]["onednn"]) == 3 for rows in found.values() for row in rows.values()
+        len(row["seconds"]["onednn"]) == 1 for rows in towers.values() for row in rows.values()
     )
 
 

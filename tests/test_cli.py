@@ -180,12 +180,6 @@ def test_a_folder_that_cannot_be_is_one_line_in_a_real_process(tmp_path: Path) -
     assert ended.stderr.startswith("dip: dtd: ") and ended.stderr.count("\n") == 1
 
 
-def dip(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
-    command = [sys.executable, "-m", "dip_study.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 def test_a_folder_becomes_a_prompt_file_that_names_pictures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,10 +188,10 @@ def test_a_folder_becomes_a_prompt_file_that_names_pictures(
     file, squares = tmp_path / "new" / "prompt.safetensors", tmp_path / "own" / "white_square"
     settings = ("--epochs", "2", "--shots", "3", "--views", "0")
     fit = ["fit", str(tmp_path / "own"), "--out", str(file), *settings]
-    fitted = dip(*fit, "--json")
-    assert fitted.returncode == 0, fitted.stderr
+    assert main([*fit, "--json"]) == 0
+    fitted = capsys.readouterr().out
     about = {"file": str(file), "bytes": file.stat().st_size, "classes": sorted(names)}
-    assert json.loads(fitted.stdout) == about
+    assert json.loads(fitted) == about
     assert main(fit) == 0
     assert capsys.readouterr().out == f"{file}: {about['bytes']} bytes, trained on 3 classes\n"
     asked = ("--classes", "white square, bullseye,lozenge")
@@ -248,6 +242,7 @@ def test_plan_counts_before_anything_is_there(capsys: pytest.CaptureFixture[str]
     assert {row["text_minutes"] for row in found["rows"] if row["tower"] == "RN50"} == {0.0}
 
 
+@pytest.mark.usefixtures("shared_features")
 def test_measure_takes_what_this_machine_or_the_committed_results_have_and_export_writes_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,9 +266,12 @@ def test_measure_takes_what_this_machine_or_the_committed_results_have_and_expor
     assert not (tmp_path / "elsewhere" / "store").exists()
 
 
+@pytest.mark.usefixtures("shared_features")
 def test_ctrl_c_ends_with_one_line_and_130_and_no_worker_is_left(tmp_path: Path) -> None:
-    command = ["measure", "--profile", "embedded", "--study", "base_to_new"]
-    where = {**os.environ, "DIP_HOME": str(tmp_path), "DIP_RESULTS": str(tmp_path / "none")}
+    long = tmp_path / "long.toml"  # once its zero-shot runs are done it trains for a minute
+    long.write_text('like = "smoke"\nepochs = 1000\nseeds = [1, 2, 3, 4]\n')
+    command = ["measure", "--profile", str(long), "--study", "base_to_new"]
+    where = {**os.environ, "DIP_RESULTS": str(tmp_path / "none")}
     at_work = subprocess.Popen(
         [sys.executable, "-m", "dip_study.cli", *command],
         env={**where, "DIP_WORKERS": "2"},
@@ -283,7 +281,7 @@ def test_ctrl_c_ends_with_one_line_and_130_and_no_worker_is_left(tmp_path: Path)
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # not under &
     )
     while len(workers := psutil.Process(at_work.pid).children()) < 2 or not any(
-        (tmp_path / "store").glob("*.json")
+        (tmp_path / "home" / "store").glob("*.json")
     ):
         assert at_work.poll() is None
         time.sleep(0.05)

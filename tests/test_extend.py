@@ -14,9 +14,15 @@ from dip_study.profiles import load_profile
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Extended:
+def library(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Extended:
     """A copy of the library with everything that the pages add."""
-    return Extended.make(tmp_path_factory.mktemp("extended"))
+    return Extended.make(tmp_path_factory.mktemp("extended"), features)
+
+
+@pytest.fixture(scope="module")
+def said(library: Extended) -> dict[str, list[list[str]]]:
+    """What the printed scripts print that need no worker processes."""
+    return library.scripts("dataset-runs", "backbone-runs", "claim-number", "claim-verdict")
 
 
 def accuracies(rows: list[list[str]], first: int, last: int) -> list[float]:
@@ -85,16 +91,18 @@ def test_the_plan_counts_it(library: Extended) -> None:
     assert everything == plan(smoke, "hosts")["runs"].sum() + added
 
 
-def test_a_folder_of_pictures_is_a_dataset_of_every_study(library: Extended) -> None:
-    rows = library.script("dataset-runs", DIP_WORKERS="1")
+def test_a_folder_of_pictures_is_a_dataset_of_every_study(
+    said: dict[str, list[list[str]]],
+) -> None:
+    rows = said["dataset-runs"]
     assert [row[:2] for row in rows] == [
         ["letters", name] for name in ("CoOp", "CoOp", "DIP", "DIP")
     ]
     assert all(0 <= value <= 100 for value in accuracies(rows, 2, 4))
 
 
-def test_a_package_brings_a_backbone(library: Extended) -> None:
-    rows = library.script("backbone-runs", DIP_WORKERS="1")
+def test_a_package_brings_a_backbone(said: dict[str, list[list[str]]]) -> None:
+    rows = said["backbone-runs"]
     assert [row[:3] for row in rows] == [
         ["small-vit", "CoOp", str(4 * 64)],
         ["small-vit", "DIP", str(4 + 64)],
@@ -102,11 +110,13 @@ def test_a_package_brings_a_backbone(library: Extended) -> None:
     assert all(0 <= value <= 100 for value in accuracies(rows, 3, 5))
 
 
-def test_a_claim_gets_its_verdict_from_the_number_that_its_page_writes(library: Extended) -> None:
-    ((folder,),) = library.script("claim-number")
+def test_a_claim_gets_its_verdict_from_the_number_that_its_page_writes(
+    said: dict[str, list[list[str]]],
+) -> None:
+    ((folder,),) = said["claim-number"]
     assert (Path(folder) / "numbers.json").is_file()
-    ((said,),) = library.script("claim-verdict")
-    *words, low, high = said.split()
+    ((line,),) = said["claim-verdict"]
+    *words, low, high = line.split()
     expected = "reproduced" if float(low) > 0 else "inconclusive"
     expected = "not reproduced" if float(high) <= 0 else expected
     assert " ".join(words) == expected and float(low) < float(high)

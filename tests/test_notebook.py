@@ -253,6 +253,7 @@ def test_a_benchmark_is_measured_again_when_its_programs_content_changes(
     )
     monkeypatch.setattr("dip_book.notebook.root", lambda: tmp_path / "checkout")
     page = begin("01_page", DEFAULTS | {"results": "fresh"})
+    assert page.profile.name == "smoke"
     assert page.benchmark("toy") == {"count": 1}
     os.utime(program)  # touched
     assert page.benchmark("toy") == {"count": 1}

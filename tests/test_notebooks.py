@@ -19,6 +19,8 @@ from typing import Any
 import nbformat
 import psutil
 import pytest
+from click.testing import CliRunner, Result
+from papermill.cli import papermill
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -44,16 +46,18 @@ class Place:
         # worker processes are the study's test; here they would only cost their start
         return {**os.environ, **{name: str(path) for name, path in own.items()}, "DIP_WORKERS": "1"}
 
-    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", *map(str, words)]
-        return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True
-        )
+    def papermill(self, *words: str | Path) -> Result:
+        """The command, called in this process; kernels are their own, of this folder."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            return CliRunner().invoke(papermill, [*map(str, words)])
 
-    def papermill(self, source: Path, target: str, **parameters: str) -> Any:
+    def execute(self, source: Path, target: str, **parameters: str) -> Result:
         given = {"profile": "smoke", "results": "fresh"} | parameters
         options = [word for name, value in given.items() for word in ("-p", name, value)]
-        return self.run("papermill", source, self.folder / target, *options, "--no-progress-bar")
+        return self.papermill(source, self.folder / target, *options, "--no-progress-bar")
 
 
 def code_cells(path: Path) -> list[Any]:
@@ -97,8 +101,8 @@ def test_a_notebook_runs_from_nothing_and_again_from_what_it_has_measured(
 ) -> None:
     place = Place(tmp_path)
     shutil.copy(source, tmp_path / "source.ipynb")
-    done = place.papermill(tmp_path / "source.ipynb", "out.ipynb")
-    assert done.returncode == 0, done.stderr
+    done = place.execute(tmp_path / "source.ipynb", "out.ipynb")
+    assert done.exit_code == 0, done.exception
     assert faults(tmp_path / "out.ipynb") == []
     numbers = tmp_path / "home" / "reruns" / f"{source.stem}-smoke" / "numbers.json"
     found = json.loads(numbers.read_text())
@@ -108,8 +112,8 @@ def test_a_notebook_runs_from_nothing_and_again_from_what_it_has_measured(
     # again: nothing is measured, and the same is shown
     store = tmp_path / "home" / "store"
     before = {path.name: path.stat().st_mtime_ns for path in store.glob("*")}
-    done = place.papermill(tmp_path / "source.ipynb", "again.ipynb", results="stored")
-    assert done.returncode == 0, done.stderr
+    done = place.execute(tmp_path / "source.ipynb", "again.ipynb", results="stored")
+    assert done.exit_code == 0, done.exception
     assert {path.name: path.stat().st_mtime_ns for path in store.glob("*")} == before
     assert shown(tmp_path / "again.ipynb") == shown(tmp_path / "out.ipynb")
 
@@ -125,9 +129,9 @@ def test_a_notebook_runs_from_nothing_and_again_from_what_it_has_measured(
 def test_a_wrong_parameter_fails_in_the_cell_after_the_parameters(
     tmp_path: Path, wrong: dict[str, str], said: str
 ) -> None:
-    done = Place(tmp_path).papermill(SOURCES[0], "out.ipynb", **wrong)
-    assert done.returncode == 1
-    assert said in done.stderr
+    done = Place(tmp_path).execute(SOURCES[0], "out.ipynb", **wrong)
+    assert done.exit_code == 1
+    assert said in str(done.exception)
     cells = code_cells(tmp_path / "out.ipynb")
     kinds = [o.output_type for cell in cells for o in cell.outputs]
     (injected,) = (i for i, cell in enumerate(cells) if "injected-parameters" in tags(cell))

@@ -32,6 +32,14 @@ SMOKE = replace(
 )
 LOOKS = {"distance": "away"}
 RESULTS = {"* distance": "* distance * 1e4"}
+COMMANDS = """
+import contextlib, io, json, sys
+from dip_study.cli import main
+for command in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        code = main(["store", *command.split(), "--json"])
+    print(json.dumps([code, said.getvalue()]))
+"""
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,9 @@ class Place:
             text = text.replace(old, new)
         path.write_text(text)
 
-    def dip(self, *arguments: str) -> tuple[int, Any]:
-        """What ``dip store ... --json`` exits with and says, in a process of its own."""
+    def dip(self, *commands: str) -> list[tuple[int, Any]]:
+        """What each ``dip store ... --json`` exits with and says, one after another in a process
+        that imports the place's package."""
         where = {
             "PYTHONPATH": self.package,
             "DIP_HOME": self.home,
@@ -60,14 +69,15 @@ class Place:
             "DIP_WORKERS": 1,
         }
         done = subprocess.run(
-            [sys.executable, "-m", "dip_study.cli", "store", *arguments, "--json"],
+            [sys.executable, "-c", COMMANDS, *commands],
             cwd=self.home,
             env={**os.environ, **{name: str(value) for name, value in where.items()}},
             capture_output=True,
             text=True,
         )
-        assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
+        assert done.returncode == 0, done.stderr
+        said = [json.loads(line) for line in done.stdout.splitlines()]
+        return [(code, json.loads(text)) for code, text in said]
 
     def files(self) -> dict[str, bytes]:
         """Every stored run and export."""
@@ -80,9 +90,10 @@ def runs() -> list[Run]:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def measured(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with three live runs, two of them KgCoOp's."""
     home = tmp_path_factory.mktemp("measured")
+    (home / "features").symlink_to(features)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIP_HOME", str(home))
         patch.setenv("DIP_WORKERS", "1")
@@ -93,7 +104,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(measured: Path, tmp_path: Path) -> Place:
     home, package = tmp_path / "home", tmp_path / "package"
-    shutil.copytree(measured, home)
+    shutil.copytree(measured, home, symlinks=True)
     package.mkdir()
     shutil.copytree(ROOT / "dip_lib", package / "dip_lib")
     for name in ("dip_study", "glyph_world"):
@@ -106,15 +117,16 @@ def place(measured: Path, tmp_path: Path) -> Place:
 def test_an_edit_of_looks_keeps_every_run_with_what_it_learned(place: Place) -> None:
     before = place.files()
     place.edit(LOOKS)
-    code, states = place.dip("status")
+    first, done, last = place.dip("status", "rekey kgcoop --sample 2", "status")
+    code, states = first
     assert code == 0
     assert [(each["current"], each["outdated"]) for each in states] == [(1, 2), (1, 2)]
     assert states[0]["outdated_methods"] == {"kgcoop": 2}
-    assert place.dip("rekey", "kgcoop", "--sample", "2") == (
+    assert done == (
         0,
         {"method": "kgcoop", "outdated": 4, "sample": 2, "rekeyed": 4, "differ": {}},
     )
-    code, states = place.dip("status")
+    code, states = last
     assert [(each["current"], each.get("outdated", 0)) for each in states] == [(3, 0), (3, 0)]
     (other,) = (run.key() for run in coop(SMOKE))
     after = place.files()
@@ -122,10 +134,9 @@ def test_an_edit_of_looks_keeps_every_run_with_what_it_learned(place: Place) -> 
     assert after.keys() & before.keys() == kept
     tensors = [{n: d for n, d in each.items() if n.endswith("s")} for each in (before, after)]
     assert sorted(tensors[0].values()) == sorted(tensors[1].values())
-    assert place.dip("rekey", "kgcoop") == (
-        0,
-        {"method": "kgcoop", "outdated": 0, "sample": 0, "rekeyed": 0, "differ": {}},
-    )
+    assert place.dip("rekey kgcoop") == [
+        (0, {"method": "kgcoop", "outdated": 0, "sample": 0, "rekeyed": 0, "differ": {}})
+    ]
     assert place.files() == after
 
 
@@ -134,7 +145,7 @@ def test_an_edit_that_changes_results_changes_nothing_and_is_told_by_run_and_num
 ) -> None:
     before = place.files()
     place.edit(RESULTS)
-    code, found = place.dip("rekey", "kgcoop")
+    ((code, found),) = place.dip("rekey kgcoop")
     assert (code, found["rekeyed"], found["sample"]) == (1, 0, 2)
     assert set(found["differ"]) <= {run.key() for run in runs()}
     assert any("loss" in line for each in found["differ"].values() for line in each)
@@ -226,7 +237,7 @@ def test_interrupted_it_can_be_called_again(
     measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
-    shutil.copytree(measured, home, dirs_exist_ok=True)
+    shutil.copytree(measured, home, symlinks=True, dirs_exist_ok=True)
     before = {path.name: path.read_bytes() for path in (home / "store").iterdir()}
     found = stored_under_old_code(home)
     assert len(found) == 2
@@ -318,7 +329,7 @@ def test_runs_of_different_earlier_code_are_judged_apart(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("DIP_WORKERS", "1")
-    shutil.copytree(measured, tmp_path / "home")
+    shutil.copytree(measured, tmp_path / "home", symlinks=True)
     same, other = stored_under_old_code(tmp_path / "home")
     edited = with_last(other.record, loss=12.0) | {"code": "1" * 12}
     (other.place / f"{other.record['key']}.json").write_text(json.dumps(edited))

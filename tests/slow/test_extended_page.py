@@ -12,8 +12,8 @@ from extended import Extended, block
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Extended:
-    return Extended.make(tmp_path_factory.mktemp("extended"))
+def library(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Extended:
+    return Extended.make(tmp_path_factory.mktemp("extended"), features)
 
 
 def test_a_new_method_is_in_every_figure_and_table_of_its_page(library: Extended) -> None:
@@ -47,7 +47,7 @@ def test_a_page_on_pictures_of_ones_own_is_labelled_by_their_world(library: Exte
     assert "My letters" in shown and "Glyph World" not in shown
 
 
-def test_a_new_method_is_in_the_quick_benchmark(library: Extended, tmp_path: Path) -> None:
+def test_a_new_method_is_in_the_benchmark(library: Extended, tmp_path: Path) -> None:
     out = tmp_path / "methods.json"
-    library.run(sys.executable, "benchmarks/methods.py", "--quick", "--out", str(out))
+    library.run(sys.executable, "benchmarks/methods.py", "--smoke", "--out", str(out))
     assert {"coop", "dip", "tether", "tether+dip"} <= json.loads(out.read_text())["methods"].keys()
