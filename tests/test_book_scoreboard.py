@@ -13,7 +13,7 @@ from tiny_book import ROOT, book, build, cells, index_page, row
 from dip_book.claims import load_claims
 
 sys.path.append(str(ROOT / "book" / "_ext"))  # as Sphinx does
-from companion.measured import look_up  # noqa: E402
+from companion.measured import look_up
 
 WORLDS = {"embedded": "Glyph World", "photos": "Photo World", "paper": "Real CLIP"}
 
