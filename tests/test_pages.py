@@ -51,6 +51,26 @@ def groups() -> dict[str, pd.DataFrame]:
     return {"zero-shot": zero, "CoOp": study(), "DIP": frame(dips(2.5))}
 
 
+def in_a_world(
+    groups: dict[str, pd.DataFrame],
+    kinds: dict[str, list[str]] | None = None,
+    frontier: pd.DataFrame | None = None,
+    probe: pd.DataFrame | None = None,
+) -> base_to_new.Compared:
+    coop = groups["CoOp"]
+    return base_to_new.Compared(
+        pd.concat(groups.values()),
+        coop if frontier is None else frontier,
+        coop if probe is None else probe,
+        groups,
+        kinds or {},
+    )
+
+
+def finding(groups: dict[str, pd.DataFrame], **about: Any) -> str:
+    return base_to_new.finding({"A World": in_a_world(groups, **about)})
+
+
 def test_kinds_hold_only_datasets_that_are_there() -> None:
     found = base_to_new.kinds_of(["greek", "latin", "arrows"])
     assert {kind: sorted(names) for kind, names in found.items()} == {
@@ -62,12 +82,26 @@ def test_kinds_hold_only_datasets_that_are_there() -> None:
 
 
 def test_the_finding_names_who_is_ahead_and_by_how_much(groups: dict[str, pd.DataFrame]) -> None:
-    said = base_to_new.finding(groups, groups["CoOp"], styled=True)
+    said = finding(groups, kinds={"odd": ["greek"]})
     assert "**+2.5** on new" in said and "DIP is ahead on this mix of styles" in said
     turned = groups | {"CoOp": groups["DIP"], "DIP": groups["CoOp"]}
-    assert "CoOp is ahead. " in base_to_new.finding(turned, groups["DIP"], styled=False)
-    same = groups | {"DIP": groups["CoOp"]}
-    assert "not decided" in base_to_new.finding(same, groups["CoOp"], styled=False)
+    assert "CoOp is ahead. " in finding(turned)
+    assert "not decided" in finding(groups | {"DIP": groups["CoOp"]})
+
+
+def test_of_several_worlds_the_finding_says_first_whether_they_disagree(
+    groups: dict[str, pd.DataFrame],
+) -> None:
+    turned = groups | {"CoOp": groups["DIP"], "DIP": groups["CoOp"]}
+    worlds = {"One World": in_a_world(groups), "Other World": in_a_world(turned)}
+    said = base_to_new.finding(worlds)
+    assert said.startswith("**The worlds disagree** on DIP minus CoOp in H")
+    assert said.index("**Finding in One World.**") < said.index("**Finding in Other World.**")
+    agreed = base_to_new.finding(worlds | {"Other World": worlds["One World"]})
+    assert "disagree" not in agreed
+    kinds = {"odd": ["greek"]}
+    headings = base_to_new.headings(worlds | {"One World": in_a_world(groups, kinds)})
+    assert headings == {"odd": ["greek"], "Other World": ["greek", "latin"]}
 
 
 def test_the_finding_names_the_learning_rates_that_do_no_worse_on_both_sides(
@@ -80,24 +114,25 @@ def test_the_finding_names_the_learning_rates_that_do_no_worse_on_both_sides(
         return found
 
     frontier = frame([*at(0.1, 5, 0), *at(0.01, 1, 4), *at(0.001, -1, 9)])
-    said = base_to_new.finding(groups, frontier, styled=False)
+    said = finding(groups, frontier=frontier)
     assert "at learning rate 0.01 (8.0 and 52.0)." in said
     nowhere = frame([*at(0.1, 5, 0), *at(0.001, -1, 9)])
-    assert "No CoOp of another learning rate" in base_to_new.finding(groups, nowhere, False)
+    assert "No CoOp of another learning rate" in finding(groups, frontier=nowhere)
 
 
 def test_tables_have_a_row_for_all_datasets_and_for_each_kind(
     groups: dict[str, pd.DataFrame],
 ) -> None:
     kinds = {"odd": ["greek"], "even": ["latin"]}
-    averages = base_to_new.averages_table(groups, kinds)
+    compared = in_a_world(groups, kinds)
+    averages = base_to_new.averages_table(compared)
     assert list(averages.index) == [(k, g) for k in ("all", "odd", "even") for g in groups]
     assert averages.loc[("odd", "CoOp"), "base"].startswith("4.5 [")
-    pairs = base_to_new.differences_table(groups, kinds)
+    pairs = base_to_new.differences_table(compared)
     assert list(pairs.index.levels[0].sort_values()) == ["all", "even", "odd"]
     assert pairs.loc[("all", "DIP − CoOp"), "new"] == "+2.5 [+2.5, +2.5]"
     assert pairs.loc[("all", "DIP − CoOp"), "detectable"] == "0.0"
-    families = base_to_new.family_table(groups)
+    families = base_to_new.family_table(compared)
     assert list(families.index) == ["greek", "latin", "average"]
     each = families["CoOp", "H"]
     assert each["average"] == pytest.approx((each["greek"] + each["latin"]) / 2)
@@ -108,19 +143,21 @@ def test_head_room_is_what_a_probe_finds_beyond_zero_shot(groups: dict[str, pd.D
     probe = frame(
         [made(d, "probe", s, base=lambda t: 20.0) for d in ("greek", "latin") for s in (1, 2)]
     )
-    table = base_to_new.world_table(groups, probe, {"odd": ["greek"], "even": ["latin"]})
+    kinds = {"odd": ["greek"], "even": ["latin"]}
+    table = base_to_new.world_table(in_a_world(groups, kinds, probe=probe))
     assert table.loc["greek"].tolist() == ["odd", 3, 4.5, 20, 17]
-    assert base_to_new.world_table(groups, probe, {})["kind"].tolist() == ["", ""]
+    assert base_to_new.world_table(in_a_world(groups, probe=probe))["kind"].tolist() == ["", ""]
 
 
 def test_the_numbers_are_those_of_the_tables(groups: dict[str, pd.DataFrame]) -> None:
-    found = base_to_new.numbers(groups, {"odd": ["greek"]})
+    compared = in_a_world(groups, {"odd": ["greek"]})
+    found = base_to_new.numbers(compared)
     assert found["dip_minus_coop_new"] == differences(groups["DIP"], groups["CoOp"])["new"]
     assert found["odd_dip_minus_coop_h"].value == pytest.approx(
         differences(groups["DIP"], groups["CoOp"], ["greek"])["h"].value
     )
     assert found["zero_shot_base"].value == pytest.approx(5.5)
-    assert base_to_new.detectable(groups)["dip_minus_coop_new"] == pytest.approx(0, abs=1e-9)
+    assert base_to_new.detectable(compared)["dip_minus_coop_new"] == pytest.approx(0, abs=1e-9)
 
 
 # ---- information density ------------------------------------------------------------------------

@@ -115,9 +115,11 @@ def test_the_other_pages_pair_what_is_left() -> None:
         "DIP": frame(dip),
         "zero-shot": frame([made(d, "zero-shot", 0) for d in ("greek", "latin")]),
     }
-    table = base_to_new.differences_table(groups, {})
+    coop_runs = groups["CoOp"]
+    compared = base_to_new.Compared(coop_runs, coop_runs, coop_runs, groups, {})
+    table = base_to_new.differences_table(compared)
     assert table.loc[("all", "DIP − CoOp"), "new"] == "+2.0 [+2.0, +2.0]"
-    assert base_to_new.detectable(groups)["dip_minus_coop_new"] == pytest.approx(0)
+    assert base_to_new.detectable(compared)["dip_minus_coop_new"] == pytest.approx(0)
 
     shots = coop + runs_of("coop", 50, shots=4), dip + runs_of("coop", 52, shots=4, **DIP)
     assert few_shot.gap_over_shots(*map(frame, shots[::-1])).value == pytest.approx(2)
