@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -95,19 +96,28 @@ class Backbone:
         """Token ids of ``words``, without start and end.
 
         Raises:
-            ValueError: a word that the text encoder was never trained on, by name.
+            ValueError: a word that the text encoder was never trained on, by name, and the nearest
+                words that it knows.
         """
         ids: list[int] = self.tokenizer.encode(words)
         known = self.known_tokens
         if known is not None and not known.issuperset(ids):
             each = [word.strip(".,") for word in words.split()]
             unknown = [w for w in each if not known.issuperset(self.tokenizer.encode(w))]
+            near = sorted({n for w in unknown for n in get_close_matches(w, self.known_words)})
+            instead = f" (it knows {', '.join(map(repr, near))})" if near else ""
             raise ValueError(
                 f"{self.name} was not trained on {', '.join(map(repr, unknown or [words]))} (in "
                 f"{words!r}): its text encoder has {len(known)} of the tokenizer's tokens. "
-                "Use words of its training captions, or a backbone with a full vocabulary."
+                f"Use words of its training captions{instead}, or a backbone with a full vocabulary."
             )
         return ids
+
+    @cached_property
+    def known_words(self) -> list[str]:
+        """The words of one token that the text encoder was trained on, sorted; [] if of all."""
+        pieces = (self.tokenizer.decoder[token] for token in self.known_tokens or ())
+        return sorted(piece.removesuffix("</w>") for piece in pieces if piece.endswith("</w>"))
 
     def context(self, words: str) -> Tensor:
         """Frozen embeddings of ``words``: (n, d), float32. The start of a prompt, P0."""
