@@ -67,7 +67,7 @@ class PromptedClassifier:
         ValueError: an open_clip name without ``pretrained``: random weights would learn nothing.
     """
 
-    backbone: str | Backbone = "glyph-vit"
+    backbone: str | Backbone = "photo-lite0"
     pretrained: str | None = None
     device: str = "cpu"
     method: str = "dip"

@@ -84,7 +84,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     predict.add_argument("pictures", nargs="+", help="picture files, or folders of them")
     predict.add_argument("--classes", required=True, help="any names, separated by commas")
     predict.add_argument("--top", type=int, default=5, help="names a picture, default 5")
-    for action, run, tower in ((fit, _fit, "glyph-vit"), (predict, _predict, "")):
+    for action, run, tower in ((fit, _fit, "photo-lite0"), (predict, _predict, "")):
         action.add_argument("--backbone", default=tower, help=f"default {tower or 'the file says'}")
         action.add_argument("--pretrained", default="", help="open_clip tag or file of weights")
         action.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")

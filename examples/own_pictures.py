@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("own", type=Path, nargs="?", help="holds a folder a class")
     parser.add_argument("new", type=Path, nargs="?", help="the same, of other classes")
-    parser.add_argument("--backbone", default="glyph-vit", help="or ViT-B-16, ...")
+    parser.add_argument("--backbone", help="default: of photo-lite0 and glyph-vit the fitting one")
     parser.add_argument("--pretrained", help="weights of the backbone: openai, ...")
     parser.add_argument("--out", type=Path, default=Path("prompt.safetensors"))
     given = parser.parse_args()
@@ -48,8 +48,9 @@ def main() -> None:
         own = given.own or draw(Path(scratch, "own"), range(8))
         new = given.new or given.own or draw(Path(scratch, "new"), range(32, 40))
         views = 4 if given.own else 0  # a photograph may be flipped, a character not
+        backbone = given.backbone or ("photo-lite0" if given.own else "glyph-vit")
 
-        classifier = PromptedClassifier(given.backbone, given.pretrained, views=views)
+        classifier = PromptedClassifier(backbone, given.pretrained, views=views)
         classifier.fit(own)
         print("trained on", ", ".join(classifier.class_names))
         classifier.save(given.out)

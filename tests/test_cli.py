@@ -186,7 +186,7 @@ def test_a_folder_becomes_a_prompt_file_that_names_pictures(
     names = ("black square", "white square", "lozenge")
     write_pictures(tmp_path / "own", "shapes", names, count=6)
     file, squares = tmp_path / "new" / "prompt.safetensors", tmp_path / "own" / "white_square"
-    settings = ("--epochs", "2", "--shots", "3", "--views", "0")
+    settings = ("--epochs", "2", "--shots", "3", "--views", "0", "--backbone", "glyph-vit")
     fit = ["fit", str(tmp_path / "own"), "--out", str(file), *settings]
     assert main([*fit, "--json"]) == 0
     fitted = capsys.readouterr().out

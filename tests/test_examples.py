@@ -98,7 +98,16 @@ def test_folders_of_ones_own_are_read_and_stay_as_they_are(tmp_path: Path) -> No
     for folder, classes in folders.items():
         write_pictures(tmp_path / folder, "shapes", classes, 6)
     before = sorted(tmp_path.rglob("*.png"))
-    said = run("own_pictures", tmp_path, "own", "new", "--out", "mine.safetensors")
+    said = run(
+        "own_pictures",
+        tmp_path,
+        "own",
+        "new",
+        "--backbone",
+        "glyph-vit",
+        "--out",
+        "mine.safetensors",
+    )
     assert f"trained on {', '.join(names[:3])}\n" in said
     guesses = re.findall(r"^(.*): (.*) \(([\d.]+)\)$", said, re.MULTILINE)
     assert guesses and all(guess in names[40:43] for _, guess, _ in guesses)
