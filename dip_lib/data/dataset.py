@@ -132,13 +132,13 @@ def load_dataset(
             brings, such as a family of Glyph World.
         style: the style it is drawn in; "default" is its own. Photos have no other.
         data: the folder that holds the photo datasets; default the variable ``DATA``. Photos whose
-            folder is not there come from a feature pack (:mod:`dip_lib.data.packed`), if one is in
+            folder is not there come from a feature pack (``dip_lib.data.packed``), if one is in
             the search path.
 
     Raises:
         ValueError: an unknown name or style, with the nearest names; for photos also what
             :func:`dip_lib.data.photos.load_photos` and
-            :func:`dip_lib.data.packed.packed_dataset` say.
+            ``dip_lib.data.packed.packed_dataset`` say.
     """
     if source := dataset_source(name):
         return source.load(name, style)

@@ -3,7 +3,7 @@
 Base-to-new, as CoCoOp introduced it: the classes in the order of their labels are halved; a run
 trains on ``shots`` images of each base class, and is tested on the base half and on the new half,
 each among its own names. Which half is base is arbitrary, and datasets are few: ten random halves
-stand beside the field's (``class_split``, see :func:`dip_lib.data.splits.base_new`). All-classes
+stand beside the field's (``class_split``, see :func:`dip_lib.base_new`). All-classes
 trains and tests on every class: few-shot learning, and the source of transfer. The images are drawn
 over *all* classes before the halving, as the peers do, so that runs of either protocol and of every
 class split share them.

@@ -52,7 +52,7 @@ class Data(Part):
         protocol: "base-to-new" (train on one half of the classes, evaluate both halves) or
             "all-classes" (few-shot, and the source of transfer).
         class_split: which half that is: 0, the field's first, or 1 to 10, a random one
-            (:func:`dip_lib.data.splits.base_new`).
+            (:func:`dip_lib.base_new`).
         shots: training images a class; 0: none are read.
         views: augmented views of each training image, cycled over the epochs.
         fingerprint: of the dataset.

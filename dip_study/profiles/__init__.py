@@ -50,7 +50,7 @@ class Profile:
         folders: of datasets that the profile brings: name -> folder of class folders, which
             :func:`dip_lib.data.folders.picture_folder` reads. In a file it may be left out, and is
             relative to the file. It is no setting: the pictures' fingerprint is.
-        studies: those on request (:data:`dip_study.study.ON_REQUEST`) that the profile has, too;
+        studies: those on request (``ON_REQUEST`` in ``dip_study.study``) that the profile has, too;
             may be left out. It is no setting either: a study more changes no run of another.
         rescaled: whether methods with a weight are measured with the published one and with one
             for the backbone's logit scale, too (:func:`dip_study.hosts.rescaled`); may be left out.
