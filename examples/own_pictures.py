@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("own", type=Path, nargs="?", help="holds a folder a class")
     parser.add_argument("new", type=Path, nargs="?", help="the same, of other classes")
-    parser.add_argument("--backbone", help="default: of photo-lite0 and glyph-vit the fitting one")
+    parser.add_argument("--backbone", help="default: a small one; or ViT-B-16, ...")
     parser.add_argument("--pretrained", help="weights of the backbone: openai, ...")
     parser.add_argument("--out", type=Path, default=Path("prompt.safetensors"))
     given = parser.parse_args()

@@ -109,7 +109,8 @@ class Backbone:
             raise ValueError(
                 f"{self.name} was not trained on {', '.join(map(repr, unknown or [words]))} (in "
                 f"{words!r}): its text encoder has {len(known)} of the tokenizer's tokens. "
-                f"Use words of its training captions{instead}, or a backbone with a full vocabulary."
+                f"Use words of its training captions{instead}, or a backbone with a full "
+                "vocabulary."
             )
         return ids
 
