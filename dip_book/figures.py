@@ -123,22 +123,23 @@ def intervals(
     axes.grid(axis="x", color="0.92")
 
 
-def split_differences(table: pd.DataFrame, means: Mapping[str, Interval], first: str) -> None:
+def split_differences(
+    shown: tuple[pd.DataFrame, Mapping[str, Interval]],
+    first: str,
+    figure: FigureBase | None = None,
+) -> None:
     """A panel for each column: a dot a row, and as a band the interval of all rows but ``first``.
 
-    ``first`` is the row of the field's split, a black diamond above the others; dots are blue above
-    zero and orange below.
+    Args:
+        shown: the table, and the interval of each of its columns.
+        first: the row of the field's split, a black diamond above the others; dots are blue above
+            zero and orange below.
     """
+    table, means = shown
     rows = [first, *(name for name in table.index if name != first)]
     heights = np.arange(len(rows)) + np.array([0.0, *[0.6] * (len(rows) - 1)])
-    figure, grid = plt.subplots(
-        1,
-        len(table.columns),
-        figsize=(WIDTH, 0.24 * len(rows) + 1.2),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
+    figure = canvas(figure, 0.24 * len(rows) + 1.2)
+    grid = figure.subplots(1, len(table.columns), sharex=True, sharey=True, squeeze=False)
     for axes, column in zip(grid.flat, table.columns, strict=True):
         mean = means[column]
         axes.axvspan(mean.low, mean.high, color="0.9", lw=0, zorder=0)

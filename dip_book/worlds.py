@@ -104,21 +104,6 @@ def disagreement(found: Mapping[str, Interval], what: str, digits: str = "+.1f")
     return ""
 
 
-def findings(said: Mapping[str, str]) -> str:
-    """A page's finding, in each world by itself."""
-    several = len(said) > 1
-    return "\n\n".join(
-        f"**Finding{f' in {world}' if several else ''}.** {text}" for world, text in said.items()
-    )
-
-
-def each_said(said: Mapping[str, str]) -> str:
-    """What is said of each world, under its name where there are several."""
-    if len(said) == 1:
-        return next(iter(said.values()))
-    return "\n\n".join(f"**{world}.** {text}" for world, text in said.items())
-
-
 def titled(table: pd.DataFrame) -> pd.DataFrame:
     """The table with the datasets in its index by their titles, as readers know them."""
     return table.rename(index=dataset_title)

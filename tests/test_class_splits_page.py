@@ -234,7 +234,7 @@ def test_a_seed_that_stopped_leaves_its_dataset_and_no_other() -> None:
 
 
 def test_the_finding_and_the_numbers_say_the_same(splits: Splits, runs: pd.DataFrame) -> None:
-    said, numbers = page.finding(splits), page.numbers(splits)
+    said, numbers = page.finding({"A World": splits}), page.numbers(splits)
     assert f"{K} random" in said
     assert f"{numbers['dip_minus_coop_new'].value:+.1f}" in said
     assert f"{numbers['field_dip_minus_coop_h']:+.2f}" in said

@@ -298,7 +298,7 @@ def test_class_splits_have_a_dot_each_and_the_fields_stands_apart(ends: tuple[fl
     values = np.random.default_rng(0).normal(1, 2, (11, 3))
     table = pd.DataFrame(values, splits, ["base", "new", "H"])
     means = {name: Interval(0.2, *ends) for name in table}
-    figures.split_differences(table, means, "field's")
+    figures.split_differences((table, means), "field's")
     figure = drawn()
     assert [axes.get_title() for axes in figure.axes] == ["base", "new", "H"]
     assert [each.get_text() for each in figure.axes[0].get_yticklabels()] == splits

@@ -72,7 +72,7 @@ def test_tables_beside_each_other_are_in_the_longest_ones_order() -> None:
 
 
 def test_what_is_said_names_worlds_only_where_there_are_several() -> None:
-    assert worlds.findings({"One": "X."}) == "**Finding.** X."
-    two = worlds.findings({"One": "X.", "Other": "Y."})
+    assert worlds.paragraphs({"One": "X."}, "Finding") == "**Finding.** X."
+    two = worlds.paragraphs({"One": "X.", "Other": "Y."}, "Finding")
     assert two == "**Finding in One.** X.\n\n**Finding in Other.** Y."
-    assert worlds.each_said({"One": "X."}) == "X."
+    assert worlds.paragraphs({"One": "X."}) == "X."

@@ -74,7 +74,7 @@ def finding(found: Mapping[str, Groups]) -> str:
         for what in next(iter(by_world.values()))
     ]
     said = {world: _found(*each.values()) for world, each in by_world.items()}
-    return "".join(disagreements) + worlds.findings(said)
+    return "".join(disagreements) + worlds.paragraphs(said, "Finding")
 
 
 def _found(words: Interval, dropout: Interval, rank: Interval) -> str:
@@ -137,7 +137,7 @@ def smaller_table(groups: Groups) -> pd.DataFrame:
 
 def nearest(tables: Mapping[str, pd.DataFrame]) -> str:
     """Which way of each world's :func:`smaller_table` comes nearest to DIP on base classes."""
-    return worlds.each_said({world: _nearest(table) for world, table in tables.items()})
+    return worlds.paragraphs({world: _nearest(table) for world, table in tables.items()})
 
 
 def _nearest(table: pd.DataFrame) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 from dip_book.frame import finished
 from dip_book.statistics import Interval, detectable_effect, paired, wilcoxon
 from dip_book.tables import averages, differences, final, finished_pairs, h_of, subset
-from dip_book.worlds import disagreement
+from dip_book.worlds import disagreement, paragraphs
 from dip_study.profiles import Profile
 from glyph_world.styles import DESTRUCTIVE, SYSTEMATIC
 
@@ -69,11 +69,8 @@ def finding(found: Mapping[str, Compared]) -> str:
         world: differences(each.groups["DIP"], each.groups["CoOp"])["h"]
         for world, each in found.items()
     }
-    lines = [
-        f"**Finding{f' in {world}' if len(found) > 1 else ''}.** {_found(each)}"
-        for world, each in found.items()
-    ]
-    return disagreement(h, "DIP minus CoOp in H") + "\n\n".join(lines)
+    said = {world: _found(each) for world, each in found.items()}
+    return disagreement(h, "DIP minus CoOp in H") + paragraphs(said, "Finding")
 
 
 def _found(compared: Compared) -> str:

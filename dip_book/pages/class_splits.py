@@ -18,6 +18,7 @@ import pandas as pd
 from dip_book.frame import finished
 from dip_book.statistics import Interval, detectable_effect, jackknife
 from dip_book.tables import Array
+from dip_book.worlds import disagreement, paragraphs
 from dip_lib.data import harmonic_mean
 from dip_lib.training.record import FINISHED
 
@@ -163,12 +164,19 @@ def shares(splits: Splits) -> pd.DataFrame:
     return 100 * table / table.sum().clip(lower=1e-12)
 
 
-def finding(splits: Splits) -> str:
-    """The page's finding: DIP minus CoOp over random halves, and how much hangs on these."""
+def finding(found: Mapping[str, Splits]) -> str:
+    """The page's finding: whether the worlds disagree, then what was found in each."""
+    h = {world: gaps(splits)["h"] for world, splits in found.items()}
+    said = {world: _found(splits) for world, splits in found.items()}
+    return disagreement(h, "DIP minus CoOp in H", "+.2f") + paragraphs(said, "Finding")
+
+
+def _found(splits: Splits) -> str:
+    """DIP minus CoOp over random halves, and how much hangs on these."""
     gap, far, part = gaps(splits), spread(splits), shares(splits)
     count = len(per_split(splits)) - 1
     return (
-        f"**Finding.** Over {count} random halvings of the classes, DIP minus CoOp is "
+        f"Over {count} random halvings of the classes, DIP minus CoOp is "
         f"**{gap['base'].value:+.1f}** points on base classes, **{gap['new'].value:+.1f}** on new "
         f"ones (95 % interval {gap['new'].ends('+.1f')}) and **{gap['h'].value:+.2f}** in H "
         f"({gap['h'].ends('+.2f')}). By the choice of the half alone, the average over datasets "
@@ -177,6 +185,11 @@ def finding(splits: Splits) -> str:
         f"difference over runs the dataset makes {part.loc['dataset', 'H']:.0f} %, the half "
         f"{part.loc['split', 'H']:.0f} %, the seed {part.loc['seed', 'H']:.0f} %."
     )
+
+
+def shown(splits: Splits) -> tuple[pd.DataFrame, dict[str, Interval]]:
+    """What the figure shows: the rows of :func:`per_split`, and the interval of each column."""
+    return per_split(splits), {COLUMNS[key]: gap for key, gap in gaps(splits).items()}
 
 
 def averages_table(runs: pd.DataFrame) -> pd.DataFrame:

@@ -139,7 +139,7 @@ def finding(found: Mapping[str, Compared]) -> str:
     said = {
         world: raised_and_lowered(each.gaps) + _weights(each.pairs) for world, each in found.items()
     }
-    return "".join(disagreements) + worlds.findings(said)
+    return "".join(disagreements) + worlds.paragraphs(said, "Finding")
 
 
 def raised_and_lowered(by_method: Gaps) -> str:

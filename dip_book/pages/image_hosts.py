@@ -47,7 +47,7 @@ def finding(found: Mapping[str, pd.DataFrame]) -> str:
         world: _found(runs) if len(runs) else f"No such method is measured in {world}."
         for world, runs in found.items()
     }
-    return worlds.each_said(said)
+    return worlds.paragraphs(said)
 
 
 def _found(runs: pd.DataFrame) -> str:

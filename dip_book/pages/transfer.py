@@ -100,7 +100,7 @@ def finding(found: Mapping[str, Transferred]) -> str:
         for part in KEYS
     ]
     said = {world: _found(each, world) for world, each in found.items()}
-    return "".join(disagreements) + worlds.findings(said)
+    return "".join(disagreements) + worlds.paragraphs(said, "Finding")
 
 
 def _found(transferred: Transferred, world: str) -> str:
