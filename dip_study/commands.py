@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dip_lib.classifier import PromptedClassifier, picture_files
+from dip_lib.data.dataset import picture_sources
 from dip_lib.errors import NotMeasuredError
 from dip_lib.fetch import download
 from dip_lib.fetch.archives import amount
@@ -69,7 +70,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     actions = data.add_subparsers(required=True, metavar="ACTION")
     status = actions.add_parser("status", help="what is there, what is missing", **look)
     get = actions.add_parser("get", help="fetch, check and unpack what is missing", **look)
-    get.add_argument("names", nargs="+", metavar="NAME", choices=download.sources())
+    get.add_argument(
+        "names", nargs="+", metavar="NAME", choices=[*download.sources(), *picture_sources()]
+    )
     for action, run in ((status, _status), (get, _get)):
         folder, help = os.environ.get("DATA"), "the folder of all datasets (default: $DATA)"
         action.add_argument("--data", type=Path, default=folder, required=not folder, help=help)
@@ -125,8 +128,15 @@ def _status(options: argparse.Namespace) -> Answer:
 
 def _get(options: argparse.Namespace) -> Answer:
     datasets, mirror = dict[str, Any](), os.environ.get("DIP_MIRROR", "")
-    for name in dict.fromkeys(options.names):
-        photos, fault = download.sources()[name], None
+    brought, known = picture_sources(), download.sources()
+    # a part of a dataset comes with the whole of it
+    wanted = [brought[n] if brought.get(n) in known else n for n in options.names]
+    for name in dict.fromkeys(wanted):
+        if name in brought:
+            datasets[name] = {"error": f"no program can fetch it. {brought[name]}"}
+            print(f"dip: {name}: {datasets[name]['error']}", file=sys.stderr)
+            continue
+        photos, fault = known[name], None
         try:
             download.get(photos, options.data, mirror)
         except (LookupError, OSError, ValueError) as error:

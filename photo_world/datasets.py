@@ -42,6 +42,18 @@ class Declared:
     subset: str = ""
     sealed: str = ""
 
+    @property
+    def pictures(self) -> str:
+        """The dataset of the field that it is or is a part of, or how to get its photographs."""
+        if whole := self.field or next(
+            (n for n, p in PHOTOS.items() if p.folder == self.folder), ""
+        ):
+            return whole
+        return (
+            f"Get {self.title} from {self.source} and lay its files as {self.folder}/{self.images} "
+            f"below the data folder, with the paths that photo_world/splits/{self.split} lists"
+        )
+
     @classmethod
     def of(cls, name: str, values: dict[str, str]) -> Declared:
         """The declaration; of a dataset of the field, with that one's folders and template."""

@@ -47,6 +47,7 @@ DATASETS = DatasetSource(
     WORLD,
     tuple(DECLARED),
     datasets.load,
+    pictures={name: each.pictures for name, each in DECLARED.items()},
     titles={name: each.title for name, each in DECLARED.items()},
     sealed={name: each.sealed for name, each in DECLARED.items() if each.sealed},
 )

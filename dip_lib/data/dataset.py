@@ -73,6 +73,8 @@ class DatasetSource:
         load: (name, style) -> the dataset; style "default" is its own.
         styles: dataset -> the style that is its own, where datasets can be drawn in others.
         titles: dataset -> its name for readers, where that differs ("Caltech101").
+        pictures: dataset -> where its pictures come from, if it has files: the name of one of the
+            field's photo datasets, which `dip data get` fetches, or what to do by hand.
         sealed: dataset -> what opens it. Until then no run of it is measured or kept, so that it
             can test what was decided before it was looked at.
     """
@@ -82,6 +84,7 @@ class DatasetSource:
     load: Callable[[str, str], Dataset]
     styles: Mapping[str, str] = field(default_factory=dict)
     titles: Mapping[str, str] = field(default_factory=dict)
+    pictures: Mapping[str, str] = field(default_factory=dict)
     sealed: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -94,6 +97,11 @@ def dataset_title(name: str) -> str:
     """What readers call a dataset: its title, or its name."""
     source = dataset_source(name)
     return source.titles.get(name, name) if source else name
+
+
+def picture_sources() -> dict[str, str]:
+    """Dataset of a package -> where its pictures come from (:attr:`DatasetSource.pictures`)."""
+    return {k: v for source in plugins("dip_lib.datasets") for k, v in source.pictures.items()}
 
 
 def check_open(name: str) -> None:
