@@ -45,9 +45,8 @@ class Declared:
     @property
     def pictures(self) -> str:
         """The dataset of the field that it is or is a part of, or how to get its photographs."""
-        if whole := self.field or next(
-            (n for n, p in PHOTOS.items() if p.folder == self.folder), ""
-        ):
+        same = (name for name, photos in PHOTOS.items() if photos.folder == self.folder)
+        if whole := self.field or next(same, ""):
             return whole
         return (
             f"Get {self.title} from {self.source} and lay its files as {self.folder}/{self.images} "

@@ -238,13 +238,3 @@ def test_another_seed_trains_another_encoder(tmp_path: Path) -> None:
     one, _ = fitting.fit("one", TINY, material, "x", tmp_path / "one.pt")
     other, _ = fitting.fit("other", replace(TINY, seed=1), material, "x", tmp_path / "other.pt")
     assert not torch.equal(one.text_projection, other.text_projection)
-
-
-def test_dip_data_get_knows_where_the_photographs_come_from(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sources = picture_sources()
-    assert sources["photo-eurosat"] == "eurosat" and sources["photo-dtd10"] == "dtd"
-    assert set(DECLARED) <= set(sources)
-    assert run(["data", "get", "photo-cub100", "--data", str(tmp_path)]) == 1
-    assert DECLARED["photo-cub100"].source in capsys.readouterr().err
