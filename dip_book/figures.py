@@ -243,3 +243,15 @@ def best_names(rows: Sequence[BestNames]) -> None:
         right.invert_yaxis()
         right.set_title(f"{row.kind}: {row.truth}", loc="left", pad=2)
     grid[-1, 1].set(xticks=(0, 0.5, 1), xlabel="probability")
+
+
+def dots(table: pd.DataFrame, xlabel: str) -> None:
+    """A row for each row of a table, and in it a dot for each column, in the column's look."""
+    _, axes = plt.subplots(figsize=(WIDTH, 0.36 * len(table) + 1.5))
+    rows = np.arange(len(table))
+    for name, (colour, marker) in looks(table.columns).items():
+        axes.plot(table[name], rows, marker, color=colour, ms=7, label=name, alpha=0.85)
+    axes.set(yticks=rows, yticklabels=table.index, xlabel=xlabel, ylim=(len(rows) - 0.4, -0.6))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", color="0.92")
+    axes.figure.legend(loc="outside upper center", ncols=2)

@@ -84,6 +84,12 @@ def zero_shot_table(zero: pd.DataFrame, probe: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def base_accuracy(table: pd.DataFrame) -> pd.DataFrame:
+    """Of :func:`zero_shot_table` the columns on base classes, without the average."""
+    columns = [name for name in table if str(name).endswith(" base")]
+    return table.loc[table.index != "average", columns]
+
+
 def _means(runs: pd.DataFrame) -> dict[str, float]:
     return {d: float(v.mean()) for d, v in final(runs, "base").items()}
 
