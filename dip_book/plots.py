@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from dip_book.tables import final, trajectories
 from dip_lib.data import harmonic_mean
-from dip_lib.data.dataset import dataset_title
 
 COLOURS = {"zero-shot": "#5f6b76", "CoOp": "#d55e00", "DIP": "#0072b2", "other": "#009e73"}
 COLOURS |= {"VPT": "#cc79a7", "SPT": "#e69f00", "CVPT": "#56b4e9"}
@@ -94,7 +93,7 @@ def in_each_world(
         draw(what, figure=part, **settings)
 
 
-def _band(axes: Axes, epochs: Array, paths: Array, name: str, label: str | None = None) -> None:
+def band(axes: Axes, epochs: Array, paths: Array, name: str, label: str | None = None) -> None:
     """Mean over the first axis of (S, T) as a line, the range of the seeds as a band."""
     colour = COLOURS[name]
     axes.fill_between(epochs, paths.min(0), paths.max(0), color=colour, alpha=0.15, lw=0)
@@ -124,7 +123,7 @@ def first_prompt(runs: pd.DataFrame) -> None:
     _, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9), sharey=True)
     for name, run in runs.groupby("label"):
         for axes, half in ((left, "base"), (right, "new")):
-            _band(axes, run["epoch"], run[half].to_numpy()[None], name, LABELS[name])
+            band(axes, run["epoch"], run[half].to_numpy()[None], name, LABELS[name])
     left.set(xlabel="epoch", ylabel="test accuracy, %", title="base classes")
     right.set(xlabel="epoch", title="new classes")
     handles, labels = left.get_legend_handles_labels()
@@ -143,83 +142,6 @@ def learning(history: pd.DataFrame) -> None:
     upper.set_ylabel("test accuracy, %")
     lower.set(xlabel="epoch", ylabel="ID$_1$", ylim=(0, 1.02))
     upper.figure.legend(loc="outside upper center", ncols=2)
-
-
-def trajectory(runs: pd.DataFrame, figure: FigureBase | None = None) -> None:
-    """Figure 1 of the paper on the average of all datasets: new-class accuracy above, ID below."""
-    upper, lower = canvas(figure, 4.6).subplots(2, 1, sharex=True)
-    for name, of_label in runs.groupby("label"):
-        paths = trajectories(of_label, ("epoch", "new", "id1", "id2"))
-        seeds = np.mean(np.stack(list(paths.values())), axis=0)  # (S, T, 4)
-        epochs = seeds[0, :, 0]
-        _band(upper, epochs, seeds[..., 1], name, LABELS[name])
-        _band(lower, epochs, seeds[..., 2], name)
-        lower.plot(epochs, seeds[..., 3].mean(0), color=COLOURS[name], ls="--", lw=1.2)
-    upper.set_ylabel("accuracy on\nnew classes, %")
-    lower.set(ylabel="Information Density", xlabel="epoch", ylim=(0, 1.02))
-    lower.plot([], [], color="0.3", label="ID$_1$")
-    lower.plot([], [], color="0.3", ls="--", lw=1.2, label="ID$_2$")
-    upper.legend(loc="lower left")
-    lower.legend(loc="lower left", ncols=2)
-
-
-def correlation_dots(tables: Mapping[str, pd.DataFrame]) -> None:
-    """Spearman's rho of each dataset: with ID_1, with ID_2 and with mere time.
-
-    ``tables`` gives the world, which is the heading of its datasets where there are several.
-    """
-    parts = []  # from below
-    for world, table in reversed([*tables.items()]):
-        heading = pd.DataFrame(np.nan, index=[f"{world}:"], columns=table.columns)
-        parts += [table.sort_values("id1"), *([heading] if len(tables) > 1 else [])]
-    ordered = pd.concat(parts)
-    _, axes = plt.subplots(figsize=(WIDTH, 0.34 * len(ordered) + 1.2))
-    rows = np.arange(len(ordered))
-    styles = {
-        "id1": ("o", COLOURS["DIP"], "with ID$_1$", 0.0),
-        "id2": ("s", COLOURS["other"], "with ID$_2$", 0.2),
-        "epoch": ("|", "black", "with minus epoch", -0.2),
-    }
-    for column, (marker, colour, label, offset) in styles.items():
-        axes.plot(ordered[column], rows + offset, marker, color=colour, label=label, ms=7, mew=2)
-    axes.axvline(0.9, color="0.5", ls=":", lw=1.2)
-    axes.text(0.89, len(rows) - 0.35, "claimed: ≥ 0.9", ha="right", va="center", color="0.35")
-    names = [dataset_title(name) for name in ordered.index]
-    axes.set(yticks=rows, yticklabels=names, xlim=(-1.05, 1.05), ylim=(-0.7, len(rows)))
-    axes.set(xticks=(-1, -0.5, 0, 0.5, 1))
-    axes.set_xlabel("Spearman's ρ of new-class accuracy, CoOp's training")
-    axes.grid(axis="y", color="0.92")
-    axes.figure.legend(loc="outside lower center", ncols=3, handletextpad=0.2, columnspacing=1)
-
-
-def grid_height(runs: pd.DataFrame) -> float:
-    """Of :func:`trajectory_grid`, in inches: its panels are two in a row."""
-    return 1.75 * -(-runs["dataset"].nunique() // 2)
-
-
-def trajectory_grid(runs: pd.DataFrame, figure: FigureBase | None = None) -> None:
-    """Every dataset by itself: new-class accuracy against ID_1, one point a checkpoint."""
-    paths = {name: trajectories(path, ("new", "id1")) for name, path in runs.groupby("label")}
-    names = sorted(set(runs["dataset"]))
-    figure = canvas(figure, grid_height(runs))
-    grid = figure.subplots(-(-len(names) // 2), 2, sharex=True, squeeze=False)
-    for axes, name in zip(grid.flat, names, strict=False):
-        for label, path in paths.items():
-            mean = path[name].mean(0)  # (T, 2)
-            axes.plot(
-                mean[:, 1], mean[:, 0], color=COLOURS[label], marker=MARKERS[label], ms=3.5,
-                lw=1.2, label=LABELS[label],
-            )  # fmt: skip
-        # all methods start at the same prompt
-        axes.plot(mean[0, 1], mean[0, 0], "*", color="black", ms=9, label="start", zorder=5)
-        axes.set_title(dataset_title(name), pad=3)
-    for axes in grid.flat[len(names) :]:
-        axes.axis("off")
-    grid.flat[len(names) - 2].tick_params(labelbottom=True)  # the lowest panel of its column
-    figure.supxlabel("ID$_1$ of the prompt", fontsize=10)
-    figure.supylabel("accuracy on new classes, %", fontsize=10)
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, columnspacing=1)
 
 
 def _isolines(axes: Axes) -> None:
@@ -286,34 +208,3 @@ def gains(ours: pd.DataFrame, theirs: pd.DataFrame, groups: Mapping[str, Sequenc
     grid[0].set_yticks(range(len(rows)), rows)
     grid[0].invert_yaxis()
     grid[1].set_xlabel("DIP minus CoOp, points")
-
-
-def density_at_the_end(runs: pd.DataFrame, figure: FigureBase | None = None) -> None:
-    """New-class accuracy against ID_1 at the end of training: CoOp at each rate, and DIP."""
-    axes = canvas(figure, 3.4).subplots()
-    for name, of_label in runs.groupby("label"):
-        points = []
-        for rate, at_rate in of_label.groupby("lr"):
-            ends = final(at_rate, "id1", "new")
-            points.append(np.mean([each.mean(0) for each in ends.values()], axis=0))
-            if name == "CoOp":
-                axes.annotate(f"{rate:g}", points[-1], xytext=(6, 3), textcoords="offset points")
-        x, y = np.array(points).T
-        line = "-" if len(points) > 1 else ""
-        axes.plot(x, y, line, color=COLOURS[name], marker=MARKERS[name], label=LABELS[name])
-    axes.set(xlabel="ID$_1$ at the end of training", ylabel="accuracy on new classes, %")
-    axes.margins(0.1)
-    axes.figure.legend(loc="outside upper center", ncols=2)
-
-
-def ranks(runs: pd.DataFrame, figure: FigureBase | None = None) -> None:
-    """Effective rank along training as a line with its range over seeds, numerical rank dashed."""
-    axes = canvas(figure, 3.2).subplots()
-    for name, each in runs.groupby("label"):
-        paths = trajectories(each, ("epoch", "rank_effective", "rank_numerical"))
-        seeds = np.mean(np.stack(list(paths.values())), axis=0)  # (S, T, 3)
-        _band(axes, seeds[0, :, 0], seeds[..., 1], name, LABELS[name])
-        axes.plot(seeds[0, :, 0], seeds[..., 2].mean(0), color=COLOURS[name], ls="--", lw=1.2)
-    axes.plot([], [], color="0.3", ls="--", lw=1.2, label="numerical rank")
-    axes.set(xlabel="epoch", ylabel="rank of the prompt", ylim=(0.9, None))
-    axes.figure.legend(loc="outside upper center", ncols=2)
