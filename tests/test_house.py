@@ -49,7 +49,7 @@ def test_the_public_names_are_the_designs() -> None:
         "LowRankPrompt": ["init", "rank=1", "dropout=0.5"],
         "densify": ["module", "name='ctx'", "rank=1", "dropout=0.5"],
         "load_backbone": ["name", "pretrained=None", "device='cpu'", "precision=None"],
-        "PromptedClassifier": ["backbone='glyph-vit'", "pretrained=None", "device='cpu'"],
+        "PromptedClassifier": ["backbone='photo-lite0'", "pretrained=None", "device='cpu'"],
         "few_shot": ["labels", "shots", "seed", "val_labels=None"],
         "base_new": ["labels", "split=0"],
         "harmonic_mean": ["base", "new"],
