@@ -53,7 +53,7 @@ class Profile:
         studies: those on request (``ON_REQUEST`` in ``dip_study.study``) that the profile has, too;
             may be left out. It is no setting either: a study more changes no run of another.
         rescaled: whether methods with a weight are measured with the published one and with one
-            for the backbone's logit scale, too (:func:`dip_study.hosts.rescaled`); may be left out.
+            for the backbone's logit scale, too (``dip_study.hosts.rescaled``); may be left out.
             It is no setting for the same reason.
     """
 
