@@ -37,7 +37,7 @@ def towers_table() -> pd.DataFrame:
         }
         for name, about in about_towers().items()
     }
-    return pd.DataFrame(rows).T
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def datasets_table(names: Iterable[str]) -> pd.DataFrame:
