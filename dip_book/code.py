@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
-PACKAGES = ("dip_lib", "dip_study", "glyph_world")
+PACKAGES = ("dip_lib", "dip_study", "glyph_world", "photo_world")
 SUFFIXES = (".py", ".toml", ".json", ".safetensors")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenize import COMMENT, DEDENT, ENDMARKER, INDENT, NEWLINE, NL, generate_tokens
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("dip_lib", "dip_study", "dip_book", "glyph_world")
+PACKAGES = ("dip_lib", "dip_study", "dip_book", "glyph_world", "photo_world")
 LAYOUT = (COMMENT, NL, NEWLINE, INDENT, DEDENT, ENDMARKER)
 
 

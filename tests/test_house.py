@@ -15,7 +15,7 @@ import dip_lib
 from dip_lib import load_backbone
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("dip_lib", "dip_study", "dip_book", "glyph_world")
+PACKAGES = ("dip_lib", "dip_study", "dip_book", "glyph_world", "photo_world")
 SOURCES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]
 
 

@@ -107,7 +107,7 @@ def place(measured: Path, tmp_path: Path) -> Place:
     shutil.copytree(measured, home, symlinks=True)
     package.mkdir()
     shutil.copytree(ROOT / "dip_lib", package / "dip_lib")
-    for name in ("dip_study", "glyph_world"):
+    for name in ("dip_study", "glyph_world", "photo_world"):
         (package / name).symlink_to(ROOT / name)
     records = Store(home / "store").records()
     export(records, tmp_path / "results" / "smoke" / "hosts.json", ends=True)
