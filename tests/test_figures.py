@@ -30,6 +30,7 @@ def _style() -> Iterator[None]:
     with plt.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("error")
         use_style()
+        plt.close("all")  # what other tests have left
         yield
     plt.close("all")
 

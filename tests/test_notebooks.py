@@ -56,10 +56,17 @@ class Place:
             return CliRunner().invoke(papermill, [*map(str, words)])
 
     def execute(self, source: Path, target: str, **parameters: str) -> Result:
-        photos = source.stem.startswith("15_")
-        given = {"profile": "photos-smoke" if photos else "smoke", "results": "fresh"} | parameters
+        given = {"profile": smoke(source), "results": "fresh"} | parameters
         options = [word for name, value in given.items() for word in ("-p", name, value)]
         return self.papermill(source, self.folder / target, *options, "--no-progress-bar")
+
+
+def smoke(source: Path) -> str:
+    """The profiles of seconds, of each world that a page shows."""
+    page = nbformat.read(source, as_version=4).metadata.get("companion_page", {})
+    if page.get("worlds") == ["Photo World"]:
+        return "photos-smoke"
+    return "smoke,photos-smoke" if page.get("several_worlds") else "smoke"
 
 
 def code_cells(path: Path) -> list[Any]:
@@ -106,10 +113,12 @@ def test_a_notebook_runs_from_nothing_and_again_from_what_it_has_measured(
     done = place.execute(tmp_path / "source.ipynb", "out.ipynb")
     assert done.exit_code == 0, done.exception
     assert faults(tmp_path / "out.ipynb") == []
-    numbers = tmp_path / "home" / "reruns" / f"{source.stem}-smoke" / "numbers.json"
+    profiles = smoke(source).split(",")
+    numbers = tmp_path / "home/reruns" / f"{source.stem}-{'+'.join(profiles)}" / "numbers.json"
     found = json.loads(numbers.read_text())
-    assert found
-    assert all(number["text"] and number["world"] == "embedded" for number in found.values())
+    assert all(number["text"] for number in found.values())
+    worlds = {"smoke": "embedded", "photos-smoke": "photos"}
+    assert {number["world"] for number in found.values()} == {worlds[each] for each in profiles}
     assert all("smoke" in number["undecided"] for number in found.values())
     # again: nothing is measured, and the same is shown
     store = tmp_path / "home" / "store"

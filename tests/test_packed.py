@@ -414,5 +414,5 @@ def test_a_package_brings_packs_by_an_entry_point(
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    (found,) = json.loads(done.stdout)
+    (found,) = (each for each in json.loads(done.stdout) if each["file"] == str(path))
     assert (found["file"], found["dataset"], found["licence"]) == (str(path), "eurosat", "CC0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,10 +100,10 @@ def test_the_store_refuses_sealed_datasets_and_says_what_opens_them(tmp_path: Pa
     measure([open_run], store)
     record = store.get(open_run)
     assert record is not None
-    changed = record["run"]["data"] | {"dataset": "photo-clothing"}
+    closed = replace(open_run, data=replace(open_run.data, dataset="photo-clothing"))
     with pytest.raises(ValueError, match="photo-clothing"):
-        store.put(record | {"run": record["run"] | {"data": changed}, "key": sealed.key()})
-    assert store.get(sealed) is None
+        store.put(record | {"run": closed.to_dict(), "key": closed.key()})
+    assert store.get(closed) is None
 
 
 def test_titles_are_the_fields() -> None:

@@ -42,8 +42,8 @@ def book(root: Path, index: str) -> Path:
     shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("mathjax"))
     shutil.copytree(ROOT / "examples", root / "examples")
     shutil.copy(ROOT / "_config.yml", root)
-    for page in ("method", "rerun", "references"):
-        (root / "book" / f"{page}.md").unlink()
+    for page in ("method.md", "rerun.md", "references.md", "pilot.toml"):
+        (root / "book" / page).unlink()
     (root / "book" / "index.md").write_text(index, "utf-8")
     pages = "".join(f"- file: notebooks/{name}\n" for name in NUMBERS)
     toc = f"format: jb-book\nroot: book/index\nchapters:\n{pages}"
