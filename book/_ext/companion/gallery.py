@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -38,14 +39,24 @@ def title(notebook: dict[str, Any]) -> str:
     raise ValueError("no heading in the notebook")
 
 
-def small(content: bytes) -> bytes:
+def small(content: bytes, size: int = 480) -> bytes:
     """A picture of pixels at twice the size that a card shows, in its own format."""
     with Image.open(BytesIO(content)) as whole:
         picture, kind = whole.copy(), whole.format
-    picture.thumbnail((480, 480))
+    picture.thumbnail((size, size))
     file = BytesIO()
     picture.save(file, kind)
     return file.getvalue()
+
+
+def light(svg: str) -> bytes:
+    """A drawing whose embedded pictures have as many pixels as a card shows of them."""
+
+    def smaller(found: re.Match[str]) -> str:
+        picture = small(base64.b64decode(found[1]), 48)
+        return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+
+    return re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", smaller, svg).encode()
 
 
 def picture(notebook: dict[str, Any]) -> tuple[str, bytes, str]:
@@ -57,7 +68,7 @@ def picture(notebook: dict[str, Any]) -> tuple[str, bytes, str]:
             for kind, suffix in SUFFIX.items():
                 if data := output.get("data", {}).get(kind):
                     text = "".join(data)
-                    content = text.encode() if suffix == "svg" else small(base64.b64decode(text))
+                    content = light(text) if suffix == "svg" else small(base64.b64decode(text))
                     image = cell["metadata"].get("mystnb", {}).get("image", {})
                     return suffix, content, image.get("alt", title(notebook))
     raise ValueError("no figure among the notebook's outputs")
