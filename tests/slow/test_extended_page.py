@@ -28,11 +28,11 @@ def test_a_new_method_is_in_every_figure_and_table_of_its_page(library: Extended
         (outputs,) = (each for source, each in shown.items() if call in source)
         return "\n".join(outputs)
 
-    assert "Putting DIP on 5 methods" in of("hosts.finding(")  # CoOp, three others and this one
-    for call in ("tables.summary(groups)", "hosts.family_table("):
+    assert "Putting DIP on 5 methods" in of("page.say(hosts.finding(")  # CoOp, three others and this one
+    for call in ("tables.summary(each.groups)", "hosts.family_table("):
         assert "Tether + DIP" in of(call)
     assert "Tether" in of("hosts.density_table(")
-    assert "<!-- Tether: base -->" in of("hosts.text_pairs(")  # the row of a figure, in its SVG
+    assert "<!-- Tether: base -->" in of("hosts.Compared.of(")  # the row of a figure, in its SVG
     assert "<!-- Tether -->" in of("hosts.family_changes(")
     numbers = json.loads((library.folder / "home/reruns/10_hosts-smoke/numbers.json").read_text())
     assert "tether_dip_minus_plain_h" in numbers
