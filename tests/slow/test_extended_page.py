@@ -28,7 +28,8 @@ def test_a_new_method_is_in_every_figure_and_table_of_its_page(library: Extended
         (outputs,) = (each for source, each in shown.items() if call in source)
         return "\n".join(outputs)
 
-    assert "Putting DIP on 5 methods" in of("page.say(hosts.finding(")  # CoOp, three others and this one
+    # CoOp, three others and this one
+    assert "Putting DIP on 5 methods" in of("page.say(hosts.finding(")
     for call in ("tables.summary(each.groups)", "hosts.family_table("):
         assert "Tether + DIP" in of(call)
     assert "Tether" in of("hosts.density_table(")
