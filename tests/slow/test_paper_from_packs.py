@@ -67,7 +67,8 @@ def measured(place: Path, home: str) -> dict[str, Any]:
 
 
 def test_the_packs_are_there_and_whole(place: Path) -> None:
-    found = dip(place, "ours", "features", "list")
+    every = dip(place, "ours", "features", "list")
+    found = [each for each in every if not each["dataset"].startswith("photo-")]  # a world's
     assert len(found) == len(TOWERS) * (len(DATASETS) + len(photo_archives.SHIFTS))
     assert {each["encoder"] for each in found} == {f"{tower} random weights" for tower in TOWERS}
     assert set(dip(place, "ours", "features", "verify").values()) == {None}
