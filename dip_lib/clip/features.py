@@ -15,18 +15,17 @@ from multiprocessing import parent_process
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm import tqdm
 
 from dip_lib.clip.backbone import Backbone
+from dip_lib.clip.feature_files import begun_parts, part_path, read_features, write_features
 from dip_lib.clip.from_packs import packed_features
 from dip_lib.data.dataset import Dataset
 from dip_lib.data.packed import PackedDataset
 from dip_lib.data.protocols import Draw
 from dip_lib.errors import out_of_memory
-from dip_lib.files import sweep, write_atomic
+from dip_lib.files import sweep
 from dip_lib.paths import home
 
 PIXELS = {"cpu": 2**19, "cuda": 2**24}
@@ -60,34 +59,6 @@ class Features:
         """Features of some images of the dataset: "train" (V, M, e), "val" and "test" (M, e)."""
         drawn = self.drawn.get((split, tuple(rows)))
         return getattr(self, split)[..., list(rows), :] if drawn is None else drawn
-
-
-def _read(path: Path, device: torch.device) -> Tensor | None:
-    """The features in a file; None if there is no file, or (with a warning) a damaged one."""
-    if not path.is_file():
-        return None
-    try:
-        return load_file(path, device=str(device))["features"]
-    except (SafetensorError, KeyError) as error:
-        warnings.warn(f"{path} is damaged ({error}): encoding it again", stacklevel=4)
-        return None
-
-
-def _write(path: Path, features: Tensor) -> None:
-    write_atomic(path, save({"features": features.cpu().contiguous()}))
-
-
-def _part(path: Path, start: int) -> Path:
-    """Where the features of ``path`` from image ``start`` on wait until all are there."""
-    return path.with_suffix(f".{start:09d}.part")
-
-
-def _begun(path: Path, device: torch.device) -> list[Tensor]:
-    """What an interrupted encoding of ``path`` has left: parts (M, e), from the first image on."""
-    parts: list[Tensor] = []
-    while (part := _read(_part(path, sum(map(len, parts))), device)) is not None:
-        parts.append(part)
-    return parts
 
 
 def batch_size(backbone: Backbone) -> int:
@@ -138,7 +109,7 @@ def _encode_rest(
         if time.monotonic() - since > PART_SECONDS:
             new = torch.cat(parts[kept:], 1)
             for path, each in zip(files.values(), new, strict=True):
-                _write(_part(path, begin), each)
+                write_features(part_path(path, begin), each)
             begin, kept, since = begin + new.shape[1], len(parts), time.monotonic()
     if not parts:  # an empty split has features of the right width
         nothing = torch.zeros(len(files), 3, size, size, device=device)
@@ -153,7 +124,7 @@ def _encode_missing(
 
     Views with the same images done resume together: each image is decoded once.
     """
-    begun = {view: _begun(path, backbone.device) for view, path in files.items()}
+    begun = {view: begun_parts(path, backbone.device) for view, path in files.items()}
     done = {view: sum(map(len, parts)) for view, parts in begun.items()}
     encoded: dict[View, Tensor] = {}
     label, total = f"encoding {split} of {dataset.name}", len(files) * len(rows)
@@ -170,7 +141,7 @@ def _encode_missing(
             rest = _encode_rest(backbone, dataset, split, group, rows, start, bar)
             for view, features in zip(group, rest, strict=True):
                 encoded[view] = torch.cat([*begun[view], features])
-                _write(files[view], encoded[view])
+                write_features(files[view], encoded[view])
     return encoded
 
 
@@ -206,7 +177,7 @@ def encode_views(
     for view in views:
         what = f"{backbone.encodes_as}|{dataset.fingerprint}|{split}|{view}{subset}"
         files[view] = folder / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.safetensors"
-    read = {view: _read(path, backbone.device) for view, path in files.items()}
+    read = {view: read_features(path, backbone.device) for view, path in files.items()}
     by_view = {view: features for view, features in read.items() if features is not None}
     if missing := {view: path for view, path in files.items() if view not in by_view}:
         sweep(folder)
