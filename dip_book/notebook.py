@@ -58,11 +58,6 @@ class Page:
         return tuple(replace(self, profile=each) for each in self.parameters.profiles)
 
     @property
-    def several(self) -> bool:
-        """Whether the page shows more worlds than one."""
-        return len(self.parameters.profiles) > 1
-
-    @property
     def asked(self) -> str:
         return self.parameters.asked
 
