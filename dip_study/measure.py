@@ -45,6 +45,9 @@ from dip_study import gate
 BATCH = {"cpu": 16, "cuda": 64}
 """Most runs trained at once: on a CPU few, so that every core has a batch."""
 NO_FOLDERS: Mapping[str, Path] = {}
+WORKERS_START = "forkserver" if sys.platform == "linux" else "spawn"
+"""On Linux workers are forked from a process that has imported everything once and done nothing
+else; elsewhere a fork of what system libraries have started is not safe."""
 
 
 @cache
@@ -147,7 +150,9 @@ def _stamp(record: Record, backbone: Backbone) -> Record:
     }
 
 
-def _start_worker() -> None:
+def _start_worker(environment: Mapping[str, str]) -> None:
+    os.environ.clear()  # the process that it was forked from has kept that of its own start
+    os.environ.update(environment)
     torch.set_num_threads(1)  # two threads a process on two busy cores are slower than one
     tqdm.set_lock(RLock())  # its own outlives a worker that is ended, and Python warns of that
     Thread(target=_end_with_parent, daemon=True).start()
@@ -215,8 +220,10 @@ def _measure_all(
             for batch in batches:
                 keep(_measure(batch, device, store.live, folders))
             return
-        context = get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(batches)), context, _start_worker) as pool:
+        context = get_context(WORKERS_START)
+        context.set_forkserver_preload([__name__, "open_clip"])
+        start = _start_worker, (dict(os.environ),)
+        with ProcessPoolExecutor(min(workers, len(batches)), context, *start) as pool:
             # Ctrl-C is for this process: its workers, which inherit the mask, end with it
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
             under_way = [pool.submit(_measure, b, device, store.live, folders) for b in batches]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from open_clip import SimpleTokenizer
 
 from glyph_world.world import PRETRAINING_FONTS, characters, full_name, split_name
+
+if TYPE_CHECKING:
+    from open_clip import SimpleTokenizer
 
 CONTEXT_LENGTH = 32
 TEMPLATES = (
@@ -70,6 +73,8 @@ def caption(point: int, looks: list[str], random: np.random.Generator) -> str:
 @cache
 def tokenizer() -> SimpleTokenizer:
     """open_clip's tokenizer at the encoders' context length."""
+    from open_clip import SimpleTokenizer
+
     return SimpleTokenizer(context_length=CONTEXT_LENGTH)
 
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from open_clip.model import CLIP
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from dip_lib.errors import one_of
+
+if TYPE_CHECKING:
+    from open_clip.model import CLIP
 
 WEIGHTS = Path(__file__).with_name("weights")
 CARD = WEIGHTS / "weights.json"
@@ -38,6 +40,8 @@ MEAN, STD = 0.5, 0.3
 
 def build(name: str, vocabulary: int = VOCABULARY) -> CLIP:
     """The untrained model ``name``; ``vocabulary`` is smaller during pre-training."""
+    from open_clip.model import CLIP
+
     one_of("glyph backbone", name, VISION)
     return CLIP(
         embed_dim=EMBEDDING, vision_cfg=VISION[name], text_cfg=TEXT | {"vocab_size": vocabulary}

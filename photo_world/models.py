@@ -12,18 +12,20 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from open_clip import SimpleTokenizer
-from open_clip.model import CLIP
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from dip_lib.errors import DamagedFileError, one_of
 from photo_world import trunk
+
+if TYPE_CHECKING:
+    from open_clip import SimpleTokenizer
+    from open_clip.model import CLIP
 
 WEIGHTS = Path(__file__).with_name("weights")
 CARD = WEIGHTS / "weights.json"
@@ -68,6 +70,8 @@ class NoTrunk(nn.Module):
 @cache
 def tokenizer() -> SimpleTokenizer:
     """open_clip's tokenizer at the text encoders' context length."""
+    from open_clip import SimpleTokenizer
+
     return SimpleTokenizer(context_length=TEXT["context_length"])
 
 
@@ -78,6 +82,8 @@ def normalise(images: Tensor) -> Tensor:
 
 def build() -> CLIP:
     """The untrained model, on the CPU."""
+    from open_clip.model import CLIP
+
     return CLIP(embed_dim=EMBEDDING, vision_cfg=VISION, text_cfg=TEXT)
 
 

@@ -14,9 +14,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-import timm
 import torch
-from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -106,6 +104,8 @@ def classifier() -> nn.Module:
     Raises:
         MissingTrunkError, DamagedFileError: as :func:`read_weights`.
     """
+    import timm
+
     model: nn.Module = timm.create_model(TIMM_NAME, pretrained=False)
     model.load_state_dict(renamed(read_weights(), model.state_dict()))
     return model.eval().requires_grad_(False)
@@ -117,6 +117,8 @@ def fold(model: nn.Module) -> nn.Module:
     The statistics are constants of a frozen encoder. Folded in fp32, the encoder saves a pass over
     memory a layer, and in bf16 it keeps the products of large and small factors exact.
     """
+    from timm.layers import BatchNormAct2d
+
     for parent in list(model.modules()):
         convolution = ""
         for name, child in list(parent.named_children()):
@@ -135,6 +137,8 @@ def load_trunk(trunk: nn.Module) -> nn.Module:
     Raises:
         MissingTrunkError, DamagedFileError: as :func:`read_weights`.
     """
+    import timm
+
     whole: nn.Module = timm.create_model(TIMM_NAME, pretrained=False)
     tensors = renamed(read_weights(), whole.state_dict())
     trunk.load_state_dict({name: tensors[name] for name in trunk.state_dict()})

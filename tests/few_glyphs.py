@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -34,31 +34,27 @@ HOSTS = tuple(name for name, kind in METHODS.items() if issubclass(kind, PromptM
 IMAGE_SIDE = tuple(name for name in HOSTS if METHODS[name].encodes_images)
 
 
+@cache
+def drawn(split: str, view: int | None) -> Tensor:
+    """The few images of a split (N, 3, S, S), class by class: drawn once in a process."""
+    whole = load_dataset("greek")
+    labels = whole.labels(split)
+    classes = sorted(whole.class_names.index(name) for name in NAMES)
+    each = [(labels == c).nonzero().flatten()[: COUNTS[split]] for c in classes]
+    return torch.cat(list(whole.batches(split, (view,), torch.cat(each).tolist())), 1)[0]
+
+
 class Few:
     """Six classes of Glyph World's "greek", a few images of each."""
 
     name, class_names, fingerprint = "greek", NAMES, "few"
-
-    def __init__(self) -> None:
-        self._whole = load_dataset("greek")
-        self.template = self._whole.template
-        self._drawn: dict[tuple[str, int | None], Tensor] = {}
+    template = load_dataset("greek").template
 
     def labels(self, split: str) -> Tensor:
         return torch.arange(len(NAMES)).repeat_interleave(COUNTS[split])
 
     def groups(self, split: str) -> list[str]:
         return ["all"] * len(self.labels(split))
-
-    def _images(self, split: str, view: int | None) -> Tensor:
-        if (split, view) not in self._drawn:
-            labels = self._whole.labels(split)
-            classes = sorted(self._whole.class_names.index(name) for name in NAMES)
-            each = [(labels == c).nonzero().flatten()[: COUNTS[split]] for c in classes]
-            rows = torch.cat(each).tolist()
-            drawn = list(self._whole.batches(split, (view,), rows))
-            self._drawn[split, view] = torch.cat(drawn, 1)[0]
-        return self._drawn[split, view]
 
     def batches(
         self,
@@ -68,7 +64,7 @@ class Few:
         size: int | None = None,
         device: str | torch.device = "cpu",
     ) -> Iterator[Tensor]:
-        every = torch.stack([self._images(split, view) for view in views])
+        every = torch.stack([drawn(split, view) for view in views])
         yield every if rows is None else every[:, list(rows)]
 
 

@@ -72,6 +72,9 @@ assert set(dir(dip_lib)) == set(dip_lib.__all__)
 from dip_lib import *
 assert LowRankPrompt is dip_lib.LowRankPrompt
 assert not hasattr(dip_lib, "low_rank_promp")
+import dip_book.notebook  # a page of stored runs needs no CLIP: what brings it takes seconds
+from dip_study import study
+assert not {"open_clip", "timm", "torchvision"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 

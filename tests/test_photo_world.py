@@ -17,9 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dip_book.pages.photo_world import recipes_table
 from dip_lib.clip import Backbone
 from dip_lib.errors import DamagedFileError, UnknownNameError
 from photo_world import models, plugin, trunk
+from photo_world.models import CARD, NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "pretraining" / "photo_world"))  # as when one of its programs is run
@@ -238,3 +240,12 @@ def test_another_seed_trains_another_encoder(tmp_path: Path) -> None:
     one, _ = fitting.fit("one", TINY, material, "x", tmp_path / "one.pt")
     other, _ = fitting.fit("other", replace(TINY, seed=1), material, "x", tmp_path / "other.pt")
     assert not torch.equal(one.text_projection, other.text_projection)
+
+
+def test_the_page_shows_every_encoder_by_one_template_and_their_averages() -> None:
+    table = recipes_table()
+    assert [*table] == [f"{name} {half}" for name in NAMES for half in ("base", "new")]
+    assert len(table) == len(json.loads(CARD.read_text("utf-8"))[NAMES[0]]["zero_shot"]) + 1
+    whole, average = table.drop(index="average"), table.loc["average"]
+    assert average.to_dict() == pytest.approx(whole.mean().to_dict())
+    assert (whole.min() >= 0).all() and (whole.max() <= 100).all()

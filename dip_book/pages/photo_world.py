@@ -40,6 +40,24 @@ def towers_table() -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def recipes_table() -> pd.DataFrame:
+    """Zero-shot accuracy by every text encoder, base / new, as its model card records it.
+
+    All by the template "a photo of a {}.", on the test photographs, right after pre-training.
+    """
+    columns = {
+        f"{name} {half}": {
+            DECLARED[dataset].title: by_template["a photo of a {}."][place]
+            for dataset, by_template in about["zero_shot"].items()
+        }
+        for name, about in about_towers().items()
+        for place, half in enumerate(("base", "new"))
+    }
+    table = pd.DataFrame(columns)
+    table.loc["average"] = table.mean()
+    return table
+
+
 def datasets_table(names: Iterable[str]) -> pd.DataFrame:
     """Each dataset: classes, photographs of each split, template, what it is a part of, terms."""
     rows = {}

@@ -9,18 +9,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from open_clip.model import CLIP
 from torch import Tensor, nn
 
 from dip_lib.clip.encoder import Encoder
-from dip_lib.clip.frozen_vision import frozen_vision_encoder
 from dip_lib.clip.onednn import fast_linear
 from dip_lib.clip.vision_encoder import VisionEncoder
 from dip_lib.data.splits import check_class_names
+
+if TYPE_CHECKING:
+    from open_clip.model import CLIP
 
 
 @dataclass(eq=False)
@@ -85,6 +86,8 @@ class Backbone:
     @cached_property
     def image_tower(self) -> VisionEncoder:
         """The image encoder block by block. Raises ValueError: one without blocks, as a ResNet."""
+        from dip_lib.clip.frozen_vision import frozen_vision_encoder
+
         return frozen_vision_encoder(self.model, self.name)
 
     @cached_property

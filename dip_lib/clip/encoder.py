@@ -12,15 +12,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from open_clip.model import CLIP
 from torch import Tensor
 
 from dip_lib.clip.layout import CAPACITY, layout
 from dip_lib.clip.text import Classes, encode, prepare
 from dip_lib.errors import out_of_memory
+
+if TYPE_CHECKING:
+    from open_clip.model import CLIP
 
 STATES = 13
 """Vectors of width d that the backward pass keeps of a row in a block: input, 3 + 2 of queries,

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import open_clip
 import torch
 from torch import nn
 
@@ -45,6 +44,8 @@ def backbone_source(name: str) -> BackboneSource | None:
 def check_backbone(name: str) -> None:
     """Raise ValueError for a name that is neither a package's, nor open_clip's, nor the hub's."""
     if not (name.startswith(HUB) or backbone_source(name)):
+        import open_clip
+
         brought = (each for source in plugins("dip_lib.backbones") for each in source.configs)
         one_of("backbone", name, (*brought, *open_clip.list_models()))
 
@@ -56,8 +57,12 @@ def backbone_config(name: str) -> Mapping[str, Any]:
         ValueError: an unknown name, with the nearest.
     """
     check_backbone(name)
-    source = backbone_source(name)
-    return source.configs[name] if source else open_clip.get_model_config(name)
+    if source := backbone_source(name):
+        return source.configs[name]
+    import open_clip
+
+    config: Mapping[str, Any] = open_clip.get_model_config(name)
+    return config
 
 
 def check_device(device: str) -> torch.device:
@@ -110,6 +115,8 @@ def load_backbone(
             backbone.image_fingerprint += rounding
         return backbone
     check_backbone(name)
+    import open_clip
+
     model, preprocess = open_clip_model(name, pretrained)
     if reason := unsupported_reason(model):
         raise ValueError(f"{name} cannot be used: {reason}. Use a CLIP such as ViT-B-16.")

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from open_clip.model import CLIP
-from open_clip.transformer import QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
 
 from dip_lib.clip.layout import Layout
 from dip_lib.clip.onednn import fast_linear
+
+if TYPE_CHECKING:
+    from open_clip.model import CLIP
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Classes:
 
 def unsupported_reason(model: nn.Module) -> str:
     """Why ``model``'s text encoder cannot be encoded exactly here; "" when it can."""
+    from open_clip.model import CLIP
+    from open_clip.transformer import ResidualAttentionBlock
+
     if not isinstance(model, CLIP):
         return "it has no text encoder of CLIP's layout"
     blocks, positions = model.transformer.resblocks, len(model.positional_embedding)
@@ -70,6 +74,8 @@ def _project(block: Any, x: Tensor, part: slice = slice(None)) -> Tensor:
 
 def _finish(block: Any, x: Tensor, mixed: Tensor) -> Tensor:
     """The block's residual attention output and residual MLP; ``mixed`` is (R, rows, d)."""
+    from open_clip.transformer import QuickGELU
+
     x = x + block.attn.out_proj(mixed)
     fc, activation, proj = block.mlp
     if not isinstance(activation, QuickGELU):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import timm
 import torch
-from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
 from dip_lib.clip.loading import check_device
@@ -38,6 +36,9 @@ def timm_tower(
     Raises:
         RuntimeError: timm has no such name.
     """
+    import timm
+    from timm.data import resolve_model_data_config
+
     model = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     config, place = resolve_model_data_config(model), check_device(device)
     size = options.get("img_size") or config["input_size"][-1]

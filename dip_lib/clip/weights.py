@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
-from open_clip.factory import load_state_dict
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -38,6 +36,8 @@ def open_clip_model(name: str, pretrained: str | None) -> tuple[Any, Callable[..
         ValueError: an unknown name or tag; weights trained with the other activation; a file that
             cannot be read or holds another model; weights that cannot be downloaded.
     """
+    import open_clip
+
     hub = name.startswith(HUB)
     if not hub:
         one_of("backbone", name, open_clip.list_models())
@@ -68,6 +68,8 @@ def open_clip_model(name: str, pretrained: str | None) -> tuple[Any, Callable[..
 
 def _check_activation(name: str, tag: str) -> None:
     """Refuse weights trained with another activation than the model's: they load, and are wrong."""
+    import open_clip
+
     config, weights = open_clip.get_model_config(name), open_clip.get_pretrained_cfg(name, tag)
     ours = name in OPENAI_NAMES or bool(config.get("quick_gelu"))
     theirs = bool(weights.get("quick_gelu"))
@@ -109,6 +111,8 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if zipfile.is_zipfile(path) and any("/code/" in n for n in zipfile.ZipFile(path).namelist()):
         state = torch.jit.load(path, map_location="cpu").state_dict()
     else:
+        from open_clip.factory import load_state_dict
+
         state = load_state_dict(str(path))
     beside = ("input_resolution", "context_length", "vocab_size")
     return {key: value for key, value in state.items() if key not in beside}

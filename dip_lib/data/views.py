@@ -11,8 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
 
 AREA, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
 """Random resized crop of CoOp and Dassl: share of the area, width / height, tries."""
@@ -33,6 +31,9 @@ def rgb(picture: Image.Image) -> Image.Image:
 
 def plain_view(picture: Image.Image, size: int) -> Tensor:
     """CLIP's test transform: shorter side to ``size``, centre crop; uint8 (3, S, S)."""
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional as transforms
+
     small = transforms.resize(picture, [size], InterpolationMode.BICUBIC)
     return transforms.pil_to_tensor(transforms.center_crop(small, [size, size]))
 
@@ -59,6 +60,9 @@ def crop_box(height: int, width: int, draws: Sequence[float]) -> tuple[int, int,
 
 def random_view(picture: Tensor, draws: Sequence[float], size: int) -> Tensor:
     """CoOp's training transform of a picture (3, H, W), uint8, on its device: (3, S, S)."""
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional as transforms
+
     box = crop_box(picture.shape[1], picture.shape[2], draws[1:])
     bicubic = InterpolationMode.BICUBIC
     view = transforms.resized_crop(picture, *box, [size, size], bicubic, antialias=True)

@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dip_lib.clip.backbone import Backbone
-from dip_lib.clip.frozen_vision import frozen_vision_encoder
 from dip_lib.clip.timm_tower import TimmTower
 from dip_lib.clip.vision_encoder import VisionEncoder
 from dip_lib.data import Dataset
@@ -149,6 +148,8 @@ def train_visual(
         raise ValueError(
             f"nothing to condense: give the trained prompts of {runs[0].source()} as learned"
         )
+    from dip_lib.clip.frozen_vision import frozen_vision_encoder
+
     tower = frozen_vision_encoder(clip.model, clip.name)
     data = visual_data(runs[0], clip, dataset)
     if learned is None:
