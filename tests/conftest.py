@@ -43,8 +43,8 @@ def smoke_of_few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_pictures(folder / "letters", "greek", names)
     profile = folder / "smoke-of-few.toml"
     profile.write_text(
-        'like = "smoke"\nworld = "Glyph World"\n[folders]\nfew-letters = "letters"\n'
-        '[costly]\ndatasets = ["few-letters"]\n'
+        'like = "smoke"\nworld = "Glyph World"\ndatasets = ["greek", "few-letters"]\n'
+        '[folders]\nfew-letters = "letters"\n[costly]\ndatasets = ["few-letters"]\n'
     )
     return profile
 
