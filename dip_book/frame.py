@@ -33,6 +33,8 @@ ABSENT: dict[str, Any] = {
     **dict.fromkeys(("views", "checkpoints"), 0),
     **dict.fromkeys(("precision", "weights", "data", "target", "target_data"), ""),
     **{"keep": 0.0, "ranking": "global", "tuned": 0},
+    **{"class_position": "end", "class_specific": False, "template": "", "warmup_lr": 0.0},
+    **{"own_template": True, "raw_teacher": False},
 }
 """Columns of settings, in their order, with the value for runs that have no such setting."""
 RENAMED = {"fingerprint": "data", "target_fingerprint": "target_data", "name": "method"}

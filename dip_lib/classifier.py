@@ -8,6 +8,7 @@ Symbols: n context vectors, d text width, r rank, e embedding size.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +62,11 @@ class PromptedClassifier:
             trains on the pictures as they are.
         batch: pictures a step.
         seed: of the draw, the order of pictures, the factors and the dropout.
-        class_names: what it was last trained on; () after :meth:`load`.
+        class_position: where the class name stands: at the "end", in the "middle" of the prompt's
+            vectors, or in "front" of them.
+        class_specific: whether every class has vectors of its own; such a prompt names no others.
+        class_names: what it was last trained on; () after :meth:`load`, but of class-specific
+            prompts.
 
     Raises:
         ValueError: an open_clip name without ``pretrained``: random weights would learn nothing.
@@ -80,6 +85,8 @@ class PromptedClassifier:
     views: int = 4
     batch: int = 32
     seed: int = 1
+    class_position: str = "end"
+    class_specific: bool = False
     class_names: tuple[str, ...] = field(default=(), init=False)
     clip: Backbone = field(init=False, repr=False)
     _factors: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False)
@@ -100,7 +107,7 @@ class PromptedClassifier:
 
     @property
     def prompt(self) -> Tensor:
-        """P = P0 + A B (n, d), merged. Raises ValueError: nothing was trained or loaded."""
+        """P = P0 + A B (n, d), or (C, n, d), merged. Raises ValueError: nothing to merge yet."""
         return low_rank_prompt(self.clip.context(self.context), *self.factors)
 
     def fit(self, data: str | Path | Dataset) -> PromptedClassifier:
@@ -116,9 +123,10 @@ class PromptedClassifier:
         dataset = picture_folder(data) if isinstance(data, str | Path) else data
         if len(names := dataset.class_names) < 2:
             raise ValueError(f"{dataset.name} has one class, {names[0]!r}: add a second one")
-        run = self._run(dataset)
         p0 = self.clip.context(self.context)
-        self.clip.encoder(names, len(p0))  # refuses bad names before pictures are encoded
+        run = self._run(dataset)
+        # refuses bad names before pictures are encoded
+        self.clip.encoder(names, len(p0), self.class_specific, self.class_position)
         rows = few_shot(dataset.labels("train"), self.shots, self.seed)
         images = encode_views(self.clip, dataset, "train", range(self.views) or [None], rows)
         labels = dataset.labels("train")[rows].to(p0.device)
@@ -141,9 +149,18 @@ class PromptedClassifier:
         low_rank = {"dip": update, "coop": None}[one_of("method", self.method, ("dip", "coop"))]
         lr = self.lr or self.clip.lr
         return Run(
-            data=Data(dataset=dataset.name, shots=self.shots, views=max(1, self.views)),
+            data=Data(
+                dataset=dataset.name,
+                shots=self.shots,
+                views=max(1, self.views),
+                protocol="all-classes",
+            ),
             tower=Tower(backbone=self.clip.name),
-            method=CoOp(context=self.context),
+            method=CoOp(
+                context=self.context,
+                class_specific=self.class_specific,
+                class_position=self.class_position,
+            ),
             low_rank=low_rank,
             schedule=Schedule(epochs=self.epochs, batch=self.batch, lr=lr),
             seed=self.seed,
@@ -163,12 +180,17 @@ class PromptedClassifier:
             top: names a picture.
 
         Raises:
-            ValueError: no prompt yet, no names, names that the backbone refuses, a file that is
-                no picture.
+            ValueError: no prompt yet, no names, names that the backbone refuses, or that a
+                class-specific prompt was not trained on, a file that is no picture.
         """
         if not (names := tuple(class_names) or self.class_names):
             raise ValueError("class_names are missing, and a prompt file holds none: give them")
-        text = self.clip.class_embeddings(self.prompt, names)  # (C, e)
+        prompt, own = self.prompt, self.class_specific
+        if own:
+            for name in names:
+                one_of("class of a class-specific prompt", name, self.class_names)
+            prompt = prompt[[self.class_names.index(name) for name in names]]
+        text = self.clip.class_embeddings(prompt, names, (), own, self.class_position)  # (C, e)
         files = {"test": [(str(path), 0) for path in picture_files(images)]}
         encoded = encode_split(self.clip, Pictures("pictures", ("",), Path(), files), "test")
         shares = (self.clip.logit_scale * encoded @ text.T).softmax(-1)  # (N, C)
@@ -178,8 +200,9 @@ class PromptedClassifier:
     def save(self, path: str | Path) -> None:
         """Save the prompt, class-free, as safetensors: 2 kB for a DIP of CLIP's size.
 
-        Tensors A (n, r) and B (r, d); metadata: the words of P0, its hash, the backbone. A CoOp
-        prompt has n d parameters, 8 kB. The page "Your own images" reads it with plain open_clip.
+        Tensors A (n, r) and B (r, d), for each class if they are class-specific; metadata: the
+        words of P0, its hash, the backbone, where the class name stands. A CoOp prompt has n d
+        parameters, 8 kB. The page "Your own images" reads it with plain open_clip.
 
         Raises:
             ValueError: nothing was trained or loaded. OSError: the file cannot be written.
@@ -189,6 +212,10 @@ class PromptedClassifier:
         with safe_open(path, "pt") as file:
             about = {**file.metadata(), "backbone": self.clip.name}
         about["pretrained"] = self.pretrained or ""
+        if self.class_position != "end":
+            about["class_position"] = self.class_position
+        if self.class_specific:
+            about["class_names"] = json.dumps(self.class_names)
         write_atomic(Path(path), save({"A": a, "B": b}, metadata=about))
 
     @classmethod
@@ -215,7 +242,13 @@ class PromptedClassifier:
         if name not in ("", saved):
             raise ValueError(f"{path} was trained with {saved}, and cannot be used with {name}")
         weights = pretrained or about.get("pretrained")
-        loaded = cls(backbone or saved, weights, context=words, **more)
+        names = tuple(json.loads(about.get("class_names", "[]")))
+        place = {
+            "class_position": about.get("class_position", "end"),
+            "class_specific": bool(names),
+        }
+        loaded = cls(backbone or saved, weights, context=words, **more | place)
+        loaded.class_names = names
         load_prompt(Path(path), loaded.clip.context(words))  # refuses other weights
         loaded._factors = (a.to(loaded.clip.device), b.to(loaded.clip.device))
         return loaded

@@ -24,7 +24,8 @@ class UnknownNameError(ValueError):
         super().__init__(kind, value, self.choices)
 
     def __str__(self) -> str:
-        near = get_close_matches(str(self.value), self.choices, n=3, cutoff=0.5)
+        inside = [each for each in self.choices if each.endswith(f".{self.value}")]
+        near = inside[:3] or get_close_matches(str(self.value), self.choices, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         return f"unknown {self.kind} {self.value!r}.{hint} Valid: {', '.join(self.choices)}."
 

@@ -7,12 +7,15 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from dip_lib.classifier import PromptedClassifier, picture_files
+from dip_lib.clip.layout import POSITIONS
 from dip_lib.data.dataset import picture_sources
+from dip_lib.data.photos import listed_pictures
 from dip_lib.errors import NotMeasuredError
 from dip_lib.fetch import download
 from dip_lib.fetch.archives import amount
@@ -82,6 +85,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     fit.add_argument("--out", metavar="FILE", required=True, help="the prompt file to write")
     for name, default in {"epochs": 40, "shots": 16, "views": 4, "seed": 1}.items():
         fit.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
+    position = "where the class name stands in the prompt, default end"
+    fit.add_argument("--class-position", choices=POSITIONS, default="end", help=position)
+    own = "every class has vectors of its own; names no other classes"
+    fit.add_argument("--class-specific", action="store_true", help=own)
     predict = commands.add_parser("predict", help="name pictures by a saved prompt", **look)
     predict.add_argument("prompt", help="a file that `dip fit` wrote")
     predict.add_argument("pictures", nargs="+", help="picture files, or folders of them")
@@ -114,7 +121,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _status(options: argparse.Namespace) -> Answer:
-    datasets = {n: download.status(each, options.data) for n, each in download.sources().items()}
+    known = download.sources()
+    listed = {name: listed_pictures(name, options.data) for name in known}
+    datasets = {n: download.status(each, options.data, listed[n]) for n, each in known.items()}
     lines = list[str]()
     for name, each in datasets.items():
         begun = f", {amount(each['begun'])} of it downloaded" if each["begun"] else ""
@@ -122,7 +131,8 @@ def _status(options: argparse.Namespace) -> Answer:
         lines.append(f"{name:16}{state if each['missing'] else 'complete'}  ({each['folder']})")
         for file in each["missing"]:
             hand = f"  by hand: `dip data get {name}` says how" if file["by_hand"] else ""
-            lines.append(f"{'':16}- {file['path']}{hand}")
+            more = f" and {file['pictures'] - 1} more" if file.get("pictures", 1) > 1 else ""
+            lines.append(f"{'':16}- {file['path']}{more}{hand}")
     return Answer(datasets, lines, int(any(each["missing"] for each in datasets.values())))
 
 
@@ -138,11 +148,13 @@ def _get(options: argparse.Namespace) -> Answer:
             continue
         photos, fault = known[name], None
         try:
-            download.get(photos, options.data, mirror)
+            listed = partial(listed_pictures, name, options.data)
+            download.get(photos, options.data, mirror, listed=listed)
         except (LookupError, OSError, ValueError) as error:
             fault = str(error)
             print(f"dip: {name}: {fault}", file=sys.stderr)
-        datasets[name] = {**download.status(photos, options.data), "error": fault}
+        now = download.status(photos, options.data, listed_pictures(name, options.data))
+        datasets[name] = {**now, "error": fault}
     complete = [f"{name}: complete" for name, each in datasets.items() if each["error"] is None]
     return Answer(datasets, complete, int(len(complete) < len(datasets)))
 
@@ -157,7 +169,8 @@ def _plan(options: argparse.Namespace) -> Answer:
 
 
 def _fit(options: argparse.Namespace) -> Answer:
-    names = ("backbone", "pretrained", "device", "epochs", "shots", "views", "seed")
+    names = ["backbone", "pretrained", "device", "epochs", "shots", "views", "seed"]
+    names += ["class_position", "class_specific"]
     fitted = PromptedClassifier(**{n: getattr(options, n) for n in names}).fit(options.folder)
     fitted.save(options.out)
     size, classes = os.path.getsize(options.out), fitted.class_names

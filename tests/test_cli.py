@@ -7,15 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 from broken_server import serving
 from glyph_pictures import write_pictures
-from test_archives import tree, zipped
+from photo_archives import make
+from test_archives import tarred, tree, zipped
 
-from dip_lib.fetch.download import sources
+from dip_lib.data.photos import load_photos
+from dip_lib.fetch import download
+from dip_lib.fetch.download import Photos, sources
 from dip_study import plan
 from dip_study.cli import INTERRUPTED, main
 from dip_study.profiles import load_profile
@@ -27,6 +31,12 @@ SPLIT = b'{"train": [], "val": [], "test": []}'
 def _no_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATA", raising=False)
     monkeypatch.delenv("DIP_MIRROR", raising=False)
+
+
+def unchecked(photos: Photos) -> Photos:
+    """A declared dataset whose files may be smaller than the published ones."""
+    files = (replace(file, size=0, about=1, sha256="") for file in photos.files)
+    return replace(photos, files=tuple(files))
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -122,6 +132,67 @@ def test_the_dead_source_of_the_cars_is_told_by_hand(
         assert main(["data", "get", "stanford_cars", "--data", str(tmp_path)]) == 1
     (said,) = lines(capsys)
     assert "not 1959002685 and 50812812" in said and "stanford_cars.zip.bad" in said
+
+
+@pytest.mark.parametrize("name", ["eurosat", "fgvc_aircraft", "caltech101"])
+def test_a_dataset_of_which_a_picture_is_missing_is_repaired(
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make(name, whole := tmp_path / "whole")
+    declared, data = sources()[name], tmp_path / "data"
+    archive = next(file for file in declared.files if file.gives)
+    monkeypatch.setattr(download, "sources", lambda: {name: unchecked(declared)})
+    complete = tree(whole / declared.folder)
+    inside = {f"{archive.take}/{path}".removeprefix("./"): d for path, d in complete.items()}
+    if archive.inner:
+        inner = tarred(tmp_path / "inner", {path: d for path, d in complete.items()})
+        inside = {archive.inner: inner.read_bytes()}
+    served = {f"{declared.folder}/{archive.name}": zipped(tmp_path / "x", inside).read_bytes()}
+    served |= {
+        f"{declared.folder}/{file.name}": complete[file.name]
+        for file in declared.files
+        if not file.gives
+    }
+    monkeypatch.setenv("DATA", str(data))
+    with serving(**served) as site:
+        monkeypatch.setenv("DIP_MIRROR", site.url)
+        assert main(["data", "get", name]) == 0
+        pictures = sorted((data / declared.folder).rglob("*.jpg"))
+        kept = [path for path in pictures if "BACKGROUND" not in str(path)]
+        gone, empty, *others = kept
+        gone.unlink()
+        empty.write_bytes(b"")
+        others[0].write_bytes(b"mine")  # what is there is not touched
+        asked = len(site.asked)
+        with pytest.raises(ValueError, match=re.escape(gone.name)):
+            load_photos(name, data)
+        assert main(["data", "status"]) == 1
+        said = capsys.readouterr().out
+        assert f"- {gone} and 1 more" in said
+        assert main(["data", "get", name]) == 0
+        assert len(site.asked) == asked + 1  # the archive, and no list again
+        assert main(["data", "status"]) == 0
+    assert gone.stat().st_size > 0 and empty.stat().st_size > 0
+    assert others[0].read_bytes() == b"mine"
+
+
+def test_a_picture_that_no_archive_brings_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make("eurosat", tmp_path)
+    declared = sources()["eurosat"]
+    gone = sorted((tmp_path / "eurosat").rglob("*.jpg"))[0]
+    gone.unlink()
+    monkeypatch.setattr(download, "sources", lambda: {"eurosat": unchecked(declared)})
+    some = zipped(tmp_path / "x", {"2750/Forest/other.jpg": b"one"}).read_bytes()
+    with serving(**{"eurosat/EuroSAT.zip": some}) as site:
+        monkeypatch.setenv("DIP_MIRROR", site.url)
+        assert main(["data", "get", "eurosat", "--data", str(tmp_path)]) == 1
+    (said,) = lines(capsys)
+    assert str(gone) in said and "1 listed" in said
 
 
 @pytest.mark.parametrize(

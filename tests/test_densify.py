@@ -1,6 +1,7 @@
 """``densify`` on modules that know nothing of it."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,3 +280,76 @@ def test_a_submodule_under_two_names_is_one_prompt() -> None:
     model = nn.ModuleDict({"a": learner, "b": learner})
     densify(model, "a.ctx")
     assert learner.ctx.grad_fn is not None and model["b"] is model["a"]
+
+
+# ---- other people's code ------------------------------------------------------------------------
+
+
+def test_a_name_is_suggested_by_its_ending() -> None:
+    model = DeepPrompts()
+    with pytest.raises(ValueError, match="'text.learner.ctx'") as caught:
+        densify(model)
+    assert "prompts.0" not in str(caught.value)  # of a whole CLIP there are hundreds
+    with pytest.raises(ValueError, match="'text.learner.ctx'"):
+        densify(model, "learner.ctx")
+    with pytest.raises(ValueError, match="'text.learner.ctx'"):
+        densify(model, "text.learner.ctxx")
+
+
+def held_apart() -> tuple[nn.Module, nn.Module, Densified]:
+    """A densified and trained module, and a plain one of the same class."""
+    model, plain = DeepPrompts(), DeepPrompts()
+    handle = densify(model, NAMES, seed=0)
+    descend(model, handle)
+    return model.eval(), plain.eval(), handle
+
+
+def prompts_of(model: nn.Module) -> list[Tensor]:
+    """The prompts as they are evaluated."""
+    return [model.state_dict()[name] for name in NAMES]
+
+
+def test_an_unmerged_checkpoint_is_right_in_a_plain_module_or_refused() -> None:
+    model, plain, handle = held_apart()
+    state, before = model.state_dict(), plain()
+    with pytest.raises(RuntimeError, match="parametrizations.ctx"):
+        plain.load_state_dict(state)
+    plain.load_state_dict(state, strict=False)  # as CoOp's load_model
+    assert not torch.equal(plain(), before)
+    assert torch.equal(plain(), model())
+    handle.merge()
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    plain.load_state_dict(model.state_dict())
+
+
+def test_a_plain_checkpoint_in_a_densified_module_is_refused() -> None:
+    model, plain, _ = held_apart()
+    before = prompts_of(model)
+    for strict in (True, False):
+        with pytest.raises(RuntimeError, match="before densify"):
+            model.load_state_dict(plain.state_dict(), strict=strict)
+    assert all(map(torch.equal, prompts_of(model), before))
+
+
+def test_an_earlier_checkpoint_without_whole_prompts_is_still_read() -> None:
+    model, other, _ = held_apart()
+    densify(other, NAMES, seed=1)
+    state = {name: value for name, value in model.state_dict().items() if name not in NAMES}
+    other.load_state_dict(state)
+    assert torch.equal(other.eval()(), model())
+
+
+def test_training_without_step_is_said_once_and_with_it_never() -> None:
+    learner = PromptLearner()
+    densify(learner, seed=0)
+    with pytest.warns(UserWarning, match=r"step\(\)") as said:
+        descend(learner, steps=100)
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stepping = PromptLearner()
+        descend(stepping, densify(stepping, seed=0), steps=100)
+        without = PromptLearner()
+        densify(without, dropout=0.0, seed=0)
+        descend(without, steps=100)
+        LowRankPrompt(torch.randn(4, 32), seed=0)()

@@ -182,3 +182,16 @@ def test_a_prompt_file_refuses_other_words_and_damage(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(ValueError, match="prompt.safetensors"):
         load_prompt(path, p0)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.half)])
+def test_a_prompt_of_a_half_precision_tower_names_its_precision(
+    precision: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    path, p0 = tmp_path / "prompt.safetensors", words(4, 512)
+    rounded = p0.to(dtype).float()  # what such a tower gives as embeddings
+    prompt = LowRankPrompt(rounded, seed=0)
+    save_prompt(path, prompt.A, prompt.B, "a photo of a", rounded)
+    assert torch.equal(load_prompt(path, rounded), prompt.merge())
+    with pytest.raises(ValueError, match=f"precision='{precision}'"):
+        load_prompt(path, p0)

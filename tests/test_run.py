@@ -242,7 +242,11 @@ def other_values(run: Run) -> list[Run]:
         "ranking": "layer",
         "vectors": 7,
         "class_split": 3,
+        "class_position": "front",
+        "class_specific": True,
+        "template": "a {}.",
     }
+    whole = replace(run.data, protocol="all-classes")  # class-specific prompts know no others
     found = []
     for name in ("data", "tower", "method", "low_rank", "schedule"):
         part = getattr(run, name)
@@ -250,7 +254,9 @@ def other_values(run: Run) -> list[Run]:
             value = getattr(part, field.name)
             new = odd.get(field.name, f"{value}x" if isinstance(value, str) else value + 0.25)
             extra = {"vectors": {"context": ""}, "context": {}}.get(field.name, {})
-            found.append(replace(run, **{name: replace(part, **{field.name: new, **extra})}))
+            other = {"data": whole} if field.name == "class_specific" else {}
+            part_too = {name: replace(part, **{field.name: new, **extra})}
+            found.append(replace(run, **other | part_too))
     return [*found, replace(run, seed=run.seed + 1)]
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dip_lib.clip.encoder import Encoder
+from dip_lib.clip.layout import before_name
 from dip_lib.clip.onednn import fast_linear
 from dip_lib.clip.vision_encoder import VisionEncoder
 from dip_lib.data.splits import check_class_names
@@ -59,7 +60,7 @@ class Backbone:
     memory: int = 3 * 2**29
     image_fingerprint: str = ""
     unrounded: str = ""
-    _encoders: dict[tuple[tuple[str, ...], int, bool], Encoder] = field(
+    _encoders: dict[tuple[tuple[str, ...], int, bool, str], Encoder] = field(
         default_factory=dict, repr=False
     )
 
@@ -141,8 +142,11 @@ class Backbone:
         return F.normalize(self.model.encode_image(batch.to(weight)).float(), dim=-1)
 
     @torch.no_grad()
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Unit text embeddings by open_clip's own full-length forward: (T, e), float32.
+    def encode_text(self, texts: Sequence[str], unit: bool = True) -> Tensor:
+        """Text embeddings by open_clip's own full-length forward: (T, e), float32.
+
+        Args:
+            unit: scaled to unit length; else as long as they leave the encoder.
 
         Raises:
             ValueError: a text longer than the encoder's positions (open_clip would cut it), or a
@@ -156,22 +160,31 @@ class Backbone:
                     "Shorten it."
                 )
         ids = self.tokenizer(list(texts)).to(self.device)
-        return F.normalize(self.model.encode_text(ids).float(), dim=-1)
+        features = self.model.encode_text(ids).float()
+        return F.normalize(features, dim=-1) if unit else features
 
-    def encoder(self, class_names: Sequence[str], n: int, per_class: bool = False) -> Encoder:
-        """The encoder of ``class_names`` behind ``n`` context vectors; kept by names.
+    def encoder(
+        self,
+        class_names: Sequence[str],
+        n: int,
+        per_class: bool = False,
+        class_position: str = "end",
+    ) -> Encoder:
+        """The encoder of ``class_names`` with ``n`` context vectors; kept by names.
 
         Raises:
             ValueError: repeated names, a word that the text encoder was not trained on, names that
-                do not fit behind the context.
+                do not fit beside the context, an unknown position.
         """
         names = tuple(class_names)
-        if (kept := self._encoders.get((names, n, per_class))) is not None:
+        if (kept := self._encoders.get((names, n, per_class, class_position))) is not None:
             return kept
+        before = before_name(class_position, n)
         check_class_names(names)
         end = self.tokenizer.eot_token_id
-        # as the peers: underscores are spaces, a full stop closes the name
-        suffixes = [[*self.tokens(f"{name.replace('_', ' ')}."), end] for name in names]
+        # as the peers: underscores are spaces, a full stop closes the prompt
+        plain = [name.replace("_", " ") for name in names]
+        suffixes = [[*self.tokens(f"{name}."), end] for name in plain]
         positions = len(self.model.positional_embedding)
         if too_long := [
             f"{name!r} ({len(suffix)})"
@@ -185,8 +198,10 @@ class Backbone:
                 "Shorten the context or the names."
             )
         start = self.tokenizer.sot_token_id
-        encoder = Encoder(self.model, suffixes, n, start, per_class, self.memory)
-        self._encoders[names, n, per_class] = encoder
+        # a name ends where it does without the full stop, as in CoOp's PromptLearner
+        lengths = [len(self.tokens(name)) for name in plain] if before < n else []
+        encoder = Encoder(self.model, suffixes, n, start, per_class, self.memory, before, lengths)
+        self._encoders[names, n, per_class, class_position] = encoder
         return encoder
 
     def class_embeddings(
@@ -195,6 +210,7 @@ class Backbone:
         class_names: Sequence[str],
         deep: Sequence[Tensor] = (),
         per_class: bool = False,
+        class_position: str = "end",
     ) -> Tensor:
         """Class embeddings for a learnable context, exact and differentiable in it.
 
@@ -205,6 +221,8 @@ class Backbone:
             deep: prompts of deeper blocks, each shaped as ``context``: ``deep[i]`` replaces the
                 context's states before block i + 1 (MaPLe, PromptSRC).
             per_class: whether every class has a context of its own (CoOp's "class-specific").
+            class_position: where the class name stands: behind the context ("end"), between its
+                first n // 2 vectors and the others ("middle"), or before it ("front").
 
         Returns:
             (C, e) or (R, C, e), fp32, unit length.
@@ -212,7 +230,7 @@ class Backbone:
         Raises:
             ValueError: repeated names, a context or deep prompt of another shape, more deep
                 prompts than blocks, too many positions, a word that the text encoder was not
-                trained on.
+                trained on, an unknown position.
         """
         width = self.model.positional_embedding.shape[1]
         single, classes = 2 + per_class, len(class_names)
@@ -232,7 +250,7 @@ class Backbone:
             raise ValueError(
                 f"deep prompts need the context's shape {tuple(context.shape)}, got {other[0]}"
             )
-        encoder = self.encoder(class_names, context.shape[-2], per_class)
+        encoder = self.encoder(class_names, context.shape[-2], per_class, class_position)
         if context.dim() > single:
             return encoder(context, deep)
         return encoder(context[None], [p[None] for p in deep])[0]

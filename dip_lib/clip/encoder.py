@@ -42,11 +42,13 @@ class Encoder:
 
     Attributes:
         model: CLIP with a causal text encoder, frozen.
-        suffixes: for each class the tokens after the context, EOT included.
+        suffixes: for each class the tokens of its name and what follows, EOT included.
         n: context vectors.
         start_token: id of the start-of-text token.
         per_class: whether every class has a context of its own.
         memory: bytes that the activations of one pass may take; more classes are split in parts.
+        before: context vectors before the name, the others follow it; None: all n.
+        names: how many tokens of each suffix are its name; needed where vectors follow it.
         parts_at_least: parts that were needed when memory ran out.
     """
 
@@ -56,6 +58,8 @@ class Encoder:
     start_token: int
     per_class: bool
     memory: int
+    before: int | None = None
+    names: Sequence[int] = ()
     parts_at_least: int = 1
     _splits: dict[int, list[Part]] = field(default_factory=dict, repr=False)
 
@@ -124,6 +128,8 @@ class Encoder:
                             self.start_token,
                             self.per_class,
                             CAPACITY[device.type],
+                            self.before,
+                            [self.names[c] for c in members.tolist()] if self.names else (),
                         ).to(device, dtype),
                     ),
                 )
@@ -135,6 +141,8 @@ class Encoder:
         """Embeddings of one part: (R, c, e)."""
         if self.per_class:
             prompts = [p[:, part.members].flatten(1, 2) for p in prompts]  # (R, c * n, d)
+        if self.before not in (None, self.n):  # a vector behind the names fills a slot in each
+            prompts = [p[:, part.classes.layout.vectors] for p in prompts]
         return encode(self.model, part.classes, prompts[0], prompts[1:])
 
     def _forward(self, count: int, prompts: Sequence[Tensor]) -> Tensor:

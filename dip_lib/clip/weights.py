@@ -5,23 +5,23 @@ A tag's weights come from open_clip's cache, or are downloaded into it once.
 
 from __future__ import annotations
 
-import pickle
-import struct
-import zipfile
-from collections.abc import Callable, Mapping
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
+from dip_lib.clip.weights_file import activation, load_file
 from dip_lib.errors import one_of
 
 OPENAI_NAMES = ("ViT-B-16", "ViT-B-32", "ViT-L-14", "RN50")
 """These four always mean OpenAI's architecture, with QuickGELU, also with random weights."""
 HUB = "hf-hub:"
 """Names that begin so bring configuration and weights from the Hugging Face hub."""
+KINDS = {True: "QuickGELU", False: "GELU"}
 
 
 def open_clip_model(name: str, pretrained: str | None) -> tuple[Any, Callable[..., Tensor]]:
@@ -31,6 +31,10 @@ def open_clip_model(name: str, pretrained: str | None) -> tuple[Any, Callable[..
         name: as open_clip lists it, or "hf-hub:owner/repository".
         pretrained: open_clip tag, file of weights (open_clip's, safetensors, or OpenAI's own
             ``.pt``), or None for random weights.
+
+    Of a file, OpenAI's archives tell their activation, and so does an ``open_clip_config.json``
+    beside it: the model gets this one, or, under the four names, other weights are refused. Of any
+    other file it cannot be known, and a warning names the activation that is used.
 
     Raises:
         ValueError: an unknown name or tag; weights trained with the other activation; a file that
@@ -49,10 +53,13 @@ def open_clip_model(name: str, pretrained: str | None) -> tuple[Any, Callable[..
         one_of(f"weights of {name} (or a file)", pretrained, tags)
     if tag:
         _check_activation(name, tag)
+    file = Path(pretrained) if pretrained and not tag else None
+    quick = name in OPENAI_NAMES or (file is not None and _quick_gelu(name, file))
     try:
-        model, _, preprocess = open_clip.create_model_and_transforms(
-            name, pretrained=tag, force_quick_gelu=name in OPENAI_NAMES
-        )
+        with _silent_about_weights(file is not None):
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                name, pretrained=tag, force_quick_gelu=quick
+            )
     except (RuntimeError, OSError) as error:
         if not (tag or hub):
             raise
@@ -61,58 +68,72 @@ def open_clip_model(name: str, pretrained: str | None) -> tuple[Any, Callable[..
             f"downloaded ({str(error)[:200]}). Go online once, set HF_HOME to a cache that holds "
             "them, or give a file: load_backbone(name, pretrained='/path/to/weights')"
         ) from error
-    if pretrained and not tag:
-        _load_file(model, name, Path(pretrained))
+    if file:
+        load_file(model, name, file)
     return model.eval(), preprocess
+
+
+@contextmanager
+def _silent_about_weights(silent: bool) -> Iterator[None]:
+    """Whether open_clip does not log that a model has random weights: those of a file follow."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return not (silent and "initialized randomly" in record.getMessage())
+
+    root = logging.getLogger()  # which open_clip logs to
+    root.addFilter(keep)
+    try:
+        yield
+    finally:
+        root.removeFilter(keep)
+
+
+def _means_quick_gelu(name: str) -> bool:
+    """Whether a name of open_clip stands for a model with QuickGELU here."""
+    import open_clip
+
+    config = open_clip.get_model_config(name) or {}
+    return name in OPENAI_NAMES or bool(config.get("quick_gelu"))
+
+
+def _quick_gelu(name: str, file: Path) -> bool:
+    """Whether a model for the weights of a file needs QuickGELU.
+
+    Raises:
+        ValueError: the file tells its activation, and the name stands for the other one.
+    """
+    import open_clip
+
+    ours, theirs = _means_quick_gelu(name), activation(file)
+    if theirs is None:
+        other = name.removesuffix("-quickgelu") if ours else f"{name}-quickgelu"
+        instead = f", the name {other!r}" if other in open_clip.list_models() else ""
+        warnings.warn(
+            f"{file} does not say whether it was trained with QuickGELU or GELU; {name} means "
+            f"{KINDS[ours]}. With the wrong one accuracy falls silently: if zero-shot accuracy is "
+            f"low, take a tag instead of a file, or 'hf-hub:owner/repository'{instead}.",
+            stacklevel=4,
+        )
+        return ours
+    if ours and not theirs:
+        other = f"Use the name 'hf-hub:owner/repository' of {file.name}"
+        raise ValueError(
+            f"the weights {file} were trained with GELU, but {name} means QuickGELU here: with the "
+            f"wrong one accuracy falls silently. {other}, or other weights."
+        )
+    return theirs
 
 
 def _check_activation(name: str, tag: str) -> None:
     """Refuse weights trained with another activation than the model's: they load, and are wrong."""
     import open_clip
 
-    config, weights = open_clip.get_model_config(name), open_clip.get_pretrained_cfg(name, tag)
-    ours = name in OPENAI_NAMES or bool(config.get("quick_gelu"))
+    ours, weights = _means_quick_gelu(name), open_clip.get_pretrained_cfg(name, tag)
     theirs = bool(weights.get("quick_gelu"))
     if ours != theirs:
-        kinds = {True: "QuickGELU", False: "GELU"}
         hub = weights.get("hf_hub", "").strip("/")
         raise ValueError(
-            f"the weights {tag!r} of {name} were trained with {kinds[theirs]}, but {name} means "
-            f"{kinds[ours]} here: with the wrong one accuracy falls silently. "
+            f"the weights {tag!r} of {name} were trained with {KINDS[theirs]}, but {name} means "
+            f"{KINDS[ours]} here: with the wrong one accuracy falls silently. "
             + (f"Use the name '{HUB}{hub}'." if hub else "Use other weights.")
         )
-
-
-def _load_file(model: nn.Module, name: str, path: Path) -> None:
-    """Load a file's weights into ``model``, all of them or none."""
-    try:
-        state = _read(path)
-        counters = (
-            "num_batches_tracked"  # of BatchNorm: not every file has them, nothing reads them
-        )
-        shapes = {k: v.shape for k, v in model.state_dict().items() if counters not in k}
-        wrong = [k for k in shapes if k not in state or state[k].shape != shapes[k]]
-        unknown = [key for key in state if key not in shapes and counters not in key]
-        if wrong or unknown:
-            raise ValueError(
-                f"{path} does not hold {name}: {len(wrong)} tensors are missing or of another "
-                f"shape ({', '.join(wrong[:3])}), {len(unknown)} are unknown "
-                f"({', '.join(unknown[:3])})"
-            )
-    except (RuntimeError, OSError, EOFError, KeyError, AttributeError, struct.error) as error:
-        raise ValueError(f"cannot read the weights {path}: {str(error)[:200]}") from error
-    except (pickle.UnpicklingError, SafetensorError) as error:
-        raise ValueError(f"{path} is not a file of weights: {str(error)[:200]}") from error
-    model.load_state_dict(state, strict=False)
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    """Name -> tensor of a checkpoint; what OpenAI's archives hold beside weights is left out."""
-    if zipfile.is_zipfile(path) and any("/code/" in n for n in zipfile.ZipFile(path).namelist()):
-        state = torch.jit.load(path, map_location="cpu").state_dict()
-    else:
-        from open_clip.factory import load_state_dict
-
-        state = load_state_dict(str(path))
-    beside = ("input_resolution", "context_length", "vocab_size")
-    return {key: value for key, value in state.items() if key not in beside}

@@ -137,6 +137,9 @@ def imagenet(folder: Path, photos: Photos) -> Found:
     return [Twin(name) if name in names[:i] else name for i, name in enumerate(names)], files
 
 
+READERS = {"split_zhou": split_zhou, "aircraft lists": aircraft}
+"""Layout -> reader of those that list their pictures; of the others the folders say it."""
+
 # ---- the datasets -------------------------------------------------------------------------------
 
 
@@ -172,6 +175,23 @@ def warn_of_counts(photos: Photos, where: str, classes: int, counts: list[int]) 
         )
 
 
+def listed_pictures(name: str, data: str | os.PathLike[str]) -> list[str]:
+    """Paths of all pictures that a dataset's list names, below the dataset's folder.
+
+    [] where its folders say what it holds, as ImageNet's, and where the list is not there or is
+    damaged, which :func:`load_photos` says.
+    """
+    photos = PHOTOS[one_of("photo dataset", name, PHOTOS)]
+    if (read := READERS.get(photos.layout)) is None:
+        return []
+    try:
+        _, files = read(data_root(data) / photos.folder, photos)
+    except ValueError:
+        return []
+    images = "" if photos.images == "." else f"{photos.images}/"
+    return [f"{images}{path}" for path in sorted({path for path, _ in chain(*files.values())})]
+
+
 def load_photos(name: str, data: str | os.PathLike[str] | None = None) -> Pictures:
     """One of the fifteen datasets; warns where its counts are not the published ones.
 
@@ -191,7 +211,7 @@ def load_photos(name: str, data: str | os.PathLike[str] | None = None) -> Pictur
             "with a feature pack (`dip features get`), and `dip features list` shows none"
         )
         raise ValueError(f"{name} is expected in {folder}, which does not exist. {remedy}")
-    read = {"split_zhou": split_zhou, "aircraft lists": aircraft}.get(photos.layout)
+    read = READERS.get(photos.layout)
     names, files = (read or imagenet)(folder, photos)
     check_class_names(names)
     images = (folder / photos.images).resolve()

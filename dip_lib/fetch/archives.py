@@ -74,11 +74,19 @@ def unpack(archive: Path, folder: Path, take: str = ".", into: str = ".", inner:
         elif not present(target):
             wanted.replace(target)
         else:
-            for path in wanted.iterdir():
-                if not present(target / path.name):
-                    path.replace(target / path.name)
+            _fill(wanted, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _fill(source: Path, target: Path) -> None:
+    """Move into a folder what it lacks, however deep; what is there is kept."""
+    for path in source.iterdir():
+        place = target / path.name
+        if not present(place):
+            path.replace(place)
+        elif path.is_dir() and place.is_dir():
+            _fill(path, place)
 
 
 def extract(archive: Path, folder: Path) -> None:

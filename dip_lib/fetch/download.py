@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import file_digest
@@ -53,6 +53,13 @@ class File:
         """What the file gives and is not there."""
         return [folder / name for name in self.gives or [self.name] if not present(folder / name)]
 
+    def lacking(self, folder: Path, listed: Iterable[str]) -> list[Path]:
+        """Of the listed pictures, paths below ``folder``, those that the file gives and that are
+        not there, though something of what it gives is."""
+        given = tuple(f"{name}/" for name in self.gives if present(folder / name))
+        paths = (folder / each for each in listed if given and each.startswith(given))
+        return [path for path in paths if not present(path)]
+
 
 @dataclass(frozen=True)
 class Photos:
@@ -73,32 +80,49 @@ def sources() -> dict[str, Photos]:
     }
 
 
-def status(photos: Photos, data: Path) -> dict[str, Any]:
+def status(photos: Photos, data: Path, listed: Sequence[str] = ()) -> dict[str, Any]:
     """What of a dataset is missing and where it is expected, as plain values.
 
+    Args:
+        listed: paths of the pictures that the dataset lists, below its folder: any of these that
+            are not there are missing, too.
+
     Returns:
-        folder; missing, a list of path, bytes (of the file that gives it) and by_hand; download,
-        the bytes that :func:`get` would fetch; begun, the bytes of half-finished downloads.
+        folder; missing, a list of path, bytes (of the file that gives it), by_hand and, of one
+        picture that stands for others beside it, how many lack (pictures); download, the bytes that
+        :func:`get` would fetch; begun, the bytes of half-finished downloads.
     """
-    folder, missing, download = (data / photos.folder).absolute(), [], 0
+    folder, missing, download = (data / photos.folder).absolute(), list[Any](), 0
     for file in photos.files:
-        paths, size = file.missing(folder), file.size or file.about
-        missing += [{"path": str(p), "bytes": size, "by_hand": not file.url} for p in paths]
-        download += size if paths and file.url else 0
+        size, lacking = file.size or file.about, file.lacking(folder, listed)
+        own: list[dict[str, Any]] = [{"path": str(path)} for path in file.missing(folder)]
+        if lacking:
+            own.append({"path": str(lacking[0]), "pictures": len(lacking)})
+        missing += [{**each, "bytes": size, "by_hand": not file.url} for each in own]
+        download += size if own and file.url else 0
     begun = sum(path.stat().st_size for path in (folder / SCRATCH).glob("*.part"))
     return {"folder": str(folder), "missing": missing, "download": download, "begun": begun}
 
 
-def get(photos: Photos, data: Path, mirror: str = "", wait: tuple[float, float] = (60, 1)) -> None:
+def get(
+    photos: Photos,
+    data: Path,
+    mirror: str = "",
+    wait: tuple[float, float] = (60, 1),
+    listed: Callable[[], Sequence[str]] = list,
+) -> None:
     """Fetch, check and unpack what is missing of a dataset; what is there is left alone.
 
-    A file that somebody put into the dataset's folder by hand is used, checked and kept.
+    A file that somebody put into the dataset's folder by hand is used, checked and kept. Where
+    single pictures are missing, their archive is fetched again, and fills the gaps.
 
     Args:
         data: the folder of all datasets; created if need be.
         mirror: base of URLs to use instead of the published ones: ``mirror/folder/name``.
         wait: seconds of silence after which a connection counts as dead, and seconds before the
             second try (doubled each time).
+        listed: gives the paths of the pictures that the dataset lists, below its folder; asked when
+            all files are there, the list among them.
 
     Raises:
         MissingDownloadError: a file has to be fetched by hand; says from where, to where.
@@ -115,14 +139,24 @@ def get(photos: Photos, data: Path, mirror: str = "", wait: tuple[float, float] 
             raise OSError(f"another process works on {folder}: wait for it or end it") from error
         except OSError:
             pass  # some network drives cannot lock
-        for file in photos.files:
-            url = f"{mirror}/{photos.folder}/{file.name}" if mirror else file.url
-            by_hand = bool(file.gives) and present(folder / file.name)
-            if file.missing(folder) and (file.url or by_hand):
-                _get(file, folder, "" if by_hand else url, data / LEDGER, wait)
+
+        def get_files(wanted: Sequence[str]) -> None:
+            for file in photos.files:
+                url = f"{mirror}/{photos.folder}/{file.name}" if mirror else file.url
+                by_hand = bool(file.gives) and present(folder / file.name)
+                lacks = file.missing(folder) or file.lacking(folder, wanted)
+                if lacks and (file.url or by_hand):
+                    _get(file, folder, "" if by_hand else url, data / LEDGER, wait)
+
+        get_files(())
+        get_files(listed())
         shutil.rmtree(folder / SCRATCH)
     if gone := [str(path) for file in photos.files for path in file.missing(folder)]:
         raise MissingDownloadError(gone, photos.by_hand.format(folder=folder))
+    if gone := [str(path) for file in photos.files for path in file.lacking(folder, listed())]:
+        how = photos.by_hand.format(folder=folder) or f"Compare the list in {folder} with them."
+        where = f"{len(gone)} listed pictures came with no archive"
+        raise MissingDownloadError(gone[:3], f"{where}. {how}")
 
 
 def _get(file: File, folder: Path, url: str, ledger: Path, wait: tuple[float, float]) -> None:

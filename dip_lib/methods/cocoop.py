@@ -2,6 +2,7 @@
 
 The shift of all n vectors is a two-layer network of the image's feature, so that the classes' text
 has to be encoded anew for every image. Source: ``trainers/cocoop.py`` of KaiyangZhou/CoOp.
+Precision otherwise than there: see :mod:`dip_lib.methods.coop`.
 """
 
 from __future__ import annotations

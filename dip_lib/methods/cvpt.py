@@ -4,7 +4,9 @@ Prompts are no tokens of the sequence. Between a block's self-attention and its 
 CA(x, P): queries of x, keys and values of the block's prompts, all by the block's own frozen
 self-attention weights, without the biases of values and output: they would move every token even
 where the prompts are zero. Source: ``CVPT.py`` of Lingyun0419/CVPT, whose prompts start by Xavier's
-rule over their own shape; here they start as VPT's, so that the two differ in nothing else.
+rule over their own shape; here they start as VPT's, so that the two differ in nothing else. It also
+drops a tenth of the prompts' entries and of the residual paths, which VPT does not and nothing does
+here, and takes batches of 32, where the profile "paper" has SPT's 64 for all three.
 
 Symbols: B images, T tokens, w width, n prompts, h heads.
 """

@@ -2,8 +2,13 @@
 
 A linear head on rescaled features learns the trained classes beside the prompt, and predicts them
 together with it; new classes are left to the prompt. Source: Koorye/DePT,
-``trainers/elp_coop.py`` and ``trainers/optim.py``. There the head reads features as they leave the
-encoders; ours are kept at unit length, so they are multiplied by about the length of CLIP's.
+``trainers/elp_coop.py``, ``trainers/optim.py`` and ``train.py``, where the prompt starts from 16
+random vectors.
+
+Otherwise than there: the head reads features as they leave the encoders; ours are kept at unit
+length, so they are multiplied by :data:`LENGTH`, about the length of CLIP's (those of Glyph World's
+encoders are 13 to 14 for images, 11 for text). Precision and views: see
+:mod:`dip_lib.methods.coop`.
 """
 
 from __future__ import annotations
@@ -13,7 +18,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.prompts import (
     Batch,
     Classifier,
@@ -24,6 +28,7 @@ from dip_lib.methods.prompts import (
     linear,
     scores,
 )
+from dip_lib.methods.text_prompt import TextPromptMethod
 
 HEAD = 0.7
 """Weight of the head in the loss and in predictions; the prompt has the rest."""
@@ -41,8 +46,12 @@ def _head(learned: Learned, features: Tensor, first: int) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DePT(PromptMethod):
-    """DePT."""
+class DePT(TextPromptMethod):
+    """DePT.
+
+    Args:
+        context, vectors, class_position, class_specific: as :class:`TextPromptMethod`'s.
+    """
 
     name = "dept"
     label = "DePT"
@@ -60,7 +69,7 @@ class DePT(PromptMethod):
 
         (R,).
         """
-        text = frozen.clip.class_embeddings(learned.prompts[0], frozen.names)  # (R, C, e)
+        text = self.text(learned, frozen, frozen.names)  # (R, C, e)
         of_images = text.gather(1, batch.labels[..., None].expand(-1, -1, text.shape[-1]))
         both = torch.cat([_head(learned, of_images, 2), _head(learned, batch.images, 0)], 1)
         head = cross_entropy(both, batch.labels.repeat(1, 2))

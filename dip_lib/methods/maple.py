@@ -3,6 +3,7 @@
 Block i of either encoder reads prompts of its own up to a depth; those of the image encoder are
 linear functions of the text's. Two vectors are trained in place of "a photo"; "of a" stays before
 the class name. Source: ``trainers/maple.py`` and ``clip/model.py`` of muzairkhattak's repository.
+Precision otherwise than there: see :mod:`dip_lib.methods.coop`.
 """
 
 from __future__ import annotations

@@ -66,6 +66,11 @@ class Method:
     def check(self) -> None:
         """Raise ValueError for settings that do not go together."""
 
+    @property
+    def own_classes_only(self) -> bool:
+        """Whether what it learns predicts the trained classes alone."""
+        return False
+
     @classmethod
     def settings(cls) -> tuple[str, ...]:
         """Names of the settings."""

@@ -9,9 +9,10 @@ e embedding size, S side of an image.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -35,7 +36,8 @@ class Start:
     """What one run trains, before the first step.
 
     Attributes:
-        prompts: (n, d) each; each may be parameterised as P0 + A B.
+        prompts: (n, d) each, or (C, n, d) with vectors for each class; each may be parameterised
+            as P0 + A B.
         others: trained beside them, such as a projection or a head.
         rates: learning rate of each of ``others`` as a multiple of the run's.
     """
@@ -46,15 +48,19 @@ class Start:
 
     def trainable(self, rank: int) -> int:
         """Trainable parameters; a prompt as P0 + A B has ``rank`` (n + d), 0: all n d."""
-        sizes = [rank * sum(prompt.shape) if rank else prompt.numel() for prompt in self.prompts]
-        return sum(sizes) + sum(other.numel() for other in self.others)
+
+        def size(prompt: Tensor) -> int:
+            *lead, n, d = prompt.shape
+            return math.prod(lead) * (rank * (n + d) if rank else n * d)
+
+        return sum(map(size, self.prompts)) + sum(other.numel() for other in self.others)
 
 
 @dataclass(frozen=True)
 class Learned:
     """What R runs have learned, as a step or an evaluation uses it."""
 
-    prompts: tuple[Tensor, ...]  # (R, n, d) each
+    prompts: tuple[Tensor, ...]  # (R, n, d) each, or (R, C, n, d)
     others: tuple[Tensor, ...] = ()  # (R, ...) each
 
     def tensors(self, run: int) -> dict[str, Tensor]:
@@ -106,23 +112,47 @@ class FrozenClip:
     names: tuple[str, ...]
     template: str
     per_run: Mapping[str, Tensor]
+    _texts: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def template_text(self) -> Tensor:
         """(C, e) class embeddings of the hand-written template: the teacher of KgCoOp, ProGrad."""
-        return text_of_templates(self.clip, (self.template,), self.names)
+        return self.text_of("")
+
+    def text_of(self, template: str) -> Tensor:
+        """(C, e) class embeddings of another template, "": the dataset's; computed once."""
+        if template not in self._texts:
+            chosen = template or self.template
+            self._texts[template] = text_of_templates(self.clip, (chosen,), self.names)
+        return self._texts[template]
 
     @cached_property
     def ensemble_text(self) -> Tensor:
         """(C, e) class embeddings of PromptSRC's templates, or of the backbone's own, averaged."""
-        templates = self.clip.templates or TEMPLATES["promptsrc"]
-        return text_of_templates(self.clip, templates, self.names)
+        return text_of_templates(self.clip, self._ensemble, self.names)
+
+    @cached_property
+    def raw_ensemble_text(self) -> Tensor:
+        """The same, averaged at the length at which features leave the encoder."""
+        return text_of_templates(self.clip, self._ensemble, self.names, unit=False)
+
+    @property
+    def _ensemble(self) -> Sequence[str]:
+        return self.clip.templates or TEMPLATES["promptsrc"]
 
 
-def text_of_templates(clip: Backbone, templates: Sequence[str], names: Sequence[str]) -> Tensor:
-    """Unit text embeddings of class names in templates, averaged over these: (C, e)."""
+def text_of_templates(
+    clip: Backbone, templates: Sequence[str], names: Sequence[str], unit: bool = True
+) -> Tensor:
+    """Unit text embeddings of class names in templates, averaged over these: (C, e).
+
+    Args:
+        unit: whether the embeddings have unit length before they are averaged, too.
+    """
     plain = [name.replace("_", " ") for name in names]
-    each = [clip.encode_text([template.format(name) for name in plain]) for template in templates]
+    each = [
+        clip.encode_text([template.format(name) for name in plain], unit) for template in templates
+    ]
     return F.normalize(torch.stack(each).mean(0), dim=-1)
 
 
@@ -143,6 +173,14 @@ def first_context(clip: Backbone, context: str, vectors: int, seed: int) -> Tens
         return clip.context(context)
     width = clip.model.positional_embedding.shape[1]
     return random_vectors(seed, (vectors, width), 4).to(clip.device)
+
+
+def first_contexts(clip: Backbone, context: str, vectors: int, seed: int, classes: int) -> Tensor:
+    """The same for each of C classes: (C, n, d). Random vectors differ from class to class."""
+    if context:
+        return clip.context(context).expand(classes, -1, -1).contiguous()
+    width = clip.model.positional_embedding.shape[1]
+    return random_vectors(seed, (classes, vectors, width), 4).to(clip.device)
 
 
 def check_depth(depth: int) -> None:

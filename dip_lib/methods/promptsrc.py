@@ -2,7 +2,8 @@
 
 Features and predictions under the prompts are kept close to those of the frozen CLIP, and the final
 prompts are an average over the epochs, most of it late. Source: ``trainers/promptsrc.py`` of
-muzairkhattak/PromptSRC.
+muzairkhattak/PromptSRC. Precision and views otherwise than there: see
+:mod:`dip_lib.methods.coop`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class PromptSRC(PromptMethod):
     Args:
         context, vectors: as CoOp's.
         depth: blocks of each encoder that read prompts of their own, the first included.
+        raw_teacher: whether the teacher averages text features at the length at which they leave
+            the encoder, as its authors' code does; else it averages unit features.
 
     Raises:
         ValueError: what CoOp's does, or a depth below 1.
@@ -54,6 +57,7 @@ class PromptSRC(PromptMethod):
     encodes_images = True
 
     depth: int = 9
+    raw_teacher: bool = False
 
     def check(self) -> None:
         super().check()
@@ -85,7 +89,8 @@ class PromptSRC(PromptMethod):
         """Cross-entropy and the distances to frozen text, images and predictions, (R,)."""
         assert batch.pixels is not None
         images = self.encode(learned, frozen, batch.pixels)
-        text, teacher = self._text(learned, frozen, frozen.names), frozen.ensemble_text
+        text = self._text(learned, frozen, frozen.names)
+        teacher = frozen.raw_ensemble_text if self.raw_teacher else frozen.ensemble_text
         logits = scores(frozen, images, text)  # (R, B, C)
         untuned = scores(frozen, batch.images, teacher[None]).log_softmax(-1)
         divergence = F.kl_div(logits.log_softmax(-1), untuned, reduction="none", log_target=True)

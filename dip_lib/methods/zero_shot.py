@@ -31,11 +31,18 @@ class ZeroShot(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble(ZeroShot):
-    """Zero-shot classification by an average of templates, the dataset's own among them."""
+    """Zero-shot classification by an average of templates.
+
+    Args:
+        own_template: whether the dataset's own is among them; CoOp's ``ZeroshotCLIP2`` leaves that
+            of ImageNet out.
+    """
 
     name = "ensemble"
     label = "zero-shot, ensemble"
 
+    own_template: bool = True
+
     def templates(self, clip: Backbone, template: str) -> Sequence[str]:
         """The dataset's, and CoOp's selection for photographs or the backbone's own."""
-        return [template, *(clip.templates or TEMPLATES["photos"])]
+        return [*[template] * self.own_template, *(clip.templates or TEMPLATES["photos"])]

@@ -6,6 +6,7 @@ and B (r, d) trained, B = 0 at the start. After training P is one matrix, used l
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +16,9 @@ from dip_lib import randomness
 
 NEXT_SEED = 1_000_003
 """Distance of the seeds of one run's prompts, so that the seeds 1, 2, 3, ... never meet."""
+
+UNNOTICED = 32
+"""Optimiser steps on one dropout mask after which a warning says so."""
 
 SITES = {"update": (1, 1), "prompt": (1, 1), "rows": (1, 0), "columns": (0, 1)}
 """Site of dropout -> whether its mask differs between rows, and between columns."""
@@ -61,14 +65,33 @@ class LowRankUpdate(nn.Module):
         check_settings(init.shape, rank, dropout)
         seed = int(torch.randint(2**31, ())) if seed is None else seed  # torch's seed governs
         self.rank, self.dropout, self.step = rank, dropout, 0
+        self._seen, self._moves = (0, 0), 0  # the step and version of B last read; moves since
         self.register_buffer("init", init.detach().clone())
         self.register_buffer("seed", torch.tensor(seed, device=init.device), persistent=False)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         if not self.training or self.dropout == 0:
             return low_rank_prompt(self.init, a, b)
+        self._watch(b)
         mask = randomness.dropout_mask(self.seed, self.step, self.init.shape, self.dropout)
         return low_rank_prompt(self.init, a, b, mask)
+
+    def _watch(self, b: Tensor) -> None:
+        """Warn once when B has moved many times, and the mask never has."""
+        if torch.compiler.is_compiling():
+            return
+        before, self._seen = self._seen, (self.step, b._version)
+        if self.step != before[0]:
+            self._moves = 0
+        elif b._version != before[1]:
+            self._moves += 1
+            if self._moves == UNNOTICED:
+                warnings.warn(
+                    f"the prompt was trained for {UNNOTICED} steps under one dropout mask, so that "
+                    f"{100 * self.dropout:.0f} % of its update never train: call step() of what "
+                    "densify returned after each step of the optimiser",
+                    stacklevel=2,
+                )
 
     def right_inverse(self, value: Tensor, bare: bool = False) -> tuple[Tensor, Tensor]:
         """Start, or start again, at ``value``: it becomes P0 and the factors are new."""

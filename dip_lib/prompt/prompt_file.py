@@ -19,6 +19,14 @@ def _fingerprint(p0: Tensor | None) -> str:
     return sha256(data.numpy().tobytes()).hexdigest()
 
 
+def _other_precision(p0: Tensor | None, fingerprint: str) -> str:
+    """The precision in which a backbone's P0 has this fingerprint; "" if in none."""
+    if p0 is None:
+        return ""
+    rounded = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    return next((n for n, t in rounded.items() if _fingerprint(p0.to(t)) == fingerprint), "")
+
+
 def save_prompt(path: Path, a: Tensor, b: Tensor, words: str, p0: Tensor | None) -> None:
     """Save a DIP as its factors, the words of P0 and P0's hash: 2 kB at n = 4, d = 512, r = 1.
 
@@ -47,6 +55,11 @@ def load_prompt(path: Path, p0: Tensor | None) -> Tensor:
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or not a prompt file: {error}") from error
     if about["p0_sha256"] != _fingerprint(p0):
+        if precision := _other_precision(p0, about["p0_sha256"]):
+            raise ValueError(
+                f"{path} was trained from the embeddings of {about['words']!r} in {precision}; "
+                f"give load_backbone(name, weights, precision={precision!r}) as the backbone"
+            )
         raise ValueError(
             f"{path} was trained from the embeddings of {about['words']!r} of another backbone or "
             "from other words; load it with the backbone and words it was trained with"

@@ -79,7 +79,7 @@ def run_of_spec(spec: Mapping[str, Any]) -> Run:
         tower=Tower(**{name: flat[name] for name in ("backbone", "weights", "precision")}),
         method=kind.of({name: flat[name] for name in kind.settings() if name in flat}),
         low_rank=_low_rank(flat),
-        schedule=schedule(**{n: flat[n] for n in _fields(schedule)}) if schedule else None,
+        schedule=schedule(**_given(schedule, flat)) if schedule else None,
         seed=flat["seed"] if draws else 0,
     )
 
@@ -90,8 +90,9 @@ def _low_rank(flat: Mapping[str, Any]) -> LowRank | None:
     return LowRank(rank=flat["rank"] or None, dropout=flat["dropout"], site=flat["site"])
 
 
-def _fields(schedule: type[Schedule] | type[AdamWSchedule]) -> tuple[str, ...]:
-    return tuple(schedule.__dataclass_fields__)
+def _given(kind: type[Schedule] | type[AdamWSchedule], flat: Mapping[str, Any]) -> dict[str, Any]:
+    """What a flat spec says of a schedule; settings that came later keep their defaults."""
+    return {name: flat[name] for name in kind.__dataclass_fields__ if name in flat}
 
 
 def migrated(record: Record) -> Record:

@@ -89,18 +89,25 @@ def percent(right: Tensor) -> list[float]:
 def spectrum(prompt: Tensor, start: Tensor) -> Row:
     """Information Density and singular values of a prompt (n, d), and of its change.
 
-    On the CPU in float64, where a matrix this small is exact. {} if an entry is not finite.
+    On the CPU in float64, where a matrix this small is exact. {} if an entry is not finite. Of a
+    prompt for each class (C, n, d) the mean over classes; the norm is that of the whole change.
     """
     exact, update = prompt.double().cpu(), (prompt - start).double().cpu()
     if not torch.isfinite(exact).all():
         return {}
-    values = singular_values(exact)
+    n = min(exact.shape[-2:])
     return {
-        "id": [float(information_density(exact, k)) for k in range(1, len(values) + 1)],
-        "singular": values.tolist(),
-        "update_singular": singular_values(update).tolist(),
+        "id": [float(information_density(exact, k).mean()) for k in range(1, n + 1)],
+        "singular": _mean_values(exact),
+        "update_singular": _mean_values(update),
         "update_norm": float(update.norm()),
     }
+
+
+def _mean_values(matrices: Tensor) -> list[float]:
+    """Singular values (..., n, d), averaged over the matrices."""
+    values = singular_values(matrices)
+    return list(values.view(-1, values.shape[-1]).mean(0).tolist())
 
 
 @torch.no_grad()
@@ -140,7 +147,7 @@ def shrunk(
     """
     update = prompt - start
     u, s, v = torch.linalg.svd(update, full_matrices=False)
-    ways = {"rank 1": low_rank_prompt(start, u[..., :1] * s[:, None, :1], v[:, :1])}
+    ways = {"rank 1": low_rank_prompt(start, u[..., :1] * s[..., None, :1], v[..., :1, :])}
     ways |= {f"x {part}": start + part * update for part in SHRUNK}
     names = (*data.base.names, *data.new.names)
     rows: list[Row] = [{} for _ in prompt]

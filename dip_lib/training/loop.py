@@ -53,7 +53,12 @@ def train_epochs(runs: Runs, graphs: bool = True) -> Iterator[EpochEnd]:
         if current.pixels is not None and data.pixels is not None:
             current.pixels.copy_(data.pixels[:, epoch % views])
         current.order.copy_(permutation(runs.state.seeds, epoch, count))
-        current.rate.copy_(rates * learning_rate(epoch, schedule.epochs, 1.0, schedule.warmup))
+        if alike := epoch == 0 and schedule.warmup_lr > 0:
+            current.rate.fill_(schedule.warmup_lr)
+        else:
+            share = learning_rate(epoch, schedule.epochs, 1.0, schedule.warmup)
+            current.rate.copy_(rates * share)
+        current.staged.fill_(not alike)
         current.loss.zero_()
         for _ in range(steps):
             step()
@@ -71,6 +76,7 @@ class EpochTensors:
     labels: Tensor  # (R, N)
     order: Tensor  # (R, N)
     rate: Tensor  # (R, 1, 1) learning rate
+    staged: Tensor  # () whether what is trained beside prompts learns at its own multiple of it
     step: Tensor  # () steps taken so far
     loss: Tensor  # (R,) sum over the epoch's steps
     alive: Tensor  # (R, 1, 1) False for runs that have stopped
@@ -85,6 +91,7 @@ def epoch_tensors(runs: Runs, rates: Tensor) -> EpochTensors:
         data.labels,
         torch.empty_like(data.labels),
         torch.empty_like(rates),
+        torch.ones((), dtype=torch.bool, device=rates.device),
         torch.zeros((), dtype=torch.int64, device=rates.device),
         torch.zeros(count, device=rates.device),
         torch.ones(count, 1, 1, dtype=torch.bool, device=rates.device),
@@ -109,7 +116,7 @@ def take_step(runs: Runs, velocity: Sequence[Tensor], epoch: EpochTensors) -> No
         state.learned(epoch.step), runs.frozen, batch, state.trained
     )
     epoch.alive.logical_and_(torch.isfinite(loss).view(-1, 1, 1))
-    descend(state, velocity, gradients, epoch.rate, schedule, epoch.alive)
+    descend(state, velocity, gradients, epoch.rate, schedule, epoch.alive, epoch.staged)
     epoch.loss.add_(loss.detach())
     epoch.step.add_(1)
 
@@ -128,6 +135,7 @@ def descend(
     lr: Tensor,
     schedule: Schedule,
     alive: Tensor,
+    staged: Tensor,
 ) -> None:
     """One step of SGD, as torch.optim.SGD with momentum and weight decay, a rate for each run.
 
@@ -136,6 +144,7 @@ def descend(
         gradients: of each trained tensor.
         lr: (R, 1, 1).
         alive: (R, 1, 1), False for runs that have stopped: they keep their state.
+        staged: () False: what is trained beside prompts learns at ``lr``, not a multiple of it.
     """
     parts = len(state.prompts)
     moves = [state.full & alive, alive, alive] * parts + [alive] * len(state.others)
@@ -145,8 +154,9 @@ def descend(
         state.trained, velocity, gradients, moves, rates, strict=True
     ):
         shape = (-1, *(1,) * (tensor.dim() - 1))
+        own = lr if rate == 1.0 else torch.where(staged, rate * lr, lr)
         v.mul_(schedule.momentum).add_(gradient + schedule.weight_decay * tensor)
-        tensor.sub_(torch.where(move.view(shape), rate * lr.view(shape) * v, zero))
+        tensor.sub_(torch.where(move.view(shape), own.view(shape) * v, zero))
 
 
 def learning_rate(epoch: int, epochs: int, lr: float, warmup: float) -> float:

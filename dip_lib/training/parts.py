@@ -126,6 +126,8 @@ class Schedule(Part):
         epochs, batch, momentum, weight_decay: of SGD.
         lr: learning rate after the first epoch.
         warmup: learning rate of epoch 0 as a fraction of ``lr``.
+        warmup_lr: the same in itself, for all that trains alike (the peers' WARMUP_CONS_LR); 0.0:
+            ``warmup`` says it, and what learns at a multiple of ``lr`` begins at that multiple.
         checkpoints: evaluations along training, evenly spaced, after the one at the start; 1: the
             end alone, for methods that cost a pass through the image encoder to be evaluated.
     """
@@ -137,10 +139,13 @@ class Schedule(Part):
     weight_decay: float = 5e-4
     warmup: float = 1 / 200
     checkpoints: int = 10
+    warmup_lr: float = 0.0
 
     def check(self) -> None:
         if self.epochs < 0 or self.batch < 1:
             raise ValueError(f"epochs = {self.epochs} or batch = {self.batch} is too small")
+        if self.warmup_lr < 0:
+            raise ValueError(f"warmup_lr = {self.warmup_lr} must be 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,8 @@ class Run:
 
     Raises:
         ValueError: another schedule than the method's kind has; a low-rank update, target, seed or
-            draw on a method that has no use for it.
+            draw on a method that has no use for it; other classes than the trained ones for
+            prompts that belong to these.
     """
 
     data: Data
@@ -73,6 +74,13 @@ class Run:
             )
         if self.data.target and not self.method.transfers:
             raise ValueError(f"{self.method.label} cannot be evaluated on a target: leave it out")
+        if self.method.own_classes_only and (
+            self.data.target or self.data.protocol != "all-classes"
+        ):
+            raise ValueError(
+                f"class_specific prompts of {self.method.label} know no classes but the trained "
+                "ones: give protocol='all-classes' and no target"
+            )
         drawn = self.seed, self.data.shots, self.data.views
         if not self.method.has_seed and any(drawn):
             raise ValueError(

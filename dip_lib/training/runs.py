@@ -4,8 +4,8 @@ Whatever trains has a leading R. A run whose prompts are full matrices trains th
 low-rank update trains factors: P = base + mask * (A B). Runs may differ in seed, rank, dropout,
 learning rate and in the settings that their method lists in ``per_run``.
 
-Symbols: R runs, n vectors of a prompt, d width, r largest rank (smaller ones are padded with zeros,
-whose gradients stay zero).
+Symbols: R runs, C classes, n vectors of a prompt, d width, r largest rank (smaller ones are padded
+with zeros, whose gradients stay zero). Where every class has a prompt of its own, C comes behind R.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Factored(NamedTuple):
 
 
 def factored(prompt: Tensor, index: int, run: Run, has_words: bool) -> Factored:
-    """The ``index``-th prompt (n, d) of a run as it trains: itself, or P0 with factors.
+    """The ``index``-th prompt (..., n, d) of a run as it trains: itself, or P0 with factors.
 
     A ~ N(0, 1/r) and B = 0, so that training starts exactly at P0. A first prompt without words has
     no P0: both factors start at random.
@@ -51,9 +51,9 @@ def factored(prompt: Tensor, index: int, run: Run, has_words: bool) -> Factored:
     Raises:
         ValueError: a rank above min(n, d).
     """
-    n, d = prompt.shape
+    *lead, n, d = prompt.shape
     if not run.rank:
-        return Factored(prompt, prompt.new_zeros(n, 0), prompt.new_zeros(0, d))
+        return Factored(prompt, prompt.new_zeros(*lead, n, 0), prompt.new_zeros(*lead, 0, d))
     check_settings(prompt.shape, run.rank, run.low_rank.dropout if run.low_rank else 0.0)
     bare = index == 0 and not has_words
     a, b = initial_factors(run.seed + index * NEXT_SEED, prompt.shape, run.rank, bare)
@@ -65,7 +65,7 @@ def factored(prompt: Tensor, index: int, run: Run, has_words: bool) -> Factored:
 class State:
     """What R runs train. Updated in place."""
 
-    prompts: tuple[Factored, ...]  # (R, n, d), (R, n, r), (R, r, d) each
+    prompts: tuple[Factored, ...]  # (R, n, d), (R, n, r), (R, r, d) each; or (R, C, n, d), ...
     others: tuple[Tensor, ...]  # (R, ...) each
     full: Tensor  # (R, 1, 1) whether the prompts' bases are trained, and not their factors
     dropout: Tensor  # (R, 1, 1)
@@ -88,20 +88,23 @@ class State:
         if step is None:
             return low_rank_prompt(*prompt)
         of_row, of_column = SITES[self.site]
-        n, d = prompt.base.shape[1:]
-        shape = n if of_row else 1, d if of_column else 1
-        mask = dropout_mask(self.seeds + index * NEXT_SEED, step, shape, self.dropout)
+        *lead, n, d = prompt.base.shape[1:]
+        shape = (*lead, n if of_row else 1, d if of_column else 1)
+        rate = self.dropout.view(-1, *(1,) * len(shape))
+        mask = dropout_mask(self.seeds + index * NEXT_SEED, step, shape, rate)
         if self.site == "prompt":
             return mask * low_rank_prompt(*prompt)
         return low_rank_prompt(*prompt, mask)
 
 
 def _stack(prompts: Sequence[Factored]) -> Factored:
-    rank = max(p.a.shape[1] for p in prompts)
+    rank = max(p.a.shape[-1] for p in prompts)
     return Factored(
         torch.stack([p.base for p in prompts]).requires_grad_(),
-        torch.stack([F.pad(p.a, (0, rank - p.a.shape[1])) for p in prompts]).requires_grad_(),
-        torch.stack([F.pad(p.b, (0, 0, 0, rank - p.b.shape[0])) for p in prompts]).requires_grad_(),
+        torch.stack([F.pad(p.a, (0, rank - p.a.shape[-1])) for p in prompts]).requires_grad_(),
+        torch.stack(
+            [F.pad(p.b, (0, 0, 0, rank - p.b.shape[-2])) for p in prompts]
+        ).requires_grad_(),
     )
 
 
