@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
@@ -30,7 +30,7 @@ from dip_lib.data.pictures import Pictures
 from dip_lib.errors import one_of
 from dip_lib.files import write_atomic
 from dip_lib.methods import CoOp
-from dip_lib.prompt import load_prompt, low_rank_prompt, save_prompt
+from dip_lib.prompt import load_prompt, low_rank_prompt, read_prompt_file, save_prompt
 from dip_lib.training.batch_data import TrainingData
 from dip_lib.training.loop import train_epochs
 from dip_lib.training.run import Data, LowRank, Run, Schedule, Tower
@@ -231,12 +231,8 @@ class PromptedClassifier:
         Raises:
             ValueError: a damaged file, or another backbone or other weights than its own.
         """
-        try:
-            with safe_open(path, "pt") as file:
-                about, a, b = file.metadata() or {}, file.get_tensor("A"), file.get_tensor("B")
-            words = about["words"]
-        except (SafetensorError, KeyError) as error:
-            raise ValueError(f"{path} is damaged or not a prompt file: {error}") from error
+        a, b, about = read_prompt_file(Path(path))
+        words = about["words"]
         name = backbone.name if isinstance(backbone, Backbone) else backbone
         saved = about.get("backbone", name)
         if name not in ("", saved):

@@ -43,17 +43,36 @@ def save_prompt(path: Path, a: Tensor, b: Tensor, words: str, p0: Tensor | None)
     write_atomic(path, data)
 
 
+def read_prompt_file(path: Path) -> tuple[Tensor, Tensor, dict[str, str]]:
+    """Factors (..., n, r) and (..., r, d), float32, and what is said of them.
+
+    Raises:
+        ValueError: a file that is damaged, or that :func:`save_prompt` has not written.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            a, b, about = file.get_tensor("A"), file.get_tensor("B"), file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged or not a prompt file: {error}") from error
+    if missing := [name for name in ("words", "p0_sha256") if name not in about]:
+        raise ValueError(f"{path} is not a prompt file: it does not say its {missing[0]}")
+    fit = a.dim() >= 2 and a.shape[:-2] == b.shape[:-2] and a.shape[-1:] == b.shape[-2:-1]
+    if not fit or {a.dtype, b.dtype} != {torch.float32}:
+        kinds = " and ".join(f"{tuple(each.shape)}, {each.dtype}" for each in (a, b))
+        raise ValueError(
+            f"{path} is not a prompt file: its factors are {kinds} in place of (..., n, r) and "
+            "(..., r, d), torch.float32"
+        )
+    return a, b, about
+
+
 def load_prompt(path: Path, p0: Tensor | None) -> Tensor:
     """The merged prompt P0 + A B (..., n, d) of a file written by :func:`save_prompt`.
 
     Raises:
         ValueError: a damaged file, or a ``p0`` other than the one the prompt was trained from.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            a, b, about = file.get_tensor("A"), file.get_tensor("B"), file.metadata()
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged or not a prompt file: {error}") from error
+    a, b, about = read_prompt_file(path)
     if about["p0_sha256"] != _fingerprint(p0):
         if precision := _other_precision(p0, about["p0_sha256"]):
             raise ValueError(
@@ -66,4 +85,9 @@ def load_prompt(path: Path, p0: Tensor | None) -> Tensor:
         )
     if p0 is None:
         return a @ b
+    if p0.shape[-2:] != (a.shape[-2], b.shape[-1]):
+        raise ValueError(
+            f"{path} holds a prompt of ({a.shape[-2]}, {b.shape[-1]}) where its words have "
+            f"{tuple(p0.shape)}: it is damaged"
+        )
     return low_rank_prompt(p0, a.to(p0.device), b.to(p0.device))

@@ -16,6 +16,7 @@ from dip_lib.data.dataset import dataset_names, dataset_source, is_photos
 from dip_lib.errors import one_of
 from dip_lib.methods import METHODS, Method
 from dip_lib.training.run import Data, Tower, schedule_type
+from dip_study.profiles.value_types import check_types
 
 FOLDER = Path(__file__).parent
 TRAINING = (
@@ -153,8 +154,11 @@ def load_profile(name: str) -> Profile:
             f"{path.name}: missing {sorted(needed - values.keys())}, "
             f"unknown {sorted(values.keys() - known)}"
         )
+    check_types(Profile, values, path.name)
     for method in values["settings"]:
         one_of("method", method, METHODS)
+    if not (values["towers"] and values["seeds"]):
+        raise ValueError(f"{path.name}: towers and seeds must not be empty")
     for tower in values["towers"]:
         check_backbone(tower)
     for dataset in (*values["datasets"], values["source"], *values["shifts"]):
@@ -178,8 +182,15 @@ def _read(path: Path, readers: tuple[Path, ...] = ()) -> dict[str, Any]:
         own = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"profile {str(path)!r} cannot be read: {error}") from error
-    folders = {name: _folder(path, name, each) for name, each in own.pop("folders", {}).items()}
-    if like := own.pop("like", ""):
+    named, like = own.pop("folders", {}), own.pop("like", "")
+    if not isinstance(named, Mapping) or not all(
+        isinstance(v, str) for v in (*named.values(), like)
+    ):
+        raise ValueError(
+            f"{path.name}: like must be a profile's name, and [folders] a table of text"
+        )
+    folders = {name: _folder(path, name, each) for name, each in named.items()}
+    if like:
         if folders and "world" not in own:
             raise ValueError(f"{path.name}: with [folders] it needs a world of its own")
         own = _joined(_read(_path(like, path.parent), (*readers, path.resolve())), own)
