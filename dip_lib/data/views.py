@@ -16,6 +16,8 @@ from torchvision.transforms.v2 import functional as transforms
 
 AREA, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
 """Random resized crop of CoOp and Dassl: share of the area, width / height, tries."""
+LONG = 64
+"""A picture is very long if one side is more than so many times the other."""
 
 
 def rgb(picture: Image.Image) -> Image.Image:
@@ -31,8 +33,22 @@ def rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
+def _long_view(picture: Image.Image, size: int) -> Image.Image:
+    """CLIP's test transform of a very long picture: only the crop is made of the resized one.
+
+    As a whole, 1 x 30,000 pixels would be resized to 224 x 6,720,000.
+    """
+    short, long = sorted(picture.size)
+    start = round((int(size * long / short) - size) / 2) * long / int(size * long / short)
+    end = start + size * long / int(size * long / short)
+    box = (start, 0, end, short) if picture.width > picture.height else (0, start, short, end)
+    return picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+
+
 def plain_view(picture: Image.Image, size: int) -> Tensor:
     """CLIP's test transform: shorter side to ``size``, centre crop; uint8 (3, S, S)."""
+    if max(picture.size) > LONG * min(picture.size):
+        return transforms.pil_to_tensor(_long_view(picture, size))
     small = transforms.resize(picture, [size], InterpolationMode.BICUBIC)
     return transforms.pil_to_tensor(transforms.center_crop(small, [size, size]))
 
