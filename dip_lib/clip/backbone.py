@@ -20,7 +20,7 @@ from dip_lib.clip.encoder import Encoder
 from dip_lib.clip.frozen_vision import frozen_vision_encoder
 from dip_lib.clip.onednn import fast_linear
 from dip_lib.clip.vision_encoder import VisionEncoder
-from dip_lib.data.splits import check_class_names
+from dip_lib.data.splits import check_class_names, check_tokens
 
 
 @dataclass(eq=False)
@@ -159,8 +159,8 @@ class Backbone:
         """The encoder of ``class_names`` behind ``n`` context vectors; kept by names.
 
         Raises:
-            ValueError: repeated names, a word that the text encoder was not trained on, names that
-                do not fit behind the context.
+            ValueError: names that are the same, or the same tokens; a word that the text encoder
+                was not trained on; names that do not fit behind the context.
         """
         names = tuple(class_names)
         if (kept := self._encoders.get((names, n, per_class))) is not None:
@@ -169,6 +169,7 @@ class Backbone:
         end = self.tokenizer.eot_token_id
         # as the peers: underscores are spaces, a full stop closes the name
         suffixes = [[*self.tokens(f"{name.replace('_', ' ')}."), end] for name in names]
+        check_tokens(names, suffixes)
         positions = len(self.model.positional_embedding)
         if too_long := [
             f"{name!r} ({len(suffix)})"
