@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,7 @@ from dip_lib.data.pictures import Pictures
 from dip_lib.data.repeats import repeated, told_of_repeats
 from dip_lib.data.splits import Twin, check_class_names, check_tokens, read_draw, write_draw
 from dip_lib.errors import UnreadablePictureError
+from photo_world.datasets import DECLARED
 
 CLASSES = ("cat", "dog", "fox")
 TOKENIZER = open_clip.SimpleTokenizer()
@@ -213,6 +215,12 @@ def test_committed_packs_keep_the_name_of_their_pictures(tmp_path: Path) -> None
     changed = {**dataset.files, "test": dataset.files["test"][::-1]}
     other = replace(dataset, known=known, files=changed)
     assert same.fingerprint == "of the pack" != other.fingerprint
+
+
+def test_every_dataset_of_photo_world_says_which_photographs_its_pack_is_of() -> None:
+    declared = [about.photographs for about in DECLARED.values()]
+    assert len({*declared}) == len(declared)
+    assert all(re.fullmatch("[0-9a-f]{12}", each) for each in declared)
 
 
 # ---- one Unicode form ---------------------------------------------------------------------------
