@@ -218,6 +218,8 @@ def test_splits_have_their_usual_names_in_any_case(
 def test_one_of_val_and_test_is_both(tmp_path: Path, there: str) -> None:
     tree(tmp_path, *(f"{split}/{path}" for split in ("train", there) for path in TWO))
     found = class_tree(tmp_path).by_split
+    (note,) = class_tree(tmp_path).notes
+    assert f"{there}/" in note
     assert found["val"] == found["test"] == {c: [f"{there}/{c}/1.jpg"] for c in ("cat", "dog")}
 
 
@@ -251,7 +253,8 @@ def test_what_is_beside_classes_and_splits_is_said(tmp_path: Path) -> None:
     tree(tmp_path / "plain", *TWO, "loose.jpg")
     (note,) = class_tree(tmp_path / "plain").notes
     assert "loose.jpg" in note
-    tree(tmp_path / "split", *(f"{s}/{path}" for s in ("train", "test", "extra") for path in TWO))
+    splits = ("train", "dev", "test", "extra")
+    tree(tmp_path / "split", *(f"{s}/{path}" for s in splits for path in TWO))
     (note,) = class_tree(tmp_path / "split").notes
     assert "extra/" in note
     assert class_tree(tree(tmp_path / "sound", *TWO)).notes == ()

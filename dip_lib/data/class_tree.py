@@ -62,7 +62,10 @@ def class_tree(path: Path) -> ClassTree:
             notes.append(f"not read, beside {parts['train']}/, {some([f'{o}/' for o in others])}")
         by_split, left = {}, [children[folder] for folder in parts.values()]
         for split in SPLITS:
-            folder = parts.get(split) or parts["test" if split == "val" else "val"]
+            other = "test" if split == "val" else "val"
+            if split not in parts:
+                notes.append(f"{root} has no {split}/: {parts[other]}/ stands for both")
+            folder = parts.get(split) or parts[other]
             by_split[split] = _classes(root, f"{folder}/", children[folder])
         left += [look(each.path / name) for each in left for name in each.folders]
     for each in left:
