@@ -9,6 +9,7 @@ Symbols: n context vectors, d text width, r rank, e embedding size.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +22,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dip_lib.clip.backbone import Backbone
-from dip_lib.clip.features import encode_split, encode_views
+from dip_lib.clip.features import encode_views
 from dip_lib.clip.loading import backbone_source, check_backbone, load_backbone
+from dip_lib.clip.picture_features import encode_files
 from dip_lib.clip.weights import HUB
 from dip_lib.data import Dataset, few_shot
 from dip_lib.data.folders import picture_folder
-from dip_lib.data.pictures import Pictures
+from dip_lib.data.names import some
+from dip_lib.data.walk import find_pictures
 from dip_lib.errors import one_of
 from dip_lib.files import write_atomic
 from dip_lib.methods import CoOp
@@ -40,10 +43,8 @@ Paths = str | Path | Sequence[str | Path]
 
 
 def picture_files(paths: Paths) -> list[Path]:
-    """The given files, and all files below given folders, sorted; hidden ones do not count."""
-    roots = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
-    below = ([p] if not p.is_dir() else sorted(q for q in p.rglob("[!.]*")) for p in roots)
-    return [path for files in below for path in files if not path.is_dir()]
+    """The given files, and the pictures below given folders: :mod:`dip_lib.data.walk`."""
+    return find_pictures(paths).files
 
 
 @dataclass(eq=False)
@@ -168,20 +169,27 @@ class PromptedClassifier:
 
     @torch.no_grad()
     def predict(
-        self, images: Paths, class_names: Sequence[str] = (), top: int = 5
+        self,
+        images: Paths,
+        class_names: Sequence[str] = (),
+        top: int = 5,
+        skip_unreadable: bool = False,
     ) -> list[list[tuple[str, float]]]:
         """The most probable names of each picture, best first, with their probabilities.
 
         Features are kept on disk: asking for other names of the same pictures is quick.
 
         Args:
-            images: a picture file, a folder (all files below it), or a list of these.
+            images: a picture file, a folder (all pictures below it), or a list of these.
             class_names: any names; default those it was trained on.
             top: names a picture.
+            skip_unreadable: give a file that is no readable picture no names, []; one warning
+                says what is wrong with each. Otherwise it is an error.
 
         Raises:
             ValueError: no prompt yet, no names, names that the backbone refuses, or that a
-                class-specific prompt was not trained on, a file that is no picture.
+                class-specific prompt was not trained on, a file that is no picture, folders
+                without pictures.
         """
         if not (names := tuple(class_names) or self.class_names):
             raise ValueError("class_names are missing, and a prompt file holds none: give them")
@@ -191,11 +199,15 @@ class PromptedClassifier:
                 one_of("class of a class-specific prompt", name, self.class_names)
             prompt = prompt[[self.class_names.index(name) for name in names]]
         text = self.clip.class_embeddings(prompt, names, (), own, self.class_position)  # (C, e)
-        files = {"test": [(str(path), 0) for path in picture_files(images)]}
-        encoded = encode_split(self.clip, Pictures("pictures", ("",), Path(), files), "test")
-        shares = (self.clip.logit_scale * encoded @ text.T).softmax(-1)  # (N, C)
-        pairs = [zip(names, row, strict=True) for row in shares.tolist()]
-        return [sorted(each, key=lambda pair: -pair[1])[:top] for each in pairs]
+        files = picture_files(images)
+        encoded, faults = encode_files(self.clip, files, skip_unreadable)
+        if faults:
+            told = some([f"{files[i]}: {fault}" for i, fault in faults.items()])
+            warnings.warn(f"unreadable pictures, {told}", stacklevel=2)
+        shares = (self.clip.logit_scale * encoded @ text.T).softmax(-1)  # (M, C)
+        pairs = (zip(names, row, strict=True) for row in shares.tolist())
+        best = (sorted(each, key=lambda pair: -pair[1])[:top] for each in pairs)
+        return [[] if i in faults else next(best) for i in range(len(files))]
 
     def save(self, path: str | Path) -> None:
         """Save the prompt, class-free, as safetensors: 2 kB for a DIP of CLIP's size.

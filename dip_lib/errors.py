@@ -41,6 +41,10 @@ class DamagedFileError(ValueError):
         return f"{self.path} is damaged or not the file it should be: {self.reason}"
 
 
+class UnreadablePictureError(ValueError):
+    """A picture file that cannot be read: the message has its path, the reason and the remedy."""
+
+
 class PackError(ValueError):
     """A feature pack that cannot be used: its ``path``, the ``reason``, and the ``remedy``."""
 

@@ -6,16 +6,20 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from dip_lib.classifier import PromptedClassifier, picture_files
+from dip_lib.classifier import PromptedClassifier
 from dip_lib.clip.layout import POSITIONS
 from dip_lib.data.dataset import picture_sources
+from dip_lib.data.decode import fault
+from dip_lib.data.folders import picture_folder
 from dip_lib.data.photos import listed_pictures
+from dip_lib.data.walk import find_pictures, told
 from dip_lib.errors import NotMeasuredError
 from dip_lib.fetch import download
 from dip_lib.fetch.archives import amount
@@ -41,7 +45,8 @@ EPILOG = """examples:
   dip store rekey coop                      keeps the runs of a method whose code changed in looks
 exit codes:
   0    all is well
-  1    something is missing (data status), or failed: stderr says why
+  1    something is missing (data status), a picture is not readable (predict; the others are
+       named), or it failed: stderr says why
   2    wrong usage: stderr says what is valid
   130  interrupted (Ctrl-C): the same command resumes
 With --json, stdout holds one JSON value and nothing else; progress and faults go to stderr.
@@ -83,6 +88,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     fit = commands.add_parser("fit", help="train a prompt on a folder of class folders", **look)
     fit.add_argument("folder", help="one folder a class; half of the pictures train")
     fit.add_argument("--out", metavar="FILE", required=True, help="the prompt file to write")
+    fit.add_argument(
+        "--skip-unreadable", action="store_true", help="leave out files that are no pictures"
+    )
     for name, default in {"epochs": 40, "shots": 16, "views": 4, "seed": 1}.items():
         fit.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
     position = "where the class name stands in the prompt, default end"
@@ -171,7 +179,10 @@ def _plan(options: argparse.Namespace) -> Answer:
 def _fit(options: argparse.Namespace) -> Answer:
     names = ["backbone", "pretrained", "device", "epochs", "shots", "views", "seed"]
     names += ["class_position", "class_specific"]
-    fitted = PromptedClassifier(**{n: getattr(options, n) for n in names}).fit(options.folder)
+    classifier = PromptedClassifier(**{n: getattr(options, n) for n in names})
+    pictures = picture_folder(options.folder, skip_unreadable=options.skip_unreadable)
+    _tell(*pictures.notes)
+    fitted = classifier.fit(pictures)
     fitted.save(options.out)
     size, classes = os.path.getsize(options.out), fitted.class_names
     about = {"file": options.out, "bytes": size, "classes": classes}
@@ -182,14 +193,29 @@ def _predict(options: argparse.Namespace) -> Answer:
     names = [name.strip() for name in options.classes.split(",") if name.strip()]
     tower = {"pretrained": options.pretrained, "device": options.device}
     loaded = PromptedClassifier.load(options.prompt, options.backbone, **tower)
-    files = picture_files(options.pictures)
-    predictions = dict(zip(map(str, files), loaded.predict(files, names, options.top), strict=True))
+    found = find_pictures(options.pictures)
+    _tell(told(found.left_out))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "unreadable pictures")  # each has a line of its own
+        best = loaded.predict(found.files, names, options.top, skip_unreadable=True)
+    predictions = dict(zip(map(str, found.files), best, strict=True))
+    unreadable = [path for path, named in predictions.items() if not named]
+    _tell(*(f"{path}: {fault(Path(path))}" for path in unreadable))
     names_of = {
         path: ", ".join(f"{n} {100 * p:.1f} %" for n, p in best)
         for path, best in predictions.items()
+        if path not in unreadable
     }
     lines = [f"{path}: {best}" for path, best in names_of.items()]
-    return Answer({path: dict(best) for path, best in predictions.items()}, lines)
+    answer = {path: dict(best) for path, best in predictions.items()}
+    return Answer(answer, lines, int(bool(unreadable)))
+
+
+def _tell(*lines: str) -> None:
+    """Say something on stderr, beside the answer; "" says nothing."""
+    for line in lines:
+        if line:
+            print(f"dip: {line}", file=sys.stderr)
 
 
 def _measure(options: argparse.Namespace) -> Answer:

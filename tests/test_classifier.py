@@ -224,6 +224,33 @@ def test_bad_names_and_pictures_are_refused(
         fitted.predict(tmp_path / "nowhere.jpg")
 
 
+def test_an_unreadable_picture_is_left_out_when_asked(
+    fitted: PromptedClassifier, tmp_path: Path, folder: Path
+) -> None:
+    sound = picture_files(folder)[:3]
+    page, empty = tmp_path / "page.jpg", tmp_path / "empty.jpg"
+    page.write_text("<html>")
+    empty.touch()
+    with pytest.warns(UserWarning, match="web page") as said:
+        found = fitted.predict([page, *sound, empty], skip_unreadable=True)
+    assert len(said) == 1 and "empty.jpg" in str(said[0].message)
+    assert found == [[], *fitted.predict(sound), []]
+    with pytest.warns(UserWarning, match="page"):
+        assert fitted.predict([page], skip_unreadable=True) == [[]]
+    page.write_bytes(sound[0].read_bytes())
+    with pytest.warns(UserWarning, match="empty"):
+        found = fitted.predict([page, empty], skip_unreadable=True)
+    assert [len(best) for best in found] == [len(OWN), 0]
+
+
+def test_folders_without_pictures_are_an_error(fitted: PromptedClassifier, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(ValueError, match="no pictures"):
+        fitted.predict(tmp_path)
+    with pytest.raises(ValueError, match=r"notes\.txt"):
+        fitted.predict(tmp_path / "notes.txt")
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -278,6 +278,41 @@ def test_a_folder_becomes_a_prompt_file_that_names_pictures(
     assert capsys.readouterr().out == f"{one}: {best} {100 * share:.1f} %\n"
 
 
+def test_a_damaged_picture_does_not_lose_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = write_pictures(tmp_path / "own", "shapes", ("lozenge", "bullseye"), count=6)
+    file, settings = tmp_path / "prompt", ("--backbone", "glyph-vit", "--epochs", "0")
+    (own / "lozenge" / "Thumbs.db").write_text("junk")
+    bad = own / "lozenge" / "cut.png"
+    whole = next((own / "bullseye").iterdir()).read_bytes()
+    bad.write_bytes(whole[: len(whole) // 2])
+    fit = ["fit", str(own), "--out", str(file), "--views", "0", "--shots", "3", *settings]
+    assert main([*fit, "--skip-unreadable"]) == 0
+    (left,) = [line for line in lines(capsys) if "Thumbs.db" in line]
+    assert "1 Thumbs.db" in left
+    named = ["predict", str(file), str(own), "--classes", "lozenge,bullseye"]
+    for _ in range(2):  # at once, and from what is kept
+        assert main(named) == 1
+        shown = capsys.readouterr()
+        assert shown.out.count("\n") == 12 and str(bad) not in shown.out
+        said = [line for line in shown.err.splitlines() if line.startswith("dip: ")]
+        assert len(said) == 2 and "Thumbs.db" in said[0]
+        assert said[1].startswith(f"dip: {bad}: ")
+    assert main([*named, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 13 and found[str(bad)] == {}
+    bad.write_bytes(whole)  # repaired
+    assert main(named) == 0
+    assert main([*named[:2], str(bad), str(tmp_path / "gone.png"), *named[3:]]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[-1].startswith(f"{bad}: ")
+    assert f"dip: {tmp_path / 'gone.png'}: No such file" in shown.err
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit, match="no pictures in .*empty"):
+        main([*named[:2], str(tmp_path / "empty"), *named[3:]])
+
+
 def test_what_cannot_be_is_one_line_and_exits_with_one(tmp_path: Path) -> None:
     write_pictures(tmp_path / "own", "shapes", ("lozenge",), count=3)
     nowhere, page = tmp_path / "nowhere", tmp_path / "page.jpg"

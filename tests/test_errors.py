@@ -14,12 +14,14 @@ from dip_lib.errors import (
     OutOfDiskError,
     PackError,
     UnknownNameError,
+    UnreadablePictureError,
     one_of,
 )
 
 EACH = [
     (UnknownNameError("profile", "smok", ["smoke", "paper"]), ValueError),
     (DamagedFileError("photos.zip", "cut"), ValueError),
+    (UnreadablePictureError("cannot read the picture a.jpg: it is empty"), ValueError),
     (PackError("eurosat.safetensors", "it is cut", "Fetch it again"), ValueError),
     (NotPackedError("view 7", "the pack holds 4 views", "Pack it"), ValueError),
     (OutOfDiskError("pictures", "2GB", "1GB"), OSError),

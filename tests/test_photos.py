@@ -349,11 +349,13 @@ def test_unsorted_validation_pictures_are_told(data: Path) -> None:
         load("imagenet", data)
 
 
-def test_hidden_files_do_not_count(data: Path) -> None:
+def test_hidden_files_and_what_systems_leave_do_not_count(data: Path) -> None:
     before = load("imagenet", data)
     (data / "imagenet/images/train/.DS_Store").write_text("")
     (data / "imagenet/images/train/n01440764/._n01440764_10026.JPEG").write_text("")
     (data / "imagenet/images/val/.cache").mkdir()
+    (data / "imagenet/images/val/@eaDir").mkdir()
+    (data / "imagenet/images/val/n01440764/Thumbs.db").write_text("")
     assert load("imagenet", data).fingerprint == before.fingerprint
 
 

@@ -19,7 +19,7 @@ from dip_lib.clip.encoder import Encoder
 from dip_lib.clip.layout import before_name
 from dip_lib.clip.onednn import fast_linear
 from dip_lib.clip.vision_encoder import VisionEncoder
-from dip_lib.data.splits import check_class_names
+from dip_lib.data.splits import check_class_names, check_tokens
 
 if TYPE_CHECKING:
     from open_clip.model import CLIP
@@ -173,8 +173,8 @@ class Backbone:
         """The encoder of ``class_names`` with ``n`` context vectors; kept by names.
 
         Raises:
-            ValueError: repeated names, a word that the text encoder was not trained on, names that
-                do not fit beside the context, an unknown position.
+            ValueError: names that are the same, or the same tokens; a word that the text encoder
+                was not trained on; names that do not fit beside the context; an unknown position.
         """
         names = tuple(class_names)
         if (kept := self._encoders.get((names, n, per_class, class_position))) is not None:
@@ -185,6 +185,7 @@ class Backbone:
         # as the peers: underscores are spaces, a full stop closes the prompt
         plain = [name.replace("_", " ") for name in names]
         suffixes = [[*self.tokens(f"{name}."), end] for name in plain]
+        check_tokens(names, suffixes)
         positions = len(self.model.positional_embedding)
         if too_long := [
             f"{name!r} ({len(suffix)})"

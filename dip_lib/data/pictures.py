@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from multiprocessing import parent_process
 from pathlib import Path
@@ -17,32 +17,21 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dip_lib.data.views import AREA, RATIO, TRIES, plain_view, random_view, rgb
-from dip_lib.errors import one_of
+from dip_lib.data.contents import digests
+from dip_lib.data.decode import BROKEN, read_picture, unreadable
+from dip_lib.data.names import nfc
+from dip_lib.data.views import AREA, RATIO, TRIES, plain_view, random_view
+from dip_lib.errors import UnreadablePictureError, one_of
 from dip_lib.randomness import uniform
 
 CHUNK = 256
 """Images of one batch, all views together."""
 MESSAGE = 8
 """Pictures that a loader process hands over at once: few, since a photograph can be large."""
-SAMPLE = 256
-"""Files of a split that the fingerprint reads whole."""
-
-BROKEN = (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError)
-"""What PIL's readers raise over a damaged file, each in its own way."""
-
 Decoded = tuple[Tensor, list[tuple[int, int]], Tensor]
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    return (
-        f"cannot read the picture {path}: {error}. Copy or download the file again, "
-        "or take it off the list of pictures."
-    )
 
 
 def _decode(paths: list[Path], size: int, whole: bool, plain: bool) -> Decoded | str:
@@ -55,10 +44,9 @@ def _decode(paths: list[Path], size: int, whole: bool, plain: bool) -> Decoded |
     pixels, shapes, views = [torch.empty(0, dtype=torch.uint8)], [], []
     for path in paths:
         try:
-            with Image.open(path) as file:
-                picture = rgb(file)
+            picture = read_picture(path)
         except BROKEN as error:
-            return _unreadable(path, error)
+            return unreadable(path, error)
         shapes.append((picture.height, picture.width))
         if whole:
             pixels.append(torch.from_numpy(np.array(picture)).flatten())
@@ -100,6 +88,8 @@ class Pictures:
         template: the hand-written zero-shot template.
         workers: loader processes; None = one a core, at most 8, and none for a few pictures or
             inside a worker process.
+        notes: what its reader says of the folder it comes from: what was left out, and the like.
+        known: fingerprint -> the one that committed packs of the same pictures have instead.
 
     Raises:
         ValueError: a label without a class name.
@@ -111,6 +101,8 @@ class Pictures:
     files: Mapping[str, Sequence[tuple[str, int]]]
     template: str = "a photo of a {}."
     workers: int | None = None
+    notes: tuple[str, ...] = ()
+    known: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for path, label in (entry for entries in self.files.values() for entry in entries):
@@ -122,24 +114,25 @@ class Pictures:
 
     @cached_property
     def fingerprint(self) -> str:
-        """12 digits of the class names, of every file's path, size and label, and of the bytes of
-        256 files a split, evenly spread.
+        """12 digits of the class names, and of every file's path, label and whole content.
 
-        It is the same on every machine. It misses a picture outside these 256 that was changed
-        and kept its exact size in bytes.
+        It is the same on every machine: names count in one Unicode form. All files are read, once
+        (:mod:`dip_lib.data.contents`); the object keeps it, so a folder that changes afterwards is
+        to be read again.
+
+        Raises:
+            ValueError: a picture that cannot be read, by name.
         """
-        digest = hashlib.sha256(repr((AREA, RATIO, TRIES, self.class_names)).encode())
+        names = tuple(nfc(name) for name in self.class_names)
+        digest = hashlib.sha256(repr((AREA, RATIO, TRIES, names)).encode())
+        paths = dict.fromkeys(path for split in self.files for path, _ in self.files[split])
+        content = digests(self.root, paths, self.name)
         for split in sorted(self.files):
-            entries = self.files[split]
-            read = set(np.linspace(0, len(entries) - 1, min(SAMPLE, len(entries))).astype(int))
-            for i, (path, label) in enumerate(entries):
-                file = self.root / path
-                try:
-                    about = (split, Path(path).as_posix(), file.stat().st_size, int(label))
-                    digest.update(repr(about).encode() + (file.read_bytes() if i in read else b""))
-                except OSError as error:
-                    raise ValueError(_unreadable(file, error)) from error
-        return digest.hexdigest()[:12]
+            for path, label in self.files[split]:
+                about = (split, nfc(Path(path).as_posix()), int(label))
+                digest.update(repr(about).encode() + content[path])
+        found = digest.hexdigest()[:12]
+        return self.known.get(found, found)
 
     def _entries(self, split: str) -> Sequence[tuple[str, int]]:
         return self.files[one_of(f"split of {self.name}", split, self.files)]
@@ -170,7 +163,7 @@ class Pictures:
             size: S, default 224.
 
         Raises:
-            ValueError: a picture that cannot be read, by name.
+            UnreadablePictureError: a picture that cannot be read, by name, and the remedy.
         """
         entries, side, where = self._entries(split), size or 224, torch.device(device)
         order = list(range(len(entries)) if rows is None else rows)
@@ -192,7 +185,7 @@ class Pictures:
         pending: list[Tensor] = []
         for decoded, seed in zip(loader, seeds.split(MESSAGE), strict=False):
             if isinstance(decoded, str):
-                raise ValueError(decoded)
+                raise UnreadablePictureError(decoded)
             pending.append(_show(decoded, views, seed, side, where))
             if len(views) * sum(part.shape[1] for part in pending) >= CHUNK:
                 yield torch.cat(pending, 1).float() / 255

@@ -19,6 +19,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from dip_lib.data.names import nfc
 from dip_lib.files import write_atomic
 
 Files = Mapping[str, Sequence[tuple[str, int]]]
@@ -91,6 +92,11 @@ def _draw(rng: random.Random, labels: Iterable[Hashable], shots: int, kind: str)
     return drawn
 
 
+def _one_form(files: Files) -> dict[str, list[tuple[str, int]]]:
+    """The lists with names in one Unicode form, which is that of a draw's file."""
+    return {s: [(nfc(path), int(label)) for path, label in entries] for s, entries in files.items()}
+
+
 def _sha256(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -104,13 +110,14 @@ def write_draw(path: Path, files: Files, shots: int, seed: int) -> None:
         files: "train", "val" and "test" of the dataset, as :class:`Pictures` keeps them.
         shots, seed: as in :func:`few_shot`.
     """
+    files = _one_form(files)
     rows = few_shot(
         [label for _, label in files["train"]], shots, seed, [label for _, label in files["val"]]
     )
     drawn = {
         s: [files[s][i] for i in indices] for s, indices in zip(("train", "val"), rows, strict=True)
     }
-    draw = {"shots": shots, "seed": seed, "split_sha256": _sha256(dict(files)), **drawn}
+    draw = {"shots": shots, "seed": seed, "split_sha256": _sha256(files), **drawn}
     text = json.dumps({**draw, "draw_sha256": _sha256(draw)}, indent=1)
     write_atomic(path, text.encode())
 
@@ -124,6 +131,7 @@ def read_draw(path: Path, files: Files) -> tuple[list[int], list[int]]:
     Raises:
         ValueError: a damaged file, or one that was drawn from another split.
     """
+    files = _one_form(files)
     try:
         draw = json.loads(path.read_text("utf-8"))
         told = draw.pop("draw_sha256")
@@ -131,7 +139,7 @@ def read_draw(path: Path, files: Files) -> tuple[list[int], list[int]]:
         raise ValueError(f"{path} is not a few-shot draw ({error!r}). Draw again.") from error
     if told != _sha256(draw):
         raise ValueError(f"{path} was changed after it was written. Draw again.")
-    if draw["split_sha256"] != _sha256(dict(files)):
+    if draw["split_sha256"] != _sha256(files):
         raise ValueError(
             f"{path} was drawn from another split: paths, labels or their order differ. "
             "Use the split file that it was drawn from, or draw again."
@@ -209,8 +217,31 @@ def check_class_names(names: Sequence[str]) -> None:
     """
     same: dict[str, list[str]] = defaultdict(list)
     for name in (name for name in names if not isinstance(name, Twin)):
-        same[" ".join(name.replace("_", " ").lower().split())].append(name)
-    twins = [group for group in same.values() if len(group) > 1]
-    if twins:
-        listed = "; ".join(" = ".join(map(repr, group)) for group in twins)
-        raise ValueError(f"duplicate class names: {listed}. Give every class a name of its own.")
+        same[" ".join(nfc(name).replace("_", " ").lower().split())].append(name)
+    _refuse(same.values(), "duplicate class names")
+
+
+def check_tokens(names: Sequence[str], tokens: Sequence[Sequence[int]]) -> None:
+    """Refuse class names that a tokenizer makes the same tokens of, such as "rock & roll" and
+    "rock &amp; roll", or a typographic and a plain apostrophe. A :class:`Twin` is allowed.
+
+    Raises:
+        ValueError: naming them.
+    """
+    same: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for name, ids in zip(names, tokens, strict=True):
+        if not isinstance(name, Twin):
+            same[tuple(ids)].append(name)
+    _refuse(same.values(), "duplicate class names for the tokenizer")
+
+
+def _refuse(groups: Iterable[list[str]], what: str) -> None:
+    """Raise ValueError if any group has more than one name."""
+    if twins := [group for group in groups if len(group) > 1]:
+        listed = "; ".join(" = ".join(map(_shown, group)) for group in twins)
+        raise ValueError(f"{what}: {listed}. Give every class a name of its own.")
+
+
+def _shown(name: str) -> str:
+    """In quotes; where two spellings look alike, with the numbers of its characters."""
+    return repr(name) if name == nfc(name) else ascii(name)
