@@ -19,18 +19,21 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
+from dip_lib.checks import plain_context, plain_names, positive, shown, whole
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import encode_split, encode_views
+from dip_lib.clip.given import encode_given
 from dip_lib.clip.loading import backbone_source, check_backbone, load_backbone
 from dip_lib.clip.weights import HUB
-from dip_lib.data import Dataset, few_shot
+from dip_lib.data import Dataset, few_shot, in_memory
 from dip_lib.data.folders import picture_folder
 from dip_lib.data.pictures import Pictures
-from dip_lib.errors import one_of
+from dip_lib.errors import BadValueError, NoWeightsError, one_of
 from dip_lib.files import write_atomic
 from dip_lib.methods import CoOp
 from dip_lib.prompt import load_prompt, low_rank_prompt, save_prompt
 from dip_lib.training.batch_data import TrainingData
+from dip_lib.training.confusion import HeldOut, confusion
 from dip_lib.training.loop import train_epochs
 from dip_lib.training.run import Data, LowRank, Run, Schedule, Tower
 from dip_lib.training.runs import Runs
@@ -43,6 +46,14 @@ def picture_files(paths: Paths) -> list[Path]:
     roots = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     below = ([p] if not p.is_dir() else sorted(q for q in p.rglob("[!.]*")) for p in roots)
     return [path for files in below for path in files if not path.is_dir()]
+
+
+def _dataset(data: str | Path | Dataset) -> Dataset:
+    if isinstance(data, str | Path):
+        return picture_folder(data)
+    if not hasattr(data, "class_names"):
+        raise BadValueError("data", shown(data), "a folder of class folders, or a dataset")
+    return data
 
 
 @dataclass(eq=False)
@@ -64,7 +75,8 @@ class PromptedClassifier:
         class_names: what it was last trained on; () after :meth:`load`.
 
     Raises:
-        ValueError: an open_clip name without ``pretrained``: random weights would learn nothing.
+        ValueError: an open_clip name without ``pretrained``: random weights would learn nothing;
+            a setting that is out of range or no number.
     """
 
     backbone: str | Backbone = "photo-lite0"
@@ -85,11 +97,22 @@ class PromptedClassifier:
     _factors: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._check()
         name, weights = self.backbone, self.pretrained or None
         if isinstance(name, str) and not (weights or name.startswith(HUB) or backbone_source(name)):
             check_backbone(name)
-            raise ValueError(f"{name} needs weights: give pretrained='openai', a tag or a file")
+            raise NoWeightsError(name, "", "random ones would learn nothing")
         self.clip = load_backbone(name, weights, self.device) if isinstance(name, str) else name
+
+    def _check(self) -> None:
+        """Refuse settings out of range. They can be set at any time, so each fit asks again."""
+        for name, least in {"epochs": 0, "views": 0, "shots": 1, "batch": 1, "rank": 1}.items():
+            setattr(self, name, whole(name, getattr(self, name), least))
+        self.seed, self.context = whole("seed", self.seed), plain_context(self.context)
+        if self.lr is not None:
+            self.lr = positive("lr", self.lr)
+        one_of("method", self.method, ("dip", "coop"))
+        LowRank(rank=self.rank, dropout=self.dropout)
 
     @property
     def factors(self) -> tuple[Tensor, Tensor]:
@@ -111,9 +134,10 @@ class PromptedClassifier:
 
         Raises:
             ValueError: fewer than two classes, what ``picture_folder`` and the backbone refuse, a
-                method, rank or dropout that is not valid, a loss that is not finite.
+                setting that is not valid, a loss that is not finite.
         """
-        dataset = picture_folder(data) if isinstance(data, str | Path) else data
+        self._check()
+        dataset = _dataset(data)
         if len(names := dataset.class_names) < 2:
             raise ValueError(f"{dataset.name} has one class, {names[0]!r}: add a second one")
         run = self._run(dataset)
@@ -138,8 +162,8 @@ class PromptedClassifier:
     def _run(self, dataset: Dataset) -> Run:
         """The run that :meth:`fit` trains."""
         update = LowRank(rank=self.rank, dropout=self.dropout)
-        low_rank = {"dip": update, "coop": None}[one_of("method", self.method, ("dip", "coop"))]
-        lr = self.lr or self.clip.lr
+        low_rank = {"dip": update, "coop": None}[self.method]
+        lr = self.clip.lr if self.lr is None else self.lr
         return Run(
             data=Data(dataset=dataset.name, shots=self.shots, views=max(1, self.views)),
             tower=Tower(backbone=self.clip.name),
@@ -151,29 +175,56 @@ class PromptedClassifier:
 
     @torch.no_grad()
     def predict(
-        self, images: Paths, class_names: Sequence[str] = (), top: int = 5
+        self, images: in_memory.Given, class_names: Sequence[str] | None = None, top: int = 5
     ) -> list[list[tuple[str, float]]]:
         """The most probable names of each picture, best first, with their probabilities.
 
-        Features are kept on disk: asking for other names of the same pictures is quick.
+        Features of files are kept on disk: asking for other names of the same pictures is quick.
 
         Args:
-            images: a picture file, a folder (all files below it), or a list of these.
+            images: a picture file, a folder (all files below it), a PIL image, an array (H, W, 3)
+                or (N, H, W, 3), a tensor (3, H, W) or (N, 3, H, W), or a list of these; numbers
+                are uint8, or floats in 0..1 (:mod:`dip_lib.data.in_memory`).
             class_names: any names; default those it was trained on.
             top: names a picture.
 
         Raises:
-            ValueError: no prompt yet, no names, names that the backbone refuses, a file that is
-                no picture.
+            ValueError: no prompt yet, no names, names that the backbone refuses, what is no
+                picture.
         """
-        if not (names := tuple(class_names) or self.class_names):
-            raise ValueError("class_names are missing, and a prompt file holds none: give them")
+        if class_names is None or (isinstance(class_names, list | tuple) and not class_names):
+            if not self.class_names:
+                raise ValueError("class_names are missing, and a prompt file holds none: give them")
+            class_names = self.class_names
+        names, top = plain_names(class_names), whole("top", top, 1)
+        given = in_memory.in_order(images)
         text = self.clip.class_embeddings(self.prompt, names)  # (C, e)
-        files = {"test": [(str(path), 0) for path in picture_files(images)]}
-        encoded = encode_split(self.clip, Pictures("pictures", ("",), Path(), files), "test")
+        if (paths := in_memory.only_paths(given)) is not None:
+            files = {"test": [(str(path), 0) for path in picture_files(paths)]}
+            encoded = encode_split(self.clip, Pictures("pictures", ("",), Path(), files), "test")
+        else:
+            encoded = encode_given(self.clip, given)
         shares = (self.clip.logit_scale * encoded @ text.T).softmax(-1)  # (N, C)
         pairs = [zip(names, row, strict=True) for row in shares.tolist()]
         return [sorted(each, key=lambda pair: -pair[1])[:top] for each in pairs]
+
+    @torch.no_grad()
+    def evaluate(self, data: str | Path | Dataset, split: str = "test") -> HeldOut:
+        """What held-out pictures are taken for: by the prompt, and by its words alone (zero-shot).
+
+        Args:
+            data: as for :meth:`fit`, which trains on nothing but the split "train".
+            split: "test" or "val".
+
+        Raises:
+            ValueError: no prompt yet, an unknown split, what :meth:`fit` refuses of ``data``.
+        """
+        dataset, words = _dataset(data), self.clip.context(self.context)
+        names, labels = dataset.class_names, dataset.labels(split)
+        encoded = encode_split(self.clip, dataset, split)
+        texts = [self.clip.class_embeddings(p, names) for p in (self.prompt, words)]
+        named = [(encoded @ text.T).argmax(-1) for text in texts]
+        return HeldOut(names, *(confusion(each, labels, len(names)) for each in named))
 
     def save(self, path: str | Path) -> None:
         """Save the prompt, class-free, as safetensors: 2 kB for a DIP of CLIP's size.

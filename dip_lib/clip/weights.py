@@ -5,10 +5,12 @@ A tag's weights come from open_clip's cache, or are downloaded into it once.
 
 from __future__ import annotations
 
+import logging
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from open_clip.factory import load_state_dict
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from dip_lib.errors import one_of
+from dip_lib.clip.at_hand import out_of_reach
+from dip_lib.errors import NoWeightsError, one_of
 
 OPENAI_NAMES = ("ViT-B-16", "ViT-B-32", "ViT-L-14", "RN50")
 """These four always mean OpenAI's architecture, with QuickGELU, also with random weights."""
@@ -49,21 +52,38 @@ def open_clip_model(name: str, pretrained: str | None) -> tuple[Any, Callable[..
         one_of(f"weights of {name} (or a file)", pretrained, tags)
     if tag:
         _check_activation(name, tag)
+    asked, config = tag or name, {"hf_hub": f"{name.removeprefix(HUB)}/"} if hub else {}
+    if reason := out_of_reach(open_clip.get_pretrained_cfg(name, tag) if tag else config):
+        raise NoWeightsError(name, asked, reason)
     try:
-        model, _, preprocess = open_clip.create_model_and_transforms(
-            name, pretrained=tag, force_quick_gelu=name in OPENAI_NAMES
-        )
+        with _told_by_us(bool(pretrained)):
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                name, pretrained=tag, force_quick_gelu=name in OPENAI_NAMES
+            )
     except (RuntimeError, OSError) as error:
         if not (tag or hub):
             raise
-        raise ValueError(
-            f"the weights {tag or name} of {name} are neither in the cache nor could they be "
-            f"downloaded ({str(error)[:200]}). Go online once, set HF_HOME to a cache that holds "
-            "them, or give a file: load_backbone(name, pretrained='/path/to/weights')"
-        ) from error
+        raise NoWeightsError(name, asked, str(error)[:200]) from error
     if pretrained and not tag:
         _load_file(model, name, Path(pretrained))
     return model.eval(), preprocess
+
+
+@contextmanager
+def _told_by_us(loads: bool) -> Iterator[None]:
+    """Without open_clip's log lines that are untrue or said again: that the model stays random
+    where a file is loaded into it next, and that a download failed, which an error says."""
+    dropped = ("Failed to download weights", *(["initialized randomly"] if loads else []))
+
+    def kept(record: logging.LogRecord) -> bool:
+        return not any(words in record.getMessage() for words in dropped)
+
+    logger = logging.getLogger()
+    logger.addFilter(kept)
+    try:
+        yield
+    finally:
+        logger.removeFilter(kept)
 
 
 def _check_activation(name: str, tag: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import random
 import warnings
 from collections import defaultdict
@@ -19,6 +20,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from dip_lib.checks import plain_labels, plain_names, whole
 from dip_lib.files import write_atomic
 
 Files = Mapping[str, Sequence[tuple[str, int]]]
@@ -48,7 +50,8 @@ def few_shot(
     Draw before choosing base or new classes, as CoOp does: then both see the same pictures.
 
     Args:
-        labels: the class of each training sample: a list, an array or a tensor.
+        labels: the class of each training sample: a list, an array, a pandas column, a tensor or
+            a generator.
         shots: samples a class; a class with fewer gives all (one warning says how many do).
         seed: of Python's own generator.
         val_labels: if given, also draw min(shots, 4) validation samples a class, after the
@@ -58,25 +61,20 @@ def few_shot(
         The training indices, or (training indices, validation indices).
 
     Raises:
-        ValueError: ``shots`` below 1.
+        ValueError: ``shots`` below 1, ``shots`` or ``seed`` no whole number, a label that is
+            missing.
     """
-    if shots < 1:
-        raise ValueError(f"shots = {shots} must be at least 1")
-    rng = random.Random(seed)
+    shots = whole("shots", shots, 1)
+    rng = random.Random(whole("seed", seed))
     train = _draw(rng, labels, shots, "training")
     if val_labels is None:
         return train
     return train, _draw(rng, val_labels, min(shots, VAL_SHOTS), "validation")
 
 
-def _plain(labels: Iterable[Any]) -> list[Any]:
-    """Labels as Python objects: entries of a tensor would all count as different."""
-    return labels.tolist() if hasattr(labels, "tolist") else list(labels)
-
-
 def _draw(rng: random.Random, labels: Iterable[Hashable], shots: int, kind: str) -> list[int]:
     by_class: dict[Hashable, list[int]] = defaultdict(list)
-    for index, label in enumerate(_plain(labels)):
+    for index, label in enumerate(plain_labels(labels)):
         by_class[label].append(index)
     short = sum(len(items) < shots for items in by_class.values())
     if short:
@@ -95,6 +93,20 @@ def _sha256(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def plain_files(files: Mapping[str, Iterable[tuple[Any, Any]]]) -> dict[str, list[tuple[str, int]]]:
+    """Paths and labels of each split in plain values, whatever library they come from.
+
+    Raises:
+        ValueError: a label that is no whole number.
+    """
+
+    def plain(path: Any, label: Any) -> tuple[str, int]:
+        number = label if type(label) is int else whole(f"the label of {path}", label)
+        return os.fspath(path), number
+
+    return {split: [plain(*entry) for entry in entries] for split, entries in files.items()}
+
+
 def write_draw(path: Path, files: Files, shots: int, seed: int) -> None:
     """Write which pictures a few-shot run trains on, as JSON: paths, labels, shots, seed, hashes.
 
@@ -104,6 +116,7 @@ def write_draw(path: Path, files: Files, shots: int, seed: int) -> None:
         files: "train", "val" and "test" of the dataset, as :class:`Pictures` keeps them.
         shots, seed: as in :func:`few_shot`.
     """
+    files, shots, seed = plain_files(files), whole("shots", shots, 1), whole("seed", seed)
     rows = few_shot(
         [label for _, label in files["train"]], shots, seed, [label for _, label in files["val"]]
     )
@@ -124,6 +137,7 @@ def read_draw(path: Path, files: Files) -> tuple[list[int], list[int]]:
     Raises:
         ValueError: a damaged file, or one that was drawn from another split.
     """
+    files = plain_files(files)
     try:
         draw = json.loads(path.read_text("utf-8"))
         told = draw.pop("draw_sha256")
@@ -155,7 +169,7 @@ def base_new(labels: Iterable[Any], split: int = 0) -> tuple[list[Any], list[Any
         ValueError: fewer than two classes, or a split that there is not.
     """
     check_class_split(split)
-    classes = sorted(set(_plain(labels)))
+    classes = sorted(set(plain_labels(labels)))
     if (count := len(classes)) < 2:
         raise ValueError(f"base and new need at least two classes, got {classes}")
     order = list(range(count))
@@ -205,8 +219,9 @@ def check_class_names(names: Sequence[str]) -> None:
     CLIP's tokenizer ignores case, and ``_`` is a space. A :class:`Twin` is allowed.
 
     Raises:
-        ValueError: naming the duplicates.
+        ValueError: naming the duplicates; names that are blank or no strings.
     """
+    names = plain_names(names)
     same: dict[str, list[str]] = defaultdict(list)
     for name in (name for name in names if not isinstance(name, Twin)):
         same[" ".join(name.replace("_", " ").lower().split())].append(name)

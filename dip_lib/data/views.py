@@ -16,6 +16,8 @@ from torchvision.transforms.v2 import functional as transforms
 
 AREA, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
 """Random resized crop of CoOp and Dassl: share of the area, width / height, tries."""
+NARROW = 8
+"""Sides that differ by more make a picture a strip."""
 
 
 def rgb(picture: Image.Image) -> Image.Image:
@@ -32,7 +34,19 @@ def rgb(picture: Image.Image) -> Image.Image:
 
 
 def plain_view(picture: Image.Image, size: int) -> Tensor:
-    """CLIP's test transform: shorter side to ``size``, centre crop; uint8 (3, S, S)."""
+    """CLIP's test transform: shorter side to ``size``, centre crop; uint8 (3, S, S).
+
+    Of a picture whose sides differ more than eightfold only the part that the crop keeps is
+    resized: 1 x 30,000 pixels would become 224 x 6,720,000.
+    """
+    width, height = picture.size
+    if max(width, height) > NARROW * min(width, height):
+        resized = int(size * max(width, height) / min(width, height))  # as torchvision rounds
+        scale, start = max(width, height) / resized, round((resized - size) / 2)
+        first, last = start * scale, (start + size) * scale
+        box = (first, 0, last, height) if width > height else (0, first, width, last)
+        kept = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+        return transforms.pil_to_tensor(kept)
     small = transforms.resize(picture, [size], InterpolationMode.BICUBIC)
     return transforms.pil_to_tensor(transforms.center_crop(small, [size, size]))
 
