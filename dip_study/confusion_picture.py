@@ -13,6 +13,8 @@ from dip_lib.training.confusion import HeldOut
 
 NUMBERED = 25
 """Of more classes, cells and names would be too small to read."""
+LONGEST = 40
+"""Characters of a name that are shown."""
 
 
 def check_picture(path: Path) -> None:
@@ -25,15 +27,18 @@ def draw(held_out: HeldOut, path: Path) -> None:
     """Write the confusion matrix of the prompt: a row a class, shaded by its share of the row."""
     counts, names = held_out.confusion, held_out.class_names
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
-    side = min(24.0, 2.5 + 0.35 * len(names))
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    # "$" would begin a formula
+    plain = [f"{n[:LONGEST]}{'…' * (len(n) > LONGEST)}".replace("$", r"\$") for n in names]
+    if len(names) > NUMBERED:
+        plain = []
+    cells = min(9.0, max(3.0, 0.35 * len(names)))
+    beside = 0.8 + 0.085 * max(map(len, plain), default=0)  # inches that names take
+    figure = Figure(figsize=(cells + beside + 1.2, cells + beside + 0.6), layout="constrained")
     axes = figure.add_subplot()
     shown = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(shown, label="share of the class's pictures")
     axes.set(xlabel="named", ylabel="is", title=f"{held_out.right} of {held_out.pictures} right")
-    if len(names) <= NUMBERED:
-        # names are shown as they are: "$" begins no formula
-        plain = [name.replace("$", r"\$") for name in names]
+    if plain:
         axes.set_xticks(range(len(names)), plain, rotation=90)
         axes.set_yticks(range(len(names)), plain)
         for row, column in counts.nonzero().tolist():

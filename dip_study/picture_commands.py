@@ -44,7 +44,13 @@ def add_commands(commands: Any, **look: Any) -> list[argparse.ArgumentParser]:
     predict.add_argument("pictures", nargs="+", help="picture files, or folders of them")
     names = predict.add_mutually_exclusive_group(required=True)
     names.add_argument("--classes", metavar="NAMES", help="any names, separated by commas")
-    names.add_argument("--class", dest="names", metavar="NAME", action="append", help="one; again")
+    names.add_argument(
+        "--class",
+        dest="names",
+        metavar="NAME",
+        action="append",
+        help="one name, commas and all; again for each",
+    )
     names.add_argument("--classes-file", metavar="FILE", help="a text file, one name a line")
     predict.add_argument("--top", type=_whole(1), default=5, help="names a picture, default 5")
     predict.add_argument("--csv", metavar="FILE", help="a line a picture as CSV; -: on stdout")

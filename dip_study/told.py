@@ -142,7 +142,7 @@ def summary(names: Sequence[str], predictions: Mapping[str, Ranked]) -> list[str
     none = [name for name, shares in by_name.items() if not shares]
     lines += [f"  no picture: {', '.join(none)}"] if none else []
     rest = len(predictions) - clear
-    unsure = f", {rest:,} are unsure (a lead below {100 * SURE:.0f} points)" if rest else ""
+    unsure = f", {rest:,} unsure (a lead below {100 * SURE:.0f} points)" if rest else ""
     return [f"{len(predictions):,} pictures, {clear:,} with a clear best name{unsure}", *lines]
 
 
