@@ -105,7 +105,7 @@ def test_where_no_box_fits_the_centre_is_kept_as_torchvision_does(shape: tuple[i
     assert crop_box(*shape, nothing_fits) == tuple(narrow)
 
 
-@pytest.mark.parametrize("shape", [(20, 500), (700, 31), (24, 24 * NARROW + 1)])
+@pytest.mark.parametrize("shape", [(5, 700), (900, 3), (4, 4 * NARROW + 1)])
 def test_of_a_strip_only_what_the_crop_keeps_is_resized(shape: tuple[int, int]) -> None:
     strip = smooth(*shape, seed=4)
     height, width = shape

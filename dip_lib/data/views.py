@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 AREA, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
 """Random resized crop of CoOp and Dassl: share of the area, width / height, tries."""
-NARROW = 8
+NARROW = 100
 """Sides that differ by more make a picture a strip."""
 
 
@@ -36,8 +36,8 @@ def rgb(picture: Image.Image) -> Image.Image:
 def plain_view(picture: Image.Image, size: int) -> Tensor:
     """CLIP's test transform: shorter side to ``size``, centre crop; uint8 (3, S, S).
 
-    Of a picture whose sides differ more than eightfold only the part that the crop keeps is
-    resized: 1 x 30,000 pixels would become 224 x 6,720,000.
+    Of a strip (``NARROW``) only the part that the crop keeps is resized, to the same within one
+    level of 255: 1 x 30,000 pixels would become 224 x 6,720,000.
     """
     width, height = picture.size
     if max(width, height) > NARROW * min(width, height):

@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dip_lib import load_dataset
-
 SCRIPT = """
 import sys
 from dip_lib.data import loader
@@ -24,7 +22,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_fit_with_photographs_ends_in_64_megabytes_of_shared_memory(tmp_path: Path) -> None:
-    for label, name in enumerate(load_dataset("shapes").class_names[:4]):
+    for label, name in enumerate(("cat", "dog", "horse", "truck")):
         for i in range(32):
             noise = np.random.default_rng(100 * label + i).integers(0, 256, (12, 16, 3))
             photograph = Image.fromarray(noise.astype(np.uint8)).resize((1600, 1200))
