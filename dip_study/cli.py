@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if all is well, 1 if something is missing or failed, 130 after Ctrl-C; a wrong usage exits
         with 2.
     """
-    _prepare_streams()
+    prepare_streams()
     try:
         from dip_study import commands  # takes seconds, in which Ctrl-C is likely, too
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _prepare_streams() -> None:
+def prepare_streams() -> None:
     """What a terminal cannot show is escaped, and bars are for terminals alone.
 
     Names can be in letters that an ASCII terminal lacks, or file names that are not UTF-8.
