@@ -21,9 +21,10 @@ from dip_lib.clip.picture_features import encode_files
 from dip_lib.data import contents
 from dip_lib.data.contents import alike, digests, index_path
 from dip_lib.data.folders import picture_folder, picture_list
+from dip_lib.data.names import Twin, check_class_names, check_tokens
 from dip_lib.data.pictures import Pictures
 from dip_lib.data.repeats import repeated, told_of_repeats
-from dip_lib.data.splits import Twin, check_class_names, check_tokens, read_draw, write_draw
+from dip_lib.data.splits import read_draw, write_draw
 from dip_lib.errors import UnreadablePictureError
 from photo_world.datasets import DECLARED
 

@@ -21,10 +21,11 @@ from PIL import Image
 from dip_lib import base_new, few_shot, load_backbone
 from dip_lib.clip.features import load_features
 from dip_lib.data import load_dataset, protocols
+from dip_lib.data.names import Twin, check_class_names
 from dip_lib.data.photos import PHOTOS, load_photos
 from dip_lib.data.pictures import Pictures
 from dip_lib.data.protocols import draw
-from dip_lib.data.splits import Twin, check_class_names, read_draw, write_draw
+from dip_lib.data.splits import read_draw, write_draw
 from dip_lib.errors import UnknownNameError
 from dip_study.profiles import load_profile
 

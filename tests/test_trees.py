@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from dip_lib.classifier import picture_files
 from dip_lib.data.class_tree import class_tree
 from dip_lib.data.walk import find_pictures, look, pictures_below, told
 
@@ -107,7 +106,7 @@ def test_a_given_file_is_never_left_out_and_order_is_kept(tmp_path: Path) -> Non
     tree(tmp_path, "b/2.jpg", "b/1.jpg", "notes.txt")
     asked = [tmp_path / "notes.txt", str(tmp_path / "b"), tmp_path / "none.jpg"]
     inside = [tmp_path / "b" / "1.jpg", tmp_path / "b" / "2.jpg"]
-    assert picture_files(asked) == [asked[0], *inside, asked[2]]
+    assert find_pictures(asked).files == [asked[0], *inside, asked[2]]
 
 
 @pytest.mark.parametrize("content", [(), ("Thumbs.db",), (".hidden.jpg", "a/", "b/c/x.json")])

@@ -20,10 +20,10 @@ from tqdm import tqdm
 from dip_lib.data.class_tree import SPLITS, class_tree
 from dip_lib.data.contents import alike
 from dip_lib.data.decode import fault
-from dip_lib.data.names import by_name, encoded, some
+from dip_lib.data.names import by_name, check_class_names, encoded, some
 from dip_lib.data.pictures import Pictures
 from dip_lib.data.repeats import told_of_repeats
-from dip_lib.data.splits import Files, check_class_names
+from dip_lib.data.splits import Files
 
 TEMPLATE = "a photo of a {}."
 CAUSES = 3
@@ -114,15 +114,14 @@ def picture_folder(
 
     Raises:
         ValueError: no, empty or nested class folders, files that are no pictures (unless skipped),
-            two names that give the same prompt, a class that only val/ or test/ has.
+            two names that give the same prompt, a name that is blank or no UTF-8, a class that
+            only val/ or test/ has.
     """
     tree = class_tree(Path(path).expanduser().resolve())
     classes = [*tree.by_split["train"]]
     if unknown := sorted(set().union(*tree.by_split.values()) - set(classes)):
         told = f"val/ or test/ of {tree.root} has classes that train/ lacks"
         raise ValueError(f"{told}, {some(unknown)}")
-    if odd := [ascii(name) for name in classes if not _is_unicode(name)]:
-        raise ValueError(f"class folders of {tree.root} whose names are no UTF-8, {some(odd)}")
     listed = {
         split: [(file, classes.index(name)) for name, files in has.items() for file in files]
         for split, has in tree.by_split.items()
@@ -131,13 +130,6 @@ def picture_folder(
     return _pictures(
         tree.root.name, names, tree.root, listed, template, skip_unreadable, tree.notes
     )
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        return bool(name.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 def picture_list(

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from dip_lib.data.class_tree import SPLITS, class_folders
 from dip_lib.data.folders import TEMPLATE
-from dip_lib.data.names import some
+from dip_lib.data.names import Twin, check_class_names, some
 from dip_lib.data.pictures import Pictures
 from dip_lib.data.repeats import told_of_repeats
 from dip_lib.data.split_files import parse_split, read_text
-from dip_lib.data.splits import Files, Twin, check_class_names
+from dip_lib.data.splits import Files
 from dip_lib.data.walk import look
 from dip_lib.errors import one_of
 

@@ -1,79 +1,28 @@
 """Datasets of picture files: each picture is decoded once and shown in all its views.
 
-Decoding runs in loader processes; crops and resizes run on the device of the encoder. Symbols:
-N pictures of a split, B of a batch, V views, S the side that the encoder reads.
+Symbols: N pictures of a split, B of a batch, V views, S the side that the encoder reads.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from multiprocessing import parent_process
 from pathlib import Path
-from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from dip_lib.data.contents import digests
-from dip_lib.data.decode import BROKEN, read_picture, unreadable
+from dip_lib.data.loader import MESSAGE, Decoded, loader_processes, message, messages, show
 from dip_lib.data.names import nfc
-from dip_lib.data.views import AREA, RATIO, TRIES, plain_view, random_view
+from dip_lib.data.splits import plain_files
+from dip_lib.data.views import AREA, RATIO, TRIES
 from dip_lib.errors import UnreadablePictureError, one_of
-from dip_lib.randomness import uniform
 
 CHUNK = 256
 """Images of one batch, all views together."""
-MESSAGE = 8
-"""Pictures that a loader process hands over at once: few, since a photograph can be large."""
-Decoded = tuple[Tensor, list[tuple[int, int]], Tensor]
-
-
-def _decode(paths: list[Path], size: int, whole: bool, plain: bool) -> Decoded | str:
-    """What one loader message holds, or what is wrong with a picture.
-
-    Returns:
-        All pixels of the pictures one after another, uint8, if ``whole``; their (H, W); their
-        plain views (B, 3, S, S), uint8, if ``plain``.
-    """
-    pixels, shapes, views = [torch.empty(0, dtype=torch.uint8)], [], []
-    for path in paths:
-        try:
-            picture = read_picture(path)
-        except BROKEN as error:
-            return unreadable(path, error)
-        shapes.append((picture.height, picture.width))
-        if whole:
-            pixels.append(torch.from_numpy(np.array(picture)).flatten())
-        if plain:
-            views.append(plain_view(picture, size))
-    return torch.cat(pixels), shapes, torch.stack(views) if plain else torch.empty(0)
-
-
-def _show(
-    decoded: Decoded, views: Sequence[int | None], seeds: Tensor, size: int, device: torch.device
-) -> Tensor:
-    """All views of one message: (V, B, 3, S, S), uint8, on the device."""
-    pixels, shapes, plain = decoded
-    pictures: list[Tensor] = []
-    if len(pixels):
-        parts = pixels.to(device, non_blocking=True).split([3 * h * w for h, w in shapes])
-        sized = zip(parts, shapes, strict=True)
-        pictures = [part.view(h, w, 3).permute(2, 0, 1) for part, (h, w) in sized]
-    view_images = []
-    for view in views:
-        if view is None:
-            view_images.append(plain.to(device, non_blocking=True))
-        else:
-            draws = uniform(seeds, view, (1 + 4 * TRIES,), stream=3).tolist()
-            each = zip(pictures, draws, strict=True)
-            view_images.append(torch.stack([random_view(p, numbers, size) for p, numbers in each]))
-    return torch.stack(view_images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +35,12 @@ class Pictures:
         root: the folder that holds the files.
         files: split -> (path below ``root``, label) of every picture, in order.
         template: the hand-written zero-shot template.
-        workers: loader processes; None = one a core, at most 8, and none for a few pictures or
-            inside a worker process.
+        workers: loader processes; None = as :func:`loader_processes` has it.
         notes: what its reader says of the folder it comes from: what was left out, and the like.
         known: fingerprint -> the one that committed packs of the same pictures have instead.
 
     Raises:
-        ValueError: a label without a class name.
+        ValueError: a label without a class name, or that is no whole number.
     """
 
     name: str
@@ -105,6 +53,7 @@ class Pictures:
     known: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "files", plain_files(self.files))
         for path, label in (entry for entries in self.files.values() for entry in entries):
             if not 0 <= label < len(self.class_names):
                 raise ValueError(
@@ -129,7 +78,7 @@ class Pictures:
         content = digests(self.root, paths, self.name)
         for split in sorted(self.files):
             for path, label in self.files[split]:
-                about = (split, nfc(Path(path).as_posix()), int(label))
+                about = (split, nfc(Path(path).as_posix()), label)
                 digest.update(repr(about).encode() + content[path])
         found = digest.hexdigest()[:12]
         return self.known.get(found, found)
@@ -168,26 +117,23 @@ class Pictures:
         entries, side, where = self._entries(split), size or 224, torch.device(device)
         order = list(range(len(entries)) if rows is None else rows)
         digest = hashlib.sha256(f"{self.fingerprint}|{split}".encode()).digest()
-        seeds = (int.from_bytes(digest[:8], "big") >> 2) + torch.tensor(order, dtype=torch.int64)
-        numbered = any(view is not None for view in views)
-        workers = self.workers
-        if workers is None:
-            most = min(8, os.cpu_count() or 1, len(order) // (8 * MESSAGE))
-            workers = 0 if parent_process() else most
-        loader: DataLoader[Any] = DataLoader(
-            cast(Any, [self.root / entries[row][0] for row in order]),
-            batch_size=MESSAGE,
-            num_workers=workers,  # each has one torch thread, as torch's own loader sets it
-            collate_fn=partial(_decode, size=side, whole=numbered, plain=None in views),
-            pin_memory=where.type == "cuda",
-            generator=torch.Generator(),  # the caller's random numbers stay where they are
-        )
+        first = int.from_bytes(digest[:8], "big") >> 2
+        items = [(self.root / entries[row][0], first + row) for row in order]
+        crop = where.type == "cpu"
+        read = partial(message, views=tuple(views), size=side, crop=crop)
+        workers = loader_processes(len(order)) if self.workers is None else self.workers
         pending: list[Tensor] = []
-        for decoded, seed in zip(loader, seeds.split(MESSAGE), strict=False):
-            if isinstance(decoded, str):
-                raise UnreadablePictureError(decoded)
-            pending.append(_show(decoded, views, seed, side, where))
-            if len(views) * sum(part.shape[1] for part in pending) >= CHUNK:
+        start = 0
+        for part in messages(items, workers, read):
+            if isinstance(part, str):
+                raise UnreadablePictureError(part)
+            seeds = [seed for _, seed in items[start : start + MESSAGE]]
+            start += MESSAGE
+            if isinstance(part, Decoded):
+                pending.append(show(part, views, seeds, side, where))
+            else:
+                pending.append(torch.from_numpy(part))
+            if len(views) * sum(each.shape[1] for each in pending) >= CHUNK:
                 yield torch.cat(pending, 1).float() / 255
                 pending = []
         if pending:
