@@ -162,12 +162,15 @@ def far_names(names: Sequence[str], predictions: Mapping[str, Ranked]) -> list[s
 
 def spelling(clip: Backbone, names: Sequence[str]) -> list[str]:
     """Words of the names that the tokenizer has only in pieces, and a whole one that is alike."""
-    whole = [piece[:-4] for piece in clip.tokenizer.encoder if piece.endswith("</w>")]
+    pieces = getattr(clip.tokenizer, "encoder", ())  # open_clip's own tokenizer has them
+    whole = [piece.removesuffix("</w>") for piece in pieces if piece.endswith("</w>")]
     hints = []
     for word in dict.fromkeys(w for name in names for w in name.replace("_", " ").lower().split()):
         if len(word) < 5 or not word.isalpha() or len(clip.tokenizer.encode(word)) == 1:
             continue
-        near = get_close_matches(word, whole, n=1, cutoff=ALIKE)
+        # a slip keeps the first letter; to compare with all words would take long
+        like = [w for w in whole if w[:1] == word[0] and abs(len(w) - len(word)) <= 2]
+        near = get_close_matches(word, like, n=1, cutoff=ALIKE)
         # a plural or a longer form is no slip
         if near and not (word.startswith(near[0]) or near[0].startswith(word)):
             hints.append(f"{word!r} may be misspelt: did you mean {near[0]!r}?")
