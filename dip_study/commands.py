@@ -168,7 +168,7 @@ def _fit(options: argparse.Namespace) -> Answer:
     names = ("backbone", "pretrained", "device", "epochs", "shots", "views", "seed")
     classifier = PromptedClassifier(**{n: getattr(options, n) for n in names})
     pictures = picture_folder(options.folder, skip_unreadable=options.skip_unreadable)
-    _tell(*pictures.notes)
+    _tell(*pictures.notes, told(pictures.left_out))
     fitted = classifier.fit(pictures)
     fitted.save(options.out)
     size, classes = os.path.getsize(options.out), fitted.class_names

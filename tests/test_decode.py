@@ -16,7 +16,7 @@ from test_pictures import smooth
 from dip_lib.data.decode import cause, fault, read_picture
 from dip_lib.data.folders import picture_folder
 from dip_lib.data.pictures import Pictures
-from dip_lib.data.views import LONG, plain_view
+from dip_lib.data.views import NARROW, plain_view
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
 
@@ -143,13 +143,13 @@ def test_causes_are_told_together_and_a_few_of_many(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("shape", [(10, 10 * LONG + 1), (3, 999), (7, 7 * LONG + 40)])
+@pytest.mark.parametrize("shape", [(10, 10 * NARROW + 1), (3, 999), (7, 7 * NARROW + 40)])
 def test_a_very_long_picture_is_shown_as_any_other(
     monkeypatch: pytest.MonkeyPatch, turned: bool, shape: tuple[int, int]
 ) -> None:
     long = smooth(*(shape[::-1] if turned else shape), seed=2)
     shown = plain_view(long, 32)
-    monkeypatch.setattr("dip_lib.data.views.LONG", 10**9)
+    monkeypatch.setattr("dip_lib.data.views.NARROW", 10**9)
     whole = plain_view(long, 32)
     assert shown.shape == (3, 32, 32)
     assert (shown.int() - whole.int()).abs().max() <= 1

@@ -88,7 +88,8 @@ class Pictures:
         template: the hand-written zero-shot template.
         workers: loader processes; None = one a core, at most 8, and none for a few pictures or
             inside a worker process.
-        notes: what its reader says of the folder it comes from: what was left out, and the like.
+        left_out: what was found beside the pictures and does not count: what it is, and how many.
+        notes: what else its reader says of the folder that it comes from.
         known: fingerprint -> the one that committed packs of the same pictures have instead.
 
     Raises:
@@ -101,6 +102,7 @@ class Pictures:
     files: Mapping[str, Sequence[tuple[str, int]]]
     template: str = "a photo of a {}."
     workers: int | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     known: Mapping[str, str] = field(default_factory=dict)
 

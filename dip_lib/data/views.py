@@ -16,8 +16,8 @@ from torchvision.transforms.v2 import functional as transforms
 
 AREA, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
 """Random resized crop of CoOp and Dassl: share of the area, width / height, tries."""
-LONG = 64
-"""A picture is very long if one side is more than so many times the other."""
+NARROW = 100
+"""Sides that differ by more make a picture a strip."""
 
 
 def rgb(picture: Image.Image) -> Image.Image:
@@ -33,22 +33,20 @@ def rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _long_view(picture: Image.Image, size: int) -> Image.Image:
-    """CLIP's test transform of a very long picture: only the crop is made of the resized one.
-
-    As a whole, 1 x 30,000 pixels would be resized to 224 x 6,720,000.
-    """
-    short, long = sorted(picture.size)
-    start = round((int(size * long / short) - size) / 2) * long / int(size * long / short)
-    end = start + size * long / int(size * long / short)
-    box = (start, 0, end, short) if picture.width > picture.height else (0, start, short, end)
-    return picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
-
-
 def plain_view(picture: Image.Image, size: int) -> Tensor:
-    """CLIP's test transform: shorter side to ``size``, centre crop; uint8 (3, S, S)."""
-    if max(picture.size) > LONG * min(picture.size):
-        return transforms.pil_to_tensor(_long_view(picture, size))
+    """CLIP's test transform: shorter side to ``size``, centre crop; uint8 (3, S, S).
+
+    Of a strip (``NARROW``) only the part that the crop keeps is resized, to the same within one
+    level of 255: 1 x 30,000 pixels would become 224 x 6,720,000.
+    """
+    width, height = picture.size
+    if max(width, height) > NARROW * min(width, height):
+        resized = int(size * max(width, height) / min(width, height))  # as torchvision rounds
+        scale, start = max(width, height) / resized, round((resized - size) / 2)
+        first, last = start * scale, (start + size) * scale
+        box = (first, 0, last, height) if width > height else (0, first, width, last)
+        kept = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+        return transforms.pil_to_tensor(kept)
     small = transforms.resize(picture, [size], InterpolationMode.BICUBIC)
     return transforms.pil_to_tensor(transforms.center_crop(small, [size, size]))
 
