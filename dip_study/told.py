@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from statistics import mean, median
 
 from dip_lib.clip.backbone import Backbone
+from dip_lib.data import walk
 from dip_lib.data.decode import BROKEN, opened
 from dip_lib.data.pictures import Pictures
 from dip_lib.errors import NoWeightsError, UnknownWordsError
@@ -59,7 +60,8 @@ def found(dataset: Pictures) -> list[str]:
     every = {path for entries in dataset.files.values() for path, _ in entries}
     shares = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     held = f"{dataset.name}: {len(dataset.class_names)} classes, {len(every):,} pictures ({shares})"
-    return [held, *dataset.notes]
+    out = walk.told(dataset.left_out)
+    return [held, *dataset.notes, *([out] if out else [])]
 
 
 def tower_for_photographs(clip: Backbone, dataset: Pictures) -> list[str]:

@@ -186,7 +186,7 @@ def test_features_never_answer_for_a_changed_picture(tmp_path: Path) -> None:
 
 
 def test_one_changed_picture_of_many_changes_the_fingerprint(tmp_path: Path) -> None:
-    frames = fill(tmp_path, 120, ("cat", "dog", "fox"))
+    frames = fill(tmp_path / "own", 120)
     before = picture_folder(frames).fingerprint
     path = frames / "dog" / "77.jpg"
     data = bytearray(path.read_bytes())
@@ -210,7 +210,7 @@ def test_unchanged_pictures_are_neither_read_nor_encoded_again(
 
 
 def test_committed_packs_keep_the_name_of_their_pictures(tmp_path: Path) -> None:
-    dataset = picture_folder(fill(tmp_path))
+    dataset = picture_folder(fill(tmp_path / "own"))
     known = {dataset.fingerprint: "of the pack"}
     same = replace(dataset, known=known)
     changed = {**dataset.files, "test": dataset.files["test"][::-1]}
@@ -323,15 +323,15 @@ def test_val_that_is_test_is_no_repeat_and_one_file_listed_twice_is() -> None:
 
 def test_copies_in_a_folder_are_named(tmp_path: Path) -> None:
     for split in ("train", "test"):
-        fill(tmp_path / split, 2, ("cat", "dog"))  # train and test alike
-    picture(tmp_path / "train" / "dog" / "own.jpg", 7)
+        fill(tmp_path / "own" / split, 2, ("cat", "dog"))  # train and test alike
+    picture(tmp_path / "own" / "train" / "dog" / "own.jpg", 7)
     with pytest.warns(UserWarning, match="train/cat/0.jpg") as said:
-        picture_folder(tmp_path)
+        picture_folder(tmp_path / "own")
     assert "own.jpg" not in str(said[0].message)
 
 
 def test_a_copy_under_another_label_is_named(tmp_path: Path) -> None:
-    folder = fill(tmp_path)
+    folder = fill(tmp_path / "own")
     copy = folder / "dog" / "again.jpg"
     copy.write_bytes((folder / "cat" / "3.jpg").read_bytes())
     with pytest.warns(UserWarning, match="cat/3.jpg = dog/again.jpg"):

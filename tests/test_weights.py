@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import warnings
 from argparse import Namespace
 from pathlib import Path
@@ -188,7 +187,9 @@ def test_other_objects_are_named_with_a_remedy_that_works(tmp_path: Path) -> Non
     load_file(model, "tiny", path)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"<html>", os.urandom(500)])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK", b"<html>", b"a", b"Gr", b"X\2\0\0\0\xff\xff", b"hg"]
+)
 def test_what_is_no_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "broken.pt"
     path.write_bytes(content)

@@ -36,11 +36,13 @@ class ClassTree:
     Attributes:
         root: the folder that holds the classes or the splits.
         by_split: split -> its classes; "train" alone where the folder has no splits.
-        notes: what to tell the user: where it was entered, what was left out.
+        left_out: kind of what is no picture -> how many.
+        notes: what else to tell the user: where it was entered, what is not read.
     """
 
     root: Path
     by_split: Mapping[str, Classes]
+    left_out: Counter[str]
     notes: tuple[str, ...]
 
 
@@ -51,8 +53,8 @@ def class_tree(path: Path) -> ClassTree:
         ValueError: no class folders, empty ones, folders in class folders, splits that are
             incomplete or there twice, a folder that cannot be read.
     """
-    top, children, notes = _unwrapped(path)
-    root, left_out = top.path, Counter(top.left_out)
+    top, children, notes, left_out = _unwrapped(path)
+    root = top.path
     if top.files:
         notes.append(f"not read, beside the folders of {root}, {some(top.files)}")
     if not (parts := _split_folders(root, children)):
@@ -70,9 +72,7 @@ def class_tree(path: Path) -> ClassTree:
         left += [look(each.path / name) for each in left for name in each.folders]
     for each in left:
         left_out += each.left_out
-    if line := told(left_out):
-        notes.append(line)
-    return ClassTree(root, by_split, tuple(notes))
+    return ClassTree(root, by_split, left_out, tuple(notes))
 
 
 def class_folders(path: Path) -> Classes:
@@ -86,9 +86,11 @@ def class_folders(path: Path) -> Classes:
     return {name: [file.split("/")[-1] for file in files] for name, files in found.items()}
 
 
-def _unwrapped(path: Path) -> tuple[Folder, dict[str, Folder], list[str]]:
-    """The folder that has more than one folder or holds classes, and the folders in it."""
+def _unwrapped(path: Path) -> tuple[Folder, dict[str, Folder], list[str], Counter[str]]:
+    """The folder that has more than one folder or holds classes, the folders in it, what to say of
+    the way there, and what is left out in it and around it."""
     top, notes = look(path), list[str]()
+    left_out = Counter(top.left_out)
     children = {name: look(path / name) for name in top.folders}
     for _ in range(WRAPPERS):
         inner = next(iter(children.values()), top)
@@ -97,7 +99,8 @@ def _unwrapped(path: Path) -> tuple[Folder, dict[str, Folder], list[str]]:
             break
         top, children = inner, {name: look(inner.path / name) for name in inner.folders}
         notes = [f"read the folders of {inner.path}"]
-    return top, children, notes
+        left_out += inner.left_out
+    return top, children, notes, left_out
 
 
 def _split_folders(root: Path, children: Mapping[str, Folder]) -> dict[str, str]:

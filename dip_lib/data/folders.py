@@ -12,6 +12,7 @@ import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -71,7 +72,6 @@ def _pictures(
     listed: Files,
     template: str,
     skip: bool,
-    notes: tuple[str, ...] = (),
 ) -> Pictures:
     """The dataset of ``listed``: all three splits, or "train" alone, which is dealt."""
     check_class_names(names)
@@ -89,7 +89,7 @@ def _pictures(
     files = kept if len(kept) > 1 else _deal(kept["train"])
     if told := told_of_repeats(name, files, alike(root, [p for p in paths if p not in faults])):
         warnings.warn(told, stacklevel=3)
-    return Pictures(name, tuple(names), root, files, template, notes=notes)
+    return Pictures(name, tuple(names), root, files, template)
 
 
 def picture_folder(
@@ -98,8 +98,9 @@ def picture_folder(
     """Any folder of class folders as a dataset.
 
     Hidden files, what systems leave (``Thumbs.db``, ``__MACOSX``) and what is no picture (side-car
-    JSON) are left out, links are followed (:mod:`dip_lib.data.walk`); the dataset's ``notes`` say
-    what was. Pictures of equal content in two splits or classes are named in a warning.
+    JSON) are left out and counted in ``left_out``; links are followed (:mod:`dip_lib.data.walk`).
+    ``notes`` of the dataset say how the folder was read. Pictures of equal content in two splits or
+    classes are named in a warning.
 
     Args:
         path: holds one folder a class; or train/ and val/ or test/ (or both), each of which holds
@@ -127,9 +128,8 @@ def picture_folder(
         for split, has in tree.by_split.items()
     }
     names = [c.replace("_", " ") for c in classes]
-    return _pictures(
-        tree.root.name, names, tree.root, listed, template, skip_unreadable, tree.notes
-    )
+    found = _pictures(tree.root.name, names, tree.root, listed, template, skip_unreadable)
+    return replace(found, left_out=dict(tree.left_out), notes=tree.notes)
 
 
 def picture_list(

@@ -36,7 +36,8 @@ class Pictures:
         files: split -> (path below ``root``, label) of every picture, in order.
         template: the hand-written zero-shot template.
         workers: loader processes; None = as :func:`loader_processes` has it.
-        notes: what its reader says of the folder it comes from: what was left out, and the like.
+        left_out: what was found beside the pictures and does not count: what it is, and how many.
+        notes: what else its reader says of the folder that it comes from.
         known: fingerprint -> the one that committed packs of the same pictures have instead.
 
     Raises:
@@ -49,6 +50,7 @@ class Pictures:
     files: Mapping[str, Sequence[tuple[str, int]]]
     template: str = "a photo of a {}."
     workers: int | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     known: Mapping[str, str] = field(default_factory=dict)
 

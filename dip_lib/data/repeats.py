@@ -45,7 +45,9 @@ def told_of_repeats(name: str, files: Files, same: Mapping[str, Hashable]) -> st
     in_two_splits, with_two_labels = repeated(files, same)
     said = []
     if in_two_splits:
-        said.append(f"in two splits, so that what tests may have trained, {some(in_two_splits)}")
+        reason = "a test picture may be a training picture"
+        said.append(f"pictures in two splits ({reason}), {some(in_two_splits)}")
     if with_two_labels:
-        said.append(f"under two labels, of which one must count as wrong, {some(with_two_labels)}")
-    return f"{name} has pictures {'; and '.join(said)}" if said else ""
+        reason = "one of them counts as wrong"
+        said.append(f"pictures under two labels ({reason}), {some(with_two_labels)}")
+    return f"{name} has {'; and '.join(said)}" if said else ""

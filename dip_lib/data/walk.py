@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -170,8 +170,8 @@ def find_pictures(paths: str | Path | Iterable[str | Path]) -> FoundPictures:
     return FoundPictures(files, left_out)
 
 
-def told(left_out: Counter[str]) -> str:
+def told(left_out: Mapping[str, int]) -> str:
     """One line that says what was left out, the most frequent first; "" for nothing."""
-    kinds = [f"{count} {kind}" for kind, count in left_out.most_common()]
+    kinds = [f"{count} {kind}" for kind, count in Counter(left_out).most_common()]
     more: Sequence[str] = ["…"] if len(kinds) > 8 else []
     return f"left out, as no pictures: {', '.join([*kinds[:8], *more])}" if kinds else ""
