@@ -301,8 +301,12 @@ def test_a_damaged_file_among_pictures_in_memory_is_named(
     fitted: PromptedClassifier, colours: list[Path], tmp_path: Path
 ) -> None:
     (tmp_path / "page.jpg").write_text("<html>")
+    mixed = [tmp_path / "page.jpg", Image.open(colours[0])]
     with pytest.raises(ValueError, match=r"page\.jpg"):
-        fitted.predict([Image.open(colours[0]), tmp_path / "page.jpg"])
+        fitted.predict(mixed)
+    with pytest.warns(UserWarning, match=r"page\.jpg.*web page"):
+        damaged, sound = fitted.predict(mixed, skip_unreadable=True)
+    assert damaged == [] and len(sound) == len(OWN)
 
 
 # ---- the command line ---------------------------------------------------------------------------

@@ -98,6 +98,23 @@ def test_a_fit_says_what_it_found_and_how_well_the_prompt_does(
     assert answer["held_out"] == len(held_out)
 
 
+@pytest.mark.usefixtures("trained")
+def test_prompts_of_their_own_class_are_evaluated_and_used_as_any(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "own.safetensors")
+    place = ["--class-specific", "--class-position", "front", "--json"]
+    assert main(["fit", str(folder), "--out", out, *SETTINGS, *place]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    loaded, dealt = PromptedClassifier.load(out), picture_folder(folder)
+    held_out = [dealt.root / path for path, _ in dealt.files["test"]]
+    best = [names[0][0] for names in loaded.predict(held_out, top=1)]
+    truth = [dealt.class_names[label] for _, label in dealt.files["test"]]
+    assert answer["right"] == sum(map(str.__eq__, best, truth))
+    words = PromptedClassifier("glyph-vit", epochs=0).fit(dealt)  # with the name at the end
+    assert answer["zero_shot_right"] == words.evaluate(dealt).right
+
+
 def test_the_two_lines_at_its_end_use_the_prompt(
     folder: Path, trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -321,6 +338,24 @@ def test_odd_names_survive_a_csv(tmp_path: Path) -> None:
     text = io.StringIO(data.decode("utf-8", "surrogateescape"))
     _, *rows = csv.reader(text)
     assert [(row[0], row[1]) for row in rows] == [(p, b[0][0]) for p, b in best.items()]
+
+
+def test_a_picture_that_cannot_be_read_is_a_row_without_names(
+    trained: tuple[Path, Path],
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "page.png").write_text("<html>")
+    (tmp_path / "list.csv").write_text("")
+    one = str(next(folder.rglob("*.png")))
+    asked_for = ["predict", str(trained[0]), one, str(tmp_path), "--classes", ",".join(OWN)]
+    assert main([*asked_for, "--csv", "-", "--top", "2"]) == 1
+    said = capsys.readouterr()
+    named, bare = csv.DictReader(io.StringIO(said.out))
+    assert named["picture"] == one and named["name_1"] in OWN
+    assert set(bare.values()) == {str(tmp_path / "page.png"), ""}
+    assert f"dip: {tmp_path / 'page.png'}: " in said.err and "1 *.csv" in said.err
 
 
 def test_a_prediction_sums_up_and_says_how_sure_it_is(
