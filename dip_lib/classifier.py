@@ -8,42 +8,41 @@ Symbols: n context vectors, d text width, r rank, e embedding size.
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
-from tqdm import tqdm
 
+from dip_lib.checks import plain_context, plain_names, positive, shown, whole
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import encode_split, encode_views
+from dip_lib.clip.given import encode_given
+from dip_lib.clip.layout import POSITIONS
 from dip_lib.clip.loading import backbone_source, check_backbone, load_backbone
 from dip_lib.clip.weights import HUB
-from dip_lib.data import Dataset, few_shot
+from dip_lib.data import Dataset, few_shot, in_memory
 from dip_lib.data.folders import picture_folder
-from dip_lib.data.pictures import Pictures
-from dip_lib.errors import one_of
-from dip_lib.files import write_atomic
+from dip_lib.data.names import some
+from dip_lib.errors import BadValueError, NoWeightsError, one_of
 from dip_lib.methods import CoOp
-from dip_lib.prompt import load_prompt, low_rank_prompt, read_prompt_file, save_prompt
+from dip_lib.prompt import load_prompt, low_rank_prompt
+from dip_lib.prompt.classifier_file import SavedPrompt, read_classifier_file, write_classifier_file
 from dip_lib.training.batch_data import TrainingData
-from dip_lib.training.loop import train_epochs
+from dip_lib.training.confusion import HeldOut, confusion
+from dip_lib.training.one_run import train_prompt
 from dip_lib.training.run import Data, LowRank, Run, Schedule, Tower
-from dip_lib.training.runs import Runs
-
-Paths = str | Path | Sequence[str | Path]
 
 
-def picture_files(paths: Paths) -> list[Path]:
-    """The given files, and all files below given folders, sorted; hidden ones do not count."""
-    roots = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
-    below = ([p] if not p.is_dir() else sorted(q for q in p.rglob("[!.]*")) for p in roots)
-    return [path for files in below for path in files if not path.is_dir()]
+def _dataset(data: str | Path | Dataset) -> Dataset:
+    if isinstance(data, str | Path):
+        return picture_folder(data)
+    if not hasattr(data, "class_names"):
+        raise BadValueError("data", shown(data), "a folder of class folders, or a dataset")
+    return data
 
 
 @dataclass(eq=False)
@@ -69,7 +68,8 @@ class PromptedClassifier:
             prompts.
 
     Raises:
-        ValueError: an open_clip name without ``pretrained``: random weights would learn nothing.
+        ValueError: an open_clip name without ``pretrained``: random weights would learn nothing;
+            a setting that is out of range or no number.
     """
 
     backbone: str | Backbone = "photo-lite0"
@@ -92,11 +92,23 @@ class PromptedClassifier:
     _factors: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._check()
         name, weights = self.backbone, self.pretrained or None
         if isinstance(name, str) and not (weights or name.startswith(HUB) or backbone_source(name)):
             check_backbone(name)
-            raise ValueError(f"{name} needs weights: give pretrained='openai', a tag or a file")
+            raise NoWeightsError(name, "", "random ones would learn nothing")
         self.clip = load_backbone(name, weights, self.device) if isinstance(name, str) else name
+
+    def _check(self) -> None:
+        """Refuse settings out of range. They can be set at any time, so each fit asks again."""
+        for name, least in {"epochs": 0, "views": 0, "shots": 1, "batch": 1, "rank": 1}.items():
+            setattr(self, name, whole(name, getattr(self, name), least))
+        self.seed, self.context = whole("seed", self.seed), plain_context(self.context)
+        if self.lr is not None:
+            self.lr = positive("lr", self.lr)
+        one_of("method", self.method, ("dip", "coop"))
+        one_of("class_position", self.class_position, POSITIONS)
+        LowRank(rank=self.rank, dropout=self.dropout)
 
     @property
     def factors(self) -> tuple[Tensor, Tensor]:
@@ -118,9 +130,10 @@ class PromptedClassifier:
 
         Raises:
             ValueError: fewer than two classes, what ``picture_folder`` and the backbone refuse, a
-                method, rank or dropout that is not valid, a loss that is not finite.
+                setting that is not valid, a loss that is not finite.
         """
-        dataset = picture_folder(data) if isinstance(data, str | Path) else data
+        self._check()
+        dataset = _dataset(data)
         if len(names := dataset.class_names) < 2:
             raise ValueError(f"{dataset.name} has one class, {names[0]!r}: add a second one")
         p0 = self.clip.context(self.context)
@@ -131,23 +144,15 @@ class PromptedClassifier:
         images = encode_views(self.clip, dataset, "train", range(self.views) or [None], rows)
         labels = dataset.labels("train")[rows].to(p0.device)
         training = TrainingData(names, dataset.template, images[None], labels[None])
-        runs = Runs.prepare([run], self.clip, training)
-        bar = tqdm(train_epochs(runs), "training", self.epochs, unit="epoch", delay=2, leave=False)
-        for alive, _ in bar:
-            if not alive.all():
-                rate = runs.schedule.lr
-                raise ValueError(f"the loss is not finite with lr = {rate}: choose a smaller one")
-        base, a, b = (tensor[0].detach() for tensor in runs.state.prompts[0])
-        if not run.rank:  # a full-rank prompt is its update times the identity
-            a, b = torch.eye(len(p0), device=p0.device), base - p0
-        self.class_names, self._factors = names, (a, b)
+        self._factors = train_prompt(run, self.clip, training, p0)
+        self.class_names = names
         return self
 
     def _run(self, dataset: Dataset) -> Run:
         """The run that :meth:`fit` trains."""
         update = LowRank(rank=self.rank, dropout=self.dropout)
-        low_rank = {"dip": update, "coop": None}[one_of("method", self.method, ("dip", "coop"))]
-        lr = self.lr or self.clip.lr
+        low_rank = {"dip": update, "coop": None}[self.method]
+        lr = self.clip.lr if self.lr is None else self.lr
         return Run(
             data=Data(
                 dataset=dataset.name,
@@ -168,34 +173,74 @@ class PromptedClassifier:
 
     @torch.no_grad()
     def predict(
-        self, images: Paths, class_names: Sequence[str] = (), top: int = 5
+        self,
+        images: in_memory.Given,
+        class_names: Sequence[str] | None = None,
+        top: int = 5,
+        skip_unreadable: bool = False,
     ) -> list[list[tuple[str, float]]]:
         """The most probable names of each picture, best first, with their probabilities.
 
-        Features are kept on disk: asking for other names of the same pictures is quick.
+        Features of files are kept on disk: asking for other names of the same pictures is quick.
 
         Args:
-            images: a picture file, a folder (all files below it), or a list of these.
+            images: a picture file, a folder (all pictures below it), a PIL image, an array
+                (H, W, 3) or (N, H, W, 3), a tensor (3, H, W) or (N, 3, H, W), or a list of these;
+                numbers are uint8, or floats in 0..1 (:mod:`dip_lib.data.in_memory`).
             class_names: any names; default those it was trained on.
             top: names a picture.
+            skip_unreadable: give a file that is no readable picture no names, []; one warning
+                says what is wrong with each. Otherwise it is an error.
 
         Raises:
             ValueError: no prompt yet, no names, names that the backbone refuses, or that a
-                class-specific prompt was not trained on, a file that is no picture.
+                class-specific prompt was not trained on; what is no picture, folders without one.
         """
-        if not (names := tuple(class_names) or self.class_names):
-            raise ValueError("class_names are missing, and a prompt file holds none: give them")
+        if class_names is None or (isinstance(class_names, list | tuple) and not class_names):
+            if not self.class_names:
+                raise ValueError("class_names are missing, and a prompt file holds none: give them")
+            class_names = self.class_names
+        names, top = plain_names(class_names), whole("top", top, 1)
+        given = in_memory.in_order(images)
+        text = self._class_embeddings(names)  # (C, e)
+        encoded, faults = encode_given(self.clip, given, skip_unreadable)
+        if faults:
+            told = some([f"{given[i]}: {fault}" for i, fault in faults.items()])
+            warnings.warn(f"unreadable pictures, {told}", stacklevel=3)
+        shares = (self.clip.logit_scale * encoded @ text.T).softmax(-1)  # (M, C)
+        pairs = (zip(names, row, strict=True) for row in shares.tolist())
+        best = (sorted(each, key=lambda pair: -pair[1])[:top] for each in pairs)
+        return [[] if i in faults else next(best) for i in range(len(given))]
+
+    @torch.no_grad()
+    def evaluate(self, data: str | Path | Dataset, split: str = "test") -> HeldOut:
+        """What held-out pictures are taken for: by the prompt, and by its words alone (zero-shot).
+
+        Args:
+            data: as for :meth:`fit`, which trains on nothing but the split "train".
+            split: "test" or "val".
+
+        Zero-shot has the class name behind the words, wherever it stands in the prompt.
+
+        Raises:
+            ValueError: no prompt yet, an unknown split, what :meth:`fit` refuses of ``data``, a
+                class that a class-specific prompt was not trained on.
+        """
+        dataset, words = _dataset(data), self.clip.context(self.context)
+        names, labels = dataset.class_names, dataset.labels(split)
+        texts = [self._class_embeddings(names), self.clip.class_embeddings(words, names)]
+        encoded = encode_split(self.clip, dataset, split)
+        named = [(encoded @ text.T).argmax(-1) for text in texts]
+        return HeldOut(names, *(confusion(each, labels, len(names)) for each in named))
+
+    def _class_embeddings(self, names: Sequence[str]) -> Tensor:
+        """(C, e) of any names, or of some of those that a class-specific prompt has."""
         prompt, own = self.prompt, self.class_specific
         if own:
             for name in names:
                 one_of("class of a class-specific prompt", name, self.class_names)
             prompt = prompt[[self.class_names.index(name) for name in names]]
-        text = self.clip.class_embeddings(prompt, names, (), own, self.class_position)  # (C, e)
-        files = {"test": [(str(path), 0) for path in picture_files(images)]}
-        encoded = encode_split(self.clip, Pictures("pictures", ("",), Path(), files), "test")
-        shares = (self.clip.logit_scale * encoded @ text.T).softmax(-1)  # (N, C)
-        pairs = [zip(names, row, strict=True) for row in shares.tolist()]
-        return [sorted(each, key=lambda pair: -pair[1])[:top] for each in pairs]
+        return self.clip.class_embeddings(prompt, names, (), own, self.class_position)
 
     def save(self, path: str | Path) -> None:
         """Save the prompt, class-free, as safetensors: 2 kB for a DIP of CLIP's size.
@@ -207,16 +252,10 @@ class PromptedClassifier:
         Raises:
             ValueError: nothing was trained or loaded. OSError: the file cannot be written.
         """
-        a, b = (each.cpu().contiguous() for each in self.factors)
-        save_prompt(Path(path), a, b, self.context, self.clip.context(self.context))
-        with safe_open(path, "pt") as file:
-            about = {**file.metadata(), "backbone": self.clip.name}
-        about["pretrained"] = self.pretrained or ""
-        if self.class_position != "end":
-            about["class_position"] = self.class_position
-        if self.class_specific:
-            about["class_names"] = json.dumps(self.class_names)
-        write_atomic(Path(path), save({"A": a, "B": b}, metadata=about))
+        names = self.class_names if self.class_specific else ()
+        tower = self.clip.name, self.pretrained or ""
+        saved = SavedPrompt(*self.factors, self.context, *tower, self.class_position, names)
+        write_classifier_file(Path(path), saved, self.clip.context(self.context))
 
     @classmethod
     def load(
@@ -231,20 +270,16 @@ class PromptedClassifier:
         Raises:
             ValueError: a damaged file, or another backbone or other weights than its own.
         """
-        a, b, about = read_prompt_file(Path(path))
-        words = about["words"]
+        saved = read_classifier_file(path)
         name = backbone.name if isinstance(backbone, Backbone) else backbone
-        saved = about.get("backbone", name)
-        if name not in ("", saved):
-            raise ValueError(f"{path} was trained with {saved}, and cannot be used with {name}")
-        weights = pretrained or about.get("pretrained")
-        names = tuple(json.loads(about.get("class_names", "[]")))
-        place = {
-            "class_position": about.get("class_position", "end"),
-            "class_specific": bool(names),
-        }
-        loaded = cls(backbone or saved, weights, context=words, **more | place)
-        loaded.class_names = names
-        load_prompt(Path(path), loaded.clip.context(words))  # refuses other weights
-        loaded._factors = (a.to(loaded.clip.device), b.to(loaded.clip.device))
+        if name and saved.backbone not in ("", name):
+            raise ValueError(
+                f"{path} was trained with {saved.backbone}, and cannot be used with {name}"
+            )
+        tower = backbone or saved.backbone, pretrained or saved.pretrained
+        more |= {"class_position": saved.class_position, "class_specific": bool(saved.class_names)}
+        loaded = cls(*tower, context=saved.words, **more)
+        loaded.class_names = saved.class_names
+        load_prompt(Path(path), loaded.clip.context(saved.words))  # refuses other weights
+        loaded._factors = (saved.a.to(loaded.clip.device), saved.b.to(loaded.clip.device))
         return loaded

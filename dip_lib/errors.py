@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+LISTED = 24
+"""Up to so many valid names are all listed; of more, the nearest are."""
+
 
 class UnknownNameError(ValueError):
     """A name that is none of the valid ones.
@@ -24,10 +27,78 @@ class UnknownNameError(ValueError):
         super().__init__(kind, value, self.choices)
 
     def __str__(self) -> str:
-        inside = [each for each in self.choices if each.endswith(f".{self.value}")]
-        near = inside[:3] or get_close_matches(str(self.value), self.choices, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-        return f"unknown {self.kind} {self.value!r}.{hint} Valid: {', '.join(self.choices)}."
+        hint = f" Did you mean {' or '.join(map(repr, self.near))}?" if self.near else ""
+        if len(self.choices) <= LISTED:
+            return f"unknown {self.kind} {self.value!r}.{hint} Valid: {', '.join(self.choices)}."
+        return (
+            f"unknown {self.kind} {self.value!r}, none of the {len(self.choices)} there are.{hint}"
+        )
+
+    @property
+    def near(self) -> list[str]:
+        """Three valid names: those that end in ".value", else those that are spelt most alike,
+        whatever their case."""
+        if inside := [name for name in self.choices if name.endswith(f".{self.value}")]:
+            return inside[:3]
+        by_spelling = {name.casefold(): name for name in self.choices}
+        wanted = str(self.value).casefold()
+        return [by_spelling[n] for n in get_close_matches(wanted, by_spelling, n=3, cutoff=0.5)]
+
+
+class BadValueError(ValueError):
+    """A value that cannot be: what it was given for (``name``), the ``value`` as Python writes it,
+    and what it ``needs`` to be."""
+
+    def __init__(self, name: str, value: str, needs: str) -> None:
+        self.name, self.value, self.needs = name, value, needs
+        super().__init__(name, value, needs)
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.value} must be {self.needs}"
+
+
+class NoWeightsError(ValueError):
+    """Weights that are not at hand: of which ``backbone``, by which ``tag`` ("": none was named),
+    and the ``reason``."""
+
+    def __init__(self, backbone: str, tag: str, reason: str) -> None:
+        self.backbone, self.tag, self.reason = backbone, tag, reason
+        super().__init__(backbone, tag, reason)
+
+    @property
+    def fault(self) -> str:
+        """What is wrong, without a remedy, which differs with the door."""
+        if not self.tag:
+            return f"{self.backbone} needs weights ({self.reason})"
+        return (
+            f"the weights {self.tag} of {self.backbone} are neither in the cache nor could they be "
+            f"downloaded ({self.reason})"
+        )
+
+    def __str__(self) -> str:
+        if not self.tag:
+            return f"{self.fault}: give pretrained='openai', another tag, or a file"
+        return (
+            f"{self.fault}. Go online once, set HF_HOME to a cache that holds them, or give a "
+            f"file: load_backbone({self.backbone!r}, pretrained='/path/to/weights')"
+        )
+
+
+class UnknownWordsError(ValueError):
+    """Words that a text encoder was not trained on: the ``backbone``, the ``words``, the ``text``
+    they stand in, and the nearest words that it knows (``near``)."""
+
+    def __init__(self, backbone: str, words: Sequence[str], text: str, near: Sequence[str]) -> None:
+        self.backbone, self.words, self.text, self.near = backbone, words, text, near
+        super().__init__(backbone, words, text, near)
+
+    def __str__(self) -> str:
+        instead = f" (it knows {', '.join(map(repr, self.near))})" if self.near else ""
+        return (
+            f"{self.backbone} was not trained on {', '.join(map(repr, self.words))} (in "
+            f"{self.text!r}). Use words of its training captions{instead}, or a backbone with a "
+            "full vocabulary, such as ViT-B-16"
+        )
 
 
 class DamagedFileError(ValueError):
@@ -39,6 +110,10 @@ class DamagedFileError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.path} is damaged or not the file it should be: {self.reason}"
+
+
+class UnreadablePictureError(ValueError):
+    """A picture file that cannot be read: the message has its path, the reason and the remedy."""
 
 
 class PackError(ValueError):
@@ -107,7 +182,7 @@ def one_of(kind: str, value: str, choices: Iterable[str]) -> str:
         choices: every valid name.
 
     Raises:
-        UnknownNameError: names the value, the nearest valid names and all valid names.
+        UnknownNameError: names the value and the nearest valid names, or all where they are few.
     """
     names = sorted(choices)
     if value not in names:

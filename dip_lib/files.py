@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
+import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from dip_lib.paths import home
+
+
+def check_output(path: Path) -> None:
+    """Raise OSError if a file cannot be written there: asked before long work, it loses nothing.
+
+    Nothing is left behind: folders that are missing are made by the write.
+    """
+    try:
+        if path.is_dir():
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        there = next(each for each in path.absolute().parents if each.exists())
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -25,7 +44,9 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        remedy = "Free some space or choose another folder with DIP_HOME."
+        space = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "Free some space, or choose another place" if space else "Choose another place"
+        remedy += " with DIP_HOME" if path.absolute().is_relative_to(home()) else ""
         raise OSError(error.errno, f"cannot write {path}: {error.strerror}. {remedy}") from error
     finally:
         with suppress(OSError):

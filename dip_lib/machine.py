@@ -14,3 +14,27 @@ def cpu_name(listed: Path = Path("/proc/cpuinfo")) -> str:
     lines = listed.read_text().splitlines() if listed.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.processor() or 'CPU'}, {os.cpu_count()} cores"
+
+
+def usable_cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may use: those it is bound to, within its container's share.
+
+    The share is the quota of control groups, version 2 (``cpu.max``) or 1 (``cpu/cpu.cfs_*``),
+    rounded up; ``taskset`` and a batch system bind a process to cores.
+    """
+    # not on macOS
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min([bound or 1, *_quotas(groups)]))
+
+
+def _quotas(groups: Path) -> list[int]:
+    """Cores by the quotas of control groups; [] where there is none."""
+    quotas = []
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            words = " ".join((groups / name).read_text() for name in names).split()
+        except OSError:
+            continue
+        if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]):
+            quotas.append(-(-int(words[0]) // int(words[1])))  # "max" and -1: no limit
+    return quotas

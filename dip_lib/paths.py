@@ -7,6 +7,7 @@ path in this library depends on the working directory.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -21,12 +22,30 @@ def root() -> Path | None:
 def home() -> Path:
     """Where measurements go: ``$DIP_HOME``, else ``_build/run`` of the checkout, else the cache.
 
-    The folder is not created here, but by the first write.
+    The cache is ``dip-lib`` in ``$XDG_CACHE_HOME``, else in ``~/.cache``, else (a container's user
+    without a home) in the folder of temporary files. The folder is not created here, but by the
+    first write.
     """
     if chosen := os.environ.get("DIP_HOME"):
         return Path(chosen).expanduser().resolve()
     checkout = root()
-    return checkout / "_build" / "run" if checkout else Path.home() / ".cache" / "dip-lib"
+    return checkout / "_build" / "run" if checkout else _cache()
+
+
+def _cache() -> Path:
+    """The cache folder of a user of the installed wheel: the first that can be written."""
+    chosen, own = os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~")
+    for parent in (Path(chosen), Path(own) / ".cache"):
+        # not absolute: unset, or a user without a home, whose "~" stays as it is
+        if parent.is_absolute() and writable(parent):
+            return parent / "dip-lib"
+    return Path(tempfile.gettempdir()) / f"dip-lib-{os.getuid()}"
+
+
+def writable(folder: Path) -> bool:
+    """Whether files can be written into a folder, which may not be there yet."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def results_dir() -> Path:

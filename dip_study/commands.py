@@ -6,22 +6,32 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from dip_lib.classifier import PromptedClassifier, picture_files
-from dip_lib.clip.layout import POSITIONS
+import torch
+
 from dip_lib.data.dataset import picture_sources
 from dip_lib.data.photos import listed_pictures
 from dip_lib.errors import NotMeasuredError
 from dip_lib.fetch import download
 from dip_lib.fetch.archives import amount
+from dip_lib.machine import usable_cores
 from dip_lib.paths import results_dir
 from dip_lib.store.export import export
-from dip_study import feature_commands, plan, profiles, store_commands, study
+from dip_study import (
+    feature_commands,
+    picture_commands,
+    plan,
+    profiles,
+    store_commands,
+    study,
+    told,
+)
 from dip_study.answer import Answer
 from dip_study.measure import measure
 
@@ -29,7 +39,8 @@ EPILOG = """examples:
   dip data status --data pictures           what is there, what is missing, how large it is
   dip data get eurosat dtd --data pictures  fetch, check, unpack; resumes where it was interrupted
   dip fit animals --out animals.safetensors --backbone ViT-B-16 --pretrained openai
-  dip predict animals.safetensors photos/ --classes "red fox,wolf,lynx"
+  dip predict animals.safetensors photos/ --classes "red fox,wolf,lynx" --csv named.csv
+  dip predict animals.safetensors photos/ --class "7 up, can" --class lynx
   dip plan --profile paper                  runs, pictures, disk and time of a study
   dip plan --profile paper --json >plan.json
   dip measure --profile embedded --study hosts   what neither this machine nor results/ has
@@ -41,7 +52,8 @@ EPILOG = """examples:
   dip store rekey coop                      keeps the runs of a method whose code changed in looks
 exit codes:
   0    all is well
-  1    something is missing (data status), or failed: stderr says why
+  1    something is missing (data status), a picture is not readable (predict; the others are
+       named), or it failed: stderr says why
   2    wrong usage: stderr says what is valid
   130  interrupted (Ctrl-C): the same command resumes
 With --json, stdout holds one JSON value and nothing else; progress and faults go to stderr.
@@ -54,14 +66,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 if all is well, 1 if something is missing or failed; a wrong usage exits with 2.
     """
-    options = parse(arguments)
+    options, formatted = parse(arguments), warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"dip: {message}\n"  # no source lines
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     try:
         answer: Answer = options.run(options)
         lines = [json.dumps(answer.data, indent=1)] if options.json else answer.lines
         print("".join(f"{line}\n" for line in lines), end="", flush=True)
         return answer.code
     except (NotMeasuredError, OSError, RuntimeError, ValueError) as error:
-        sys.exit(f"dip: {error}")
+        sys.exit(f"dip: {told.error(error)}")
+    finally:
+        warnings.formatwarning = formatted
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -80,25 +96,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         folder, help = os.environ.get("DATA"), "the folder of all datasets (default: $DATA)"
         action.add_argument("--data", type=Path, default=folder, required=not folder, help=help)
         action.set_defaults(run=run)
-    fit = commands.add_parser("fit", help="train a prompt on a folder of class folders", **look)
-    fit.add_argument("folder", help="one folder a class; half of the pictures train")
-    fit.add_argument("--out", metavar="FILE", required=True, help="the prompt file to write")
-    for name, default in {"epochs": 40, "shots": 16, "views": 4, "seed": 1}.items():
-        fit.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
-    position = "where the class name stands in the prompt, default end"
-    fit.add_argument("--class-position", choices=POSITIONS, default="end", help=position)
-    own = "every class has vectors of its own; names no other classes"
-    fit.add_argument("--class-specific", action="store_true", help=own)
-    predict = commands.add_parser("predict", help="name pictures by a saved prompt", **look)
-    predict.add_argument("prompt", help="a file that `dip fit` wrote")
-    predict.add_argument("pictures", nargs="+", help="picture files, or folders of them")
-    predict.add_argument("--classes", required=True, help="any names, separated by commas")
-    predict.add_argument("--top", type=int, default=5, help="names a picture, default 5")
-    for action, run, tower in ((fit, _fit, "photo-lite0"), (predict, _predict, "")):
-        action.add_argument("--backbone", default=tower, help=f"default {tower or 'the file says'}")
-        action.add_argument("--pretrained", default="", help="open_clip tag or file of weights")
-        action.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-        action.set_defaults(run=run)
     cost = commands.add_parser("plan", help="what a study costs, before any work", **look)
     cost.add_argument("--profile", default="paper", help="a name or a file of yours")
     cost.add_argument("--study", default="all", choices=["all", *study.STUDIES])
@@ -114,8 +111,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         studies = [*study.STUDIES]
         action.add_argument("--study", nargs="+", choices=studies, metavar="STUDY")
         action.set_defaults(run=run)
-    others = [each.add_commands(commands, **look) for each in (store_commands, feature_commands)]
-    for action in (status, get, fit, predict, cost, live, kept, *chain(*others)):
+    rooms = (picture_commands, store_commands, feature_commands)
+    others = [each.add_commands(commands, **look) for each in rooms]
+    for action in (status, get, cost, live, kept, *chain(*others)):
         action.add_argument("--json", action="store_true", help="for programs")
     return parser.parse_args(arguments)
 
@@ -166,30 +164,6 @@ def _plan(options: argparse.Namespace) -> Answer:
     rows = json.loads(costs.reset_index().to_json(orient="records"))  # not measured: null
     about = {name: getattr(options, name) for name in ("profile", "study", "device")}
     return Answer({**about, "rows": rows}, [plan.table(costs)])
-
-
-def _fit(options: argparse.Namespace) -> Answer:
-    names = ["backbone", "pretrained", "device", "epochs", "shots", "views", "seed"]
-    names += ["class_position", "class_specific"]
-    fitted = PromptedClassifier(**{n: getattr(options, n) for n in names}).fit(options.folder)
-    fitted.save(options.out)
-    size, classes = os.path.getsize(options.out), fitted.class_names
-    about = {"file": options.out, "bytes": size, "classes": classes}
-    return Answer(about, [f"{options.out}: {size:,} bytes, trained on {len(classes)} classes"])
-
-
-def _predict(options: argparse.Namespace) -> Answer:
-    names = [name.strip() for name in options.classes.split(",") if name.strip()]
-    tower = {"pretrained": options.pretrained, "device": options.device}
-    loaded = PromptedClassifier.load(options.prompt, options.backbone, **tower)
-    files = picture_files(options.pictures)
-    predictions = dict(zip(map(str, files), loaded.predict(files, names, options.top), strict=True))
-    names_of = {
-        path: ", ".join(f"{n} {100 * p:.1f} %" for n, p in best)
-        for path, best in predictions.items()
-    }
-    lines = [f"{path}: {best}" for path, best in names_of.items()]
-    return Answer({path: dict(best) for path, best in predictions.items()}, lines)
 
 
 def _measure(options: argparse.Namespace) -> Answer:

@@ -33,7 +33,7 @@ from dip_lib.data.folders import picture_folder
 from dip_lib.data.pack_files import file_state, pack_paths
 from dip_lib.data.pictures import Pictures
 from dip_lib.data.splits import write_draw
-from dip_lib.machine import cpu_name
+from dip_lib.machine import cpu_name, usable_cores
 from dip_lib.paths import home
 from dip_lib.store import Store
 from dip_lib.training.batches import shared_out
@@ -201,7 +201,7 @@ def _measure_all(
 ) -> None:
     if not runs:
         return
-    workers = 1 if device != "cpu" else int(os.environ.get("DIP_WORKERS", os.cpu_count() or 1))
+    workers = 1 if device != "cpu" else int(os.environ.get("DIP_WORKERS", usable_cores()))
     batches = shared_out(runs, BATCH[torch.device(device).type], workers)
     with tqdm(total=len(runs), desc="measuring", unit="run", mininterval=1) as bar:
 

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from dip_lib.data import Dataset
+from dip_lib.data.pack_files import read_header
 from dip_lib.data.packed import packed_dataset
 from dip_lib.data.photos import PHOTOS, Found, Photos, split_zhou
 from dip_lib.data.pictures import Pictures
@@ -41,6 +42,7 @@ class Declared:
     template: str = ""
     subset: str = ""
     sealed: str = ""
+    photographs: str = ""
 
     @property
     def pictures(self) -> str:
@@ -132,7 +134,9 @@ def pictures(name: str, data: Path) -> Pictures:
         split: [entry for entry in entries if split != "val" or entry[0] not in shown]
         for split, entries in files.items()
     }
-    return Pictures(name, tuple(names), folder, kept, about.template)
+    pack = next(map(read_header, PACKS.glob(f"{name}.*.safetensors")), None)
+    known = {about.photographs: pack.fingerprint} if pack else {}
+    return Pictures(name, tuple(names), folder, kept, about.template, known=known)
 
 
 def load(name: str, style: str = "default") -> Dataset:

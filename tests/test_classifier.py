@@ -17,9 +17,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from dip_lib import PromptedClassifier, load_backbone
-from dip_lib.classifier import picture_files
 from dip_lib.data import load_dataset
 from dip_lib.data.folders import picture_folder
+from dip_lib.data.walk import find_pictures
 
 NAMES = load_dataset("shapes").class_names
 OWN, UNSEEN = NAMES[:4], NAMES[4:7]
@@ -67,7 +67,7 @@ def test_a_fit_improves_on_the_words_alone(fitted: PromptedClassifier, folder: P
 
 def test_no_epochs_are_zero_shot_clip(folder: Path) -> None:
     words = PromptedClassifier("glyph-resnet", **SETTINGS | {"epochs": 0}).fit(folder)
-    clip, (path, *_) = words.clip, picture_files(folder)
+    clip, (path, *_) = words.clip, find_pictures(folder).files
     text = clip.encode_text([f"a photo of a {name}." for name in OWN])
     with Image.open(path) as image:
         encoded = clip.encode_image(clip.preprocess(image)[None])
@@ -107,7 +107,7 @@ def test_a_rank_bounds_the_update_and_coop_has_none(
 def test_any_names_may_be_asked_for(fitted: PromptedClassifier, folder: Path) -> None:
     for names in (UNSEEN, OWN + UNSEEN):
         every = fitted.predict(folder, names, top=len(names))
-        assert len(every) == len(picture_files(folder))
+        assert len(every) == len(find_pictures(folder).files)
         for best in every:
             shares = [share for _, share in best]
             assert {name for name, _ in best} == set(names)
@@ -119,8 +119,8 @@ def test_any_names_may_be_asked_for(fitted: PromptedClassifier, folder: Path) ->
 
 def test_a_file_a_folder_and_a_list_are_pictures(fitted: PromptedClassifier, folder: Path) -> None:
     (folder / OWN[0].replace(" ", "_") / ".hidden").write_text("no picture")
-    paths = picture_files(folder)
-    assert paths == picture_files([folder / name.replace(" ", "_") for name in OWN])
+    paths = find_pictures(folder).files
+    assert paths == find_pictures([folder / name.replace(" ", "_") for name in OWN]).files
     whole = [dict(best) for best in fitted.predict(folder)]
     assert [dict(best) for best in fitted.predict(str(paths[3]))] == [near(whole[3])]
     few = [dict(best) for best in fitted.predict([paths[3], str(paths[0])])]
@@ -222,6 +222,33 @@ def test_bad_names_and_pictures_are_refused(
         fitted.predict(tmp_path / "page.jpg")
     with pytest.raises(ValueError, match=r"nowhere\.jpg"):
         fitted.predict(tmp_path / "nowhere.jpg")
+
+
+def test_an_unreadable_picture_is_left_out_when_asked(
+    fitted: PromptedClassifier, tmp_path: Path, folder: Path
+) -> None:
+    sound = find_pictures(folder).files[:3]
+    page, empty = tmp_path / "page.jpg", tmp_path / "empty.jpg"
+    page.write_text("<html>")
+    empty.touch()
+    with pytest.warns(UserWarning, match="web page") as said:
+        found = fitted.predict([page, *sound, empty], skip_unreadable=True)
+    assert len(said) == 1 and "empty.jpg" in str(said[0].message)
+    assert found == [[], *fitted.predict(sound), []]
+    with pytest.warns(UserWarning, match="page"):
+        assert fitted.predict([page], skip_unreadable=True) == [[]]
+    page.write_bytes(sound[0].read_bytes())
+    with pytest.warns(UserWarning, match="empty"):
+        found = fitted.predict([page, empty], skip_unreadable=True)
+    assert [len(best) for best in found] == [len(OWN), 0]
+
+
+def test_folders_without_pictures_are_an_error(fitted: PromptedClassifier, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(ValueError, match="no pictures"):
+        fitted.predict(tmp_path)
+    with pytest.raises(ValueError, match=r"notes\.txt"):
+        fitted.predict(tmp_path / "notes.txt")
 
 
 @pytest.mark.parametrize(

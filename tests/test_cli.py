@@ -204,7 +204,7 @@ def test_a_picture_that_no_archive_brings_is_named(
         (["data", "get", "--data", "x"], "required: NAME"),
         (["fit", "animals"], "required: --out"),
         (["fit", "animals", "--out", "p", "--epochs", "many"], "invalid int value: 'many'"),
-        (["predict", "p", "a.jpg"], "required: --classes"),
+        (["predict", "p", "a.jpg"], "--classes --class --classes-file is required"),
         (["predict", "p", "--classes", "a,b"], "required: pictures"),
         (["data", "get", "eurosta", "--data", "x"], "'eurosta'"),
         (["measure", "--study", "few_shots"], "'few_shots'"),
@@ -260,11 +260,12 @@ def test_a_folder_becomes_a_prompt_file_that_names_pictures(
     settings = ("--epochs", "2", "--shots", "3", "--views", "0", "--backbone", "glyph-vit")
     fit = ["fit", str(tmp_path / "own"), "--out", str(file), *settings]
     assert main([*fit, "--json"]) == 0
-    fitted = capsys.readouterr().out
-    about = {"file": str(file), "bytes": file.stat().st_size, "classes": sorted(names)}
-    assert json.loads(fitted) == about
+    about = json.loads(capsys.readouterr().out)
+    assert (about["file"], about["bytes"]) == (str(file), file.stat().st_size)
+    assert about["classes"] == sorted(names)
     assert main(fit) == 0
-    assert capsys.readouterr().out == f"{file}: {about['bytes']} bytes, trained on 3 classes\n"
+    told = f"{file}: {about['bytes']} bytes, trained on 3 classes"
+    assert told in capsys.readouterr().out.splitlines()
     asked = ("--classes", "white square, bullseye,lozenge")
     assert main(["predict", str(file), str(squares), *asked, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -275,7 +276,42 @@ def test_a_folder_becomes_a_prompt_file_that_names_pictures(
     one, shares = next(iter(found.items()))
     assert main(["predict", str(file), one, *asked, "--top", "1"]) == 0
     best, share = next(iter(shares.items()))
-    assert capsys.readouterr().out == f"{one}: {best} {100 * share:.1f} %\n"
+    assert capsys.readouterr().out.startswith(f"{one}: {best} {100 * share:.1f} %")
+
+
+def test_a_damaged_picture_does_not_lose_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = write_pictures(tmp_path / "own", "shapes", ("lozenge", "bullseye"), count=6)
+    file, settings = tmp_path / "prompt", ("--backbone", "glyph-vit", "--epochs", "0")
+    (own / "lozenge" / "Thumbs.db").write_text("junk")
+    bad = own / "lozenge" / "cut.png"
+    whole = next((own / "bullseye").iterdir()).read_bytes()
+    bad.write_bytes(whole[: len(whole) // 2])
+    fit = ["fit", str(own), "--out", str(file), "--views", "0", "--shots", "3", *settings]
+    assert main([*fit, "--skip-unreadable"]) == 0
+    (left,) = [line for line in capsys.readouterr().out.splitlines() if "Thumbs.db" in line]
+    assert "1 Thumbs.db" in left
+    named = ["predict", str(file), str(own), "--classes", "lozenge,bullseye"]
+    for _ in range(2):  # at once, and from what is kept
+        assert main(named) == 1
+        shown = capsys.readouterr()
+        assert shown.out.count(".png: ") == 12 and str(bad) not in shown.out
+        said = [line for line in shown.err.splitlines() if line.startswith("dip: ")]
+        assert len(said) == 2 and "Thumbs.db" in said[0]
+        assert said[1].startswith(f"dip: {bad}: ")
+    assert main([*named, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 13 and found[str(bad)] == {}
+    bad.write_bytes(whole)  # repaired
+    assert main(named) == 0
+    assert main([*named[:2], str(bad), str(tmp_path / "gone.png"), *named[3:]]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[-1].startswith(f"{bad}: ")
+    assert f"dip: {tmp_path / 'gone.png'}: No such file" in shown.err
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit, match="no pictures in .*empty"):
+        main([*named[:2], str(tmp_path / "empty"), *named[3:]])
 
 
 def test_what_cannot_be_is_one_line_and_exits_with_one(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from glyph_pictures import write_pictures
 
 from dip_lib import load_dataset
 from dip_lib.data import pack_files
-from dip_lib.data.folders import SPLITS, picture_folder
+from dip_lib.data.class_tree import SPLITS
+from dip_lib.data.folders import picture_folder
 from dip_lib.data.pack_files import own_packs, read_pack
 from dip_lib.data.photos import load_photos
 from dip_lib.data.pictures import Pictures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -22,11 +23,11 @@ CLASSES = ("Red_fox", "arctic_hare", "wolf")
 SPLITS = ("train", "val", "test")
 
 
-def fill(folder: Path, count: int = 10, classes: tuple[str, ...] = CLASSES) -> Path:
+def fill(folder: Path, count: int = 10, classes: tuple[str, ...] = CLASSES, seed: int = 0) -> Path:
     """One folder a class with ``count`` pictures each."""
     for label, name in enumerate(classes):
         for i in range(count):
-            picture(folder / name / f"{i:02}.jpg", seed=1000 * label + i)
+            picture(folder / name / f"{i:02}.jpg", seed=1000 * label + i + seed)
     return folder
 
 
@@ -86,7 +87,7 @@ def test_every_split_has_its_share_of_each_class(tmp_path: Path, count: int) -> 
 
 def test_given_splits_are_kept(tmp_path: Path) -> None:
     for split, count in zip(SPLITS, (3, 1, 2), strict=True):
-        fill(tmp_path / split, count)
+        fill(tmp_path / split, count, seed=100 * count)
     files = picture_folder(tmp_path).files
     assert {split: len(entries) for split, entries in files.items()} == {
         "train": 9,
@@ -101,7 +102,7 @@ def test_given_splits_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("there", "stands_in"), [("val", "test"), ("test", "val")])
 def test_one_of_val_and_test_stands_for_both(tmp_path: Path, there: str, stands_in: str) -> None:
     fill(tmp_path / "train", 2)
-    fill(tmp_path / there, 1, CLASSES[:2])
+    fill(tmp_path / there, 1, CLASSES[:2], seed=100)
     files = picture_folder(tmp_path).files
     assert files[there] == files[stands_in]
     assert len(files[there]) == 2
@@ -110,23 +111,41 @@ def test_one_of_val_and_test_stands_for_both(tmp_path: Path, there: str, stands_
 def test_hidden_and_loose_files_do_not_count(folder: Path) -> None:
     before = picture_folder(folder).fingerprint
     (folder / "wolf" / ".DS_Store").write_text("")
+    (folder / "wolf" / "Thumbs.db").write_text("")
+    (folder / "wolf" / "03.jpg.json").write_text("{}")
     (folder / ".cache").mkdir()
     (folder / "notes.txt").write_text("")
-    assert picture_folder(folder).fingerprint == before
+    after = picture_folder(folder)
+    assert after.fingerprint == before
+    assert after.left_out == {"Thumbs.db": 1, "*.json": 1, "*.txt": 1}
+
+
+def test_a_folder_around_the_class_folders_is_the_same_dataset(
+    folder: Path, tmp_path: Path
+) -> None:
+    wrapped = shutil.copytree(folder, tmp_path / "zip" / "animals").parent
+    (wrapped / "__MACOSX" / "animals").mkdir(parents=True)
+    found, expected = picture_folder(wrapped), picture_folder(folder)
+    assert (found.files, found.fingerprint) == (expected.files, expected.fingerprint)
+    assert found.name == "animals" and "animals" in found.notes[0]
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    names = ("aeroplane", "bus", "sheep", "train")
+    assert picture_folder(fill(tmp_path, 3, names)).class_names == names
 
 
 # ---- what is wrong with them --------------------------------------------------------------------
 
 
 def test_files_that_are_no_pictures_are_named_or_left_out(folder: Path) -> None:
-    (folder / "wolf" / "notes.txt").write_text("grey")
-    (folder / "wolf" / "cubs").mkdir()
-    with pytest.raises(ValueError, match="wolf/notes.txt"):
+    (folder / "wolf" / "notes.jpg").write_text("grey")
+    with pytest.raises(ValueError, match="wolf/notes.jpg") as error:
         picture_folder(folder)
-    with pytest.warns(UserWarning, match="wolf/notes.txt"):
+    assert "--skip-unreadable" in str(error.value)
+    with pytest.warns(UserWarning, match="wolf/notes.jpg"):
         dataset = picture_folder(folder, skip_unreadable=True)
-    shutil.rmtree(folder / "wolf" / "cubs")
-    (folder / "wolf" / "notes.txt").unlink()
+    (folder / "wolf" / "notes.jpg").unlink()
     assert dataset.files == picture_folder(folder).files
 
 
@@ -192,6 +211,12 @@ def test_bad_splits_are_told(tmp_path: Path) -> None:
     fill(tmp_path / "test", 1, (*CLASSES, "lynx"))
     with pytest.raises(ValueError, match="lynx"):
         picture_folder(tmp_path)
+
+
+def test_class_folders_whose_names_are_no_utf_8_are_told(folder: Path) -> None:
+    (folder / "wolf").rename(folder / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(ValueError, match=r"caf\\udce9"):
+        picture_folder(folder)
 
 
 def test_a_class_that_loses_all_its_pictures_is_told(tmp_path: Path) -> None:

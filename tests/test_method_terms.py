@@ -12,7 +12,7 @@ import torch
 from few_glyphs import IMAGE_SIDE, Bench, few, learned, run, train_all
 from torch import Tensor
 
-from dip_lib.data.splits import Twin
+from dip_lib.data.names import Twin
 from dip_lib.methods import METHODS, CoOp, PromptMethod
 from dip_lib.methods.prograd import without_conflict
 from dip_lib.methods.prompts import Batch, Learned, linear

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from dip_lib.data.names import Twin, check_class_names
 from dip_lib.data.pack_files import read_header, read_pack, write_pack
 from dip_lib.data.packs import (
     ENCODINGS,
@@ -25,7 +26,6 @@ from dip_lib.data.packs import (
     encode,
     pack,
 )
-from dip_lib.data.splits import Twin, check_class_names
 from dip_lib.errors import NotPackedError, PackError, UnknownNameError
 from dip_lib.files import write_atomic
 

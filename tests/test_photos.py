@@ -21,10 +21,11 @@ from PIL import Image
 from dip_lib import base_new, few_shot, load_backbone
 from dip_lib.clip.features import load_features
 from dip_lib.data import load_dataset, protocols
+from dip_lib.data.names import Twin, check_class_names
 from dip_lib.data.photos import PHOTOS, load_photos
 from dip_lib.data.pictures import Pictures
 from dip_lib.data.protocols import draw
-from dip_lib.data.splits import Twin, check_class_names, read_draw, write_draw
+from dip_lib.data.splits import read_draw, write_draw
 from dip_lib.errors import UnknownNameError
 from dip_study.profiles import load_profile
 
@@ -349,11 +350,13 @@ def test_unsorted_validation_pictures_are_told(data: Path) -> None:
         load("imagenet", data)
 
 
-def test_hidden_files_do_not_count(data: Path) -> None:
+def test_hidden_files_and_what_systems_leave_do_not_count(data: Path) -> None:
     before = load("imagenet", data)
     (data / "imagenet/images/train/.DS_Store").write_text("")
     (data / "imagenet/images/train/n01440764/._n01440764_10026.JPEG").write_text("")
     (data / "imagenet/images/val/.cache").mkdir()
+    (data / "imagenet/images/val/@eaDir").mkdir()
+    (data / "imagenet/images/val/n01440764/Thumbs.db").write_text("")
     assert load("imagenet", data).fingerprint == before.fingerprint
 
 

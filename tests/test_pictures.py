@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import resource
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +24,9 @@ from torchvision.transforms import RandomResizedCrop
 
 from dip_lib import load_backbone
 from dip_lib.clip.features import encode_split, encode_views, load_features
-from dip_lib.data import pictures as pictures_module
+from dip_lib.data import loader
 from dip_lib.data.pictures import Pictures
-from dip_lib.data.views import TRIES, crop_box, random_view
+from dip_lib.data.views import NARROW, TRIES, crop_box, plain_view, random_view
 from dip_lib.errors import UnknownNameError
 from dip_lib.randomness import uniform
 
@@ -101,6 +105,28 @@ def test_where_no_box_fits_the_centre_is_kept_as_torchvision_does(shape: tuple[i
     assert crop_box(*shape, nothing_fits) == tuple(narrow)
 
 
+@pytest.mark.parametrize("shape", [(5, 700), (900, 3), (4, 4 * NARROW + 1), (7 * NARROW + 40, 7)])
+def test_of_a_strip_only_what_the_crop_keeps_is_resized(shape: tuple[int, int]) -> None:
+    strip = smooth(*shape, seed=4)
+    height, width = shape
+    scale = 32 / min(shape)
+    whole = strip.resize((int(width * scale), int(height * scale)), Image.Resampling.BICUBIC)
+    left, top = round((whole.width - 32) / 2), round((whole.height - 32) / 2)
+    expected = np.array(whole.crop((left, top, left + 32, top + 32))).astype(int)
+    found = plain_view(strip, 32).permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(1, 30_000), (30_000, 1)])
+def test_a_long_strip_is_read_in_little_memory(tmp_path: Path, shape: tuple[int, int]) -> None:
+    Image.fromarray(np.full((*shape, 3), 90, dtype=np.uint8)).save(tmp_path / "strip.png")
+    dataset = Pictures("one", ("x",), tmp_path, {"train": [("strip.png", 0)]}, workers=0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = every(dataset, None, 0, size=224)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KiB
+    assert torch.allclose(found, torch.tensor(90 / 255))
+
+
 @pytest.mark.parametrize("flip", [0.4, 0.6])
 def test_a_random_view_is_pils_resized_crop(flip: float) -> None:
     picture = smooth(375, 500, seed=3)
@@ -160,7 +186,7 @@ def threads(*paths: Any, **options: Any) -> str:
 
 
 def test_a_worker_has_one_thread(dataset: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures_module, "_decode", threads)
+    monkeypatch.setattr(loader, "decode", threads)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -171,21 +197,75 @@ def test_a_worker_has_one_thread(dataset: Pictures, monkeypatch: pytest.MonkeyPa
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(("cores", "pictures", "workers"), [(4, 999, 4), (64, 999, 8), (4, 20, 0)])
-def test_as_many_workers_as_cores_and_none_for_a_few_pictures(
-    dataset: Pictures, monkeypatch: pytest.MonkeyPatch, cores: int, pictures: int, workers: int
+@pytest.mark.parametrize(
+    ("cores", "pictures", "workers"), [(4, 999, 4), (64, 999, 8), (4, 20, 0), (1, 999, 0)]
+)
+def test_as_many_workers_as_usable_cores_and_none_for_a_few_pictures(
+    monkeypatch: pytest.MonkeyPatch, cores: int, pictures: int, workers: int
 ) -> None:
-    asked = []
-    loader = pictures_module.DataLoader
+    monkeypatch.setattr(loader, "usable_cores", lambda: cores)
+    assert loader.loader_processes(pictures) == workers
 
-    def without(*args: Any, **options: Any) -> Any:
-        asked.append(options.pop("num_workers"))
-        return loader(*args, **options)
 
-    monkeypatch.setattr(pictures_module, "DataLoader", without)
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
-    next(replace(dataset, workers=None).batches("train", rows=[0] * pictures, size=8))
-    assert asked == [workers]
+@pytest.mark.parametrize("views", [(None,), (0, 1), (None, 3)])
+def test_what_travels_from_a_worker_is_as_large_as_the_views_and_no_tensor(
+    dataset: Pictures, views: tuple[int | None, ...]
+) -> None:
+    items = [(dataset.root / path, 7) for path, _ in dataset.files["train"][:3]]
+    part = loader.message(items, views, 32, crop=True)
+    assert isinstance(part, np.ndarray) and part.dtype == np.uint8
+    assert part.shape == (len(views), 3, 3, 32, 32)
+    whole = loader.message(items, views, 32, crop=False)
+    assert isinstance(whole, loader.Decoded)
+    assert torch.equal(loader.show(whole, views, [7] * 3, 32, CPU), torch.from_numpy(part))
+
+
+CPU = torch.device("cpu")
+
+
+def at_work() -> bool:
+    return torch.utils.data.get_worker_info() is not None
+
+
+def killed(*paths: Any, **options: Any) -> Any:
+    """Decoding that the system kills in a worker, as it does where memory runs out."""
+    if at_work():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return DECODE(*paths, **options)
+
+
+def hung(*paths: Any, **options: Any) -> Any:
+    """Decoding that never ends in a worker."""
+    if at_work():
+        time.sleep(999)
+    return DECODE(*paths, **options)
+
+
+def forbidden(*_: Any, **__: Any) -> None:
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+DECODE = loader.decode
+
+
+@pytest.mark.parametrize("decoding", [killed, hung])
+def test_workers_that_fail_are_said_in_one_line_and_change_nothing(
+    dataset: Pictures, monkeypatch: pytest.MonkeyPatch, decoding: Callable[..., Any]
+) -> None:
+    expected = every(dataset, None, 0)
+    monkeypatch.setattr(loader, "decode", decoding)
+    monkeypatch.setattr(loader, "PATIENCE", 1)
+    with pytest.warns(UserWarning, match="loader processes") as caught:
+        assert torch.equal(every(replace(dataset, workers=1), None, 0), expected)
+    assert len(caught) == 1 and "\n" not in str(caught[0].message)
+
+
+def test_workers_that_cannot_be_started_are_said_too(
+    dataset: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fork", forbidden)  # as where no more processes are allowed
+    with pytest.warns(UserWarning, match="temporarily"):
+        assert every(replace(dataset, workers=2), None).shape == (1, 20, 3, 32, 32)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -252,7 +252,8 @@ def other_values(run: Run) -> list[Run]:
         part = getattr(run, name)
         for field in fields(part) if part else ():
             value = getattr(part, field.name)
-            new = odd.get(field.name, f"{value}x" if isinstance(value, str) else value + 0.25)
+            more = 0.25 if isinstance(value, float) else 1
+            new = odd.get(field.name, f"{value}x" if isinstance(value, str) else value + more)
             extra = {"vectors": {"context": ""}, "context": {}}.get(field.name, {})
             other = {"data": whole} if field.name == "class_specific" else {}
             part_too = {name: replace(part, **{field.name: new, **extra})}

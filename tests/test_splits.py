@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from dip_lib.data.splits import base_new, check_class_names, few_shot, harmonic_mean
+from dip_lib.data.names import check_class_names
+from dip_lib.data.splits import base_new, few_shot, harmonic_mean
 
 LABELS = [int(x) for x in np.random.default_rng(0).integers(0, 7, 400)]
 VAL_LABELS = [int(x) for x in np.random.default_rng(1).integers(0, 7, 90)]

@@ -260,21 +260,21 @@ except OSError as error:
 
 
 def test_a_file_that_does_not_fit_is_said_and_leaves_no_half_file(tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
+    path = tmp_path / "home" / "run.json"
     write_atomic(path, b"old")
     said = subprocess.run(
         [sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, check=True
     ).stdout
     assert said.startswith(str(errno.EFBIG))
     assert f"cannot write {path}: File too large. Free some space" in said and "DIP_HOME" in said
-    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+    assert [p.name for p in path.parent.iterdir()] == ["run.json"]
     assert path.read_bytes() == b"old"
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "home").write_text("")
     with pytest.raises(OSError, match="DIP_HOME"):
-        Store(tmp_path / "file" / "live").put(record(dip()))
+        Store(tmp_path / "home" / "live").put(record(dip()))
 
 
 FORBIDDEN = """

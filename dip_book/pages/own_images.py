@@ -15,10 +15,10 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from dip_book.figures import BestNames
 from dip_lib import PromptedClassifier, few_shot, load_backbone
-from dip_lib.classifier import picture_files
 from dip_lib.clip.backbone import Backbone
 from dip_lib.data import load_dataset
 from dip_lib.data.folders import picture_folder
+from dip_lib.data.walk import find_pictures
 from dip_study.profiles import Profile
 
 CLASSES, PER_CLASS = 64, 32
@@ -64,7 +64,7 @@ class OwnPictures:
         return [dealt.root / path for path, _ in dealt.files["test"]]
 
     def of_unseen(self) -> list[Path]:
-        return picture_files(self.folder / "unseen")
+        return find_pictures(self.folder / "unseen").files
 
 
 def write_pictures(profile: Profile, size: int, folder: Path) -> OwnPictures:

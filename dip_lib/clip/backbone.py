@@ -15,11 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dip_lib.checks import plain_context, plain_names, shown
 from dip_lib.clip.encoder import Encoder
 from dip_lib.clip.layout import before_name
 from dip_lib.clip.onednn import fast_linear
 from dip_lib.clip.vision_encoder import VisionEncoder
-from dip_lib.data.splits import check_class_names
+from dip_lib.data.names import check_class_names, check_tokens
+from dip_lib.errors import BadValueError, UnknownWordsError
 
 if TYPE_CHECKING:
     from open_clip.model import CLIP
@@ -109,13 +111,7 @@ class Backbone:
             each = [word.strip(".,") for word in words.split()]
             unknown = [w for w in each if not known.issuperset(self.tokenizer.encode(w))]
             near = sorted({n for w in unknown for n in get_close_matches(w, self.known_words)})
-            instead = f" (it knows {', '.join(map(repr, near))})" if near else ""
-            raise ValueError(
-                f"{self.name} was not trained on {', '.join(map(repr, unknown or [words]))} (in "
-                f"{words!r}): its text encoder has {len(known)} of the tokenizer's tokens. "
-                f"Use words of its training captions{instead}, or a backbone with a full "
-                "vocabulary."
-            )
+            raise UnknownWordsError(self.name, unknown or [words], words, near)
         return ids
 
     @cached_property
@@ -125,8 +121,13 @@ class Backbone:
         return sorted(piece.removesuffix("</w>") for piece in pieces if piece.endswith("</w>"))
 
     def context(self, words: str) -> Tensor:
-        """Frozen embeddings of ``words``: (n, d), float32. The start of a prompt, P0."""
-        ids = torch.tensor(self.tokens(words), device=self.device)
+        """Frozen embeddings of ``words``: (n, d), float32. The start of a prompt, P0.
+
+        Raises:
+            ValueError: blank words, a template ("a photo of a {}."), words that the text encoder
+                was not trained on.
+        """
+        ids = torch.tensor(self.tokens(plain_context(words)), device=self.device)
         return self.model.token_embedding.weight[ids].detach().float().clone()
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -149,9 +150,11 @@ class Backbone:
             unit: scaled to unit length; else as long as they leave the encoder.
 
         Raises:
-            ValueError: a text longer than the encoder's positions (open_clip would cut it), or a
-                word that the text encoder was not trained on.
+            ValueError: one string in place of a list, a text longer than the encoder's positions
+                (open_clip would cut it), or a word that the text encoder was not trained on.
         """
+        if isinstance(texts, str):
+            raise BadValueError("texts", shown(texts), f"a list of texts, such as [{shown(texts)}]")
         positions = len(self.model.positional_embedding)
         for line in texts:
             if (needed := len(self.tokens(line)) + 2) > positions:
@@ -173,10 +176,11 @@ class Backbone:
         """The encoder of ``class_names`` with ``n`` context vectors; kept by names.
 
         Raises:
-            ValueError: repeated names, a word that the text encoder was not trained on, names that
-                do not fit beside the context, an unknown position.
+            ValueError: names that are blank, the same, or the same tokens, or one string in place
+                of a list; a word that the text encoder was not trained on; names that do not fit
+                beside the context; an unknown position.
         """
-        names = tuple(class_names)
+        names = plain_names(class_names)
         if (kept := self._encoders.get((names, n, per_class, class_position))) is not None:
             return kept
         before = before_name(class_position, n)
@@ -185,6 +189,7 @@ class Backbone:
         # as the peers: underscores are spaces, a full stop closes the prompt
         plain = [name.replace("_", " ") for name in names]
         suffixes = [[*self.tokens(f"{name}."), end] for name in plain]
+        check_tokens(names, suffixes)
         positions = len(self.model.positional_embedding)
         if too_long := [
             f"{name!r} ({len(suffix)})"
@@ -228,10 +233,10 @@ class Backbone:
             (C, e) or (R, C, e), fp32, unit length.
 
         Raises:
-            ValueError: repeated names, a context or deep prompt of another shape, more deep
-                prompts than blocks, too many positions, a word that the text encoder was not
-                trained on, an unknown position.
+            ValueError: names that :meth:`encoder` refuses, a context or deep prompt of another
+                shape, more deep prompts than blocks, too many positions, an unknown position.
         """
+        class_names = plain_names(class_names)
         width = self.model.positional_embedding.shape[1]
         single, classes = 2 + per_class, len(class_names)
         fits = context.dim() in (single, single + 1) and context.shape[-1] == width

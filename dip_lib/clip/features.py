@@ -129,12 +129,8 @@ def _encode_missing(
     encoded: dict[View, Tensor] = {}
     label, total = f"encoding {split} of {dataset.name}", len(files) * len(rows)
     # what takes less than two seconds shows no bar, nor does one of many processes
-    bar_options = {
-        "unit": "image",
-        "delay": 2,
-        "leave": False,
-        "disable": parent_process() is not None,
-    }
+    bar_options = {"unit": "image", "delay": 2, "leave": False}
+    bar_options |= {"disable": True} if parent_process() else {}  # else as TQDM_DISABLE says
     with tqdm(desc=label, total=total, initial=sum(done.values()), **bar_options) as bar:
         for start in sorted(set(done.values())):
             group = {view: path for view, path in files.items() if done[view] == start}

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import encode_split, encode_views
+from dip_lib.data.class_tree import SPLITS
 from dip_lib.data.dataset import Dataset
-from dip_lib.data.folders import SPLITS
 from dip_lib.data.packed import PackedDataset
 from dip_lib.data.packs import ENCODINGS, FeaturePack, Header, decode, encode, pack
 from dip_lib.data.protocols import Draw

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from dip_lib.clip.weights_file import activation, load_file
-from dip_lib.errors import one_of
+from dip_lib.errors import NoWeightsError, one_of
 
 OPENAI_NAMES = ("ViT-B-16", "ViT-B-32", "ViT-L-14", "RN50")
 """These four always mean OpenAI's architecture, with QuickGELU, also with random weights."""
@@ -42,6 +42,8 @@ def open_clip_model(name: str, pretrained: str | None) -> tuple[Any, Callable[..
     """
     import open_clip
 
+    from dip_lib.clip.at_hand import out_of_reach
+
     hub = name.startswith(HUB)
     if not hub:
         one_of("backbone", name, open_clip.list_models())
@@ -55,37 +57,38 @@ def open_clip_model(name: str, pretrained: str | None) -> tuple[Any, Callable[..
         _check_activation(name, tag)
     file = Path(pretrained) if pretrained and not tag else None
     quick = name in OPENAI_NAMES or (file is not None and _quick_gelu(name, file))
+    asked, config = tag or name, {"hf_hub": f"{name.removeprefix(HUB)}/"} if hub else {}
+    if reason := out_of_reach(open_clip.get_pretrained_cfg(name, tag) if tag else config):
+        raise NoWeightsError(name, asked, reason)
     try:
-        with _silent_about_weights(file is not None):
+        with _told_by_us(bool(pretrained)):
             model, _, preprocess = open_clip.create_model_and_transforms(
                 name, pretrained=tag, force_quick_gelu=quick
             )
     except (RuntimeError, OSError) as error:
         if not (tag or hub):
             raise
-        raise ValueError(
-            f"the weights {tag or name} of {name} are neither in the cache nor could they be "
-            f"downloaded ({str(error)[:200]}). Go online once, set HF_HOME to a cache that holds "
-            "them, or give a file: load_backbone(name, pretrained='/path/to/weights')"
-        ) from error
+        raise NoWeightsError(name, asked, str(error)[:200]) from error
     if file:
         load_file(model, name, file)
     return model.eval(), preprocess
 
 
 @contextmanager
-def _silent_about_weights(silent: bool) -> Iterator[None]:
-    """Whether open_clip does not log that a model has random weights: those of a file follow."""
+def _told_by_us(loads: bool) -> Iterator[None]:
+    """Without open_clip's log lines that are untrue or said again: that the model stays random
+    where weights are loaded into it next, and that a download failed, which an error says."""
+    dropped = ("Failed to download weights", *(["initialized randomly"] if loads else []))
 
-    def keep(record: logging.LogRecord) -> bool:
-        return not (silent and "initialized randomly" in record.getMessage())
+    def kept(record: logging.LogRecord) -> bool:
+        return not any(words in record.getMessage() for words in dropped)
 
-    root = logging.getLogger()  # which open_clip logs to
-    root.addFilter(keep)
+    logger = logging.getLogger()  # which open_clip logs to
+    logger.addFilter(kept)
     try:
         yield
     finally:
-        root.removeFilter(keep)
+        logger.removeFilter(kept)
 
 
 def _means_quick_gelu(name: str) -> bool:

@@ -38,6 +38,12 @@ OF_NUMPY: list[Any] = [
 ]
 """Numbers and arrays of numpy, such as a best accuracy, which run no code."""
 
+DAMAGED = (
+    *(RuntimeError, OSError, EOFError, LookupError, AttributeError, TypeError, OverflowError),
+    *(UnicodeDecodeError, struct.error),
+)
+"""What torch's readers raise over a damaged file, beside ``pickle.UnpicklingError``."""
+
 
 def load_file(model: nn.Module, name: str, path: Path) -> None:
     """Load a file's weights into ``model``, all of them or none.
@@ -106,7 +112,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             return load_safetensors(path)
         with safe_globals(OF_NUMPY):
             return _inside(torch.load(path, map_location="cpu", weights_only=True), path)
-    except (RuntimeError, OSError, EOFError, KeyError, AttributeError, struct.error) as error:
+    except DAMAGED as error:
         raise ValueError(f"cannot read the weights {path}: {str(error)[:200]}") from error
     except SafetensorError as error:
         raise ValueError(f"{path} is not a file of weights: {str(error)[:200]}") from error
@@ -119,7 +125,7 @@ def _why_not_unpickled(path: Path) -> str:
     try:
         with safe_globals(OF_NUMPY):
             others = sorted(get_unsafe_globals_in_checkpoint(path))
-    except (ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError):
+    except (ValueError, pickle.UnpicklingError, *DAMAGED):
         others = []  # of the format before torch 1.6, or damaged
     if not others:
         return f"{path} is not a file of weights, or is damaged: download it again"

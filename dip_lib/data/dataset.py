@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dip_lib.data.folders import SPLITS
+from dip_lib.data.class_tree import SPLITS
 from dip_lib.data.packed import PackedDataset, packed_dataset
 from dip_lib.data.photos import PHOTOS, has_pictures, load_photos, warn_of_counts
 from dip_lib.errors import one_of

@@ -12,63 +12,23 @@ import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
-from dip_lib.data.pictures import BROKEN, Pictures
-from dip_lib.data.splits import Files, check_class_names
-from dip_lib.data.views import rgb
+from dip_lib.data.class_tree import SPLITS, class_tree
+from dip_lib.data.contents import alike
+from dip_lib.data.decode import fault
+from dip_lib.data.names import by_name, check_class_names, encoded, some
+from dip_lib.data.pictures import Pictures
+from dip_lib.data.repeats import told_of_repeats
+from dip_lib.data.splits import Files
 
-SPLITS = ("train", "val", "test")
 TEMPLATE = "a photo of a {}."
-NAMED = 10
-"""An error names at most so many files."""
-
-
-def some(what: Sequence[str]) -> str:
-    """The first ten, with the count of all."""
-    return f"{len(what)}: {', '.join(what[:NAMED])}{', …' * (len(what) > NAMED)}"
-
-
-def listing(folder: Path) -> list[str]:
-    """Sorted names of what a folder holds, without hidden files.
-
-    Raises:
-        ValueError: a folder that is not there or cannot be read.
-    """
-    try:
-        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    except OSError as error:
-        raise ValueError(
-            f"cannot read the folder {folder}: {error.strerror}. Check the path and its permissions"
-        ) from error
-
-
-def class_folders(path: Path) -> dict[str, list[str]]:
-    """Class folder -> its files, both sorted by name; hidden files and loose files do not count.
-
-    Raises:
-        ValueError: no class folder, an empty one, or one that cannot be read.
-    """
-    files_of = {name: listing(path / name) for name in listing(path) if (path / name).is_dir()}
-    if not files_of:
-        raise ValueError(f"{path} holds no class folders: put the pictures of each class in one")
-    if empty := [name for name, files in files_of.items() if not files]:
-        raise ValueError(f"empty class folders in {path}, {some(empty)}. Fill or remove them.")
-    return files_of
-
-
-def _fault(path: Path, whole: bool) -> str:
-    """What is wrong with a picture file, or ""; its pixels are read only if ``whole``."""
-    try:
-        with Image.open(path) as picture:
-            _ = rgb(picture) if whole else None
-    except BROKEN as error:
-        return str(error)
-    return ""
+CAUSES = 3
+"""An error says at most so many causes, each with its files."""
 
 
 def _deal(entries: Sequence[tuple[str, int]]) -> Files:
@@ -81,31 +41,54 @@ def _deal(entries: Sequence[tuple[str, int]]) -> Files:
         if len(paths) < 3:
             remedy = "Add some, or sort the pictures into train/, val/ and test/ yourself"
             raise ValueError(f"{paths}: to be split, a class needs three pictures. {remedy}")
-        order = sorted(paths, key=lambda path: hashlib.sha256(path.encode()).digest())
+        order = sorted(paths, key=lambda path: (hashlib.sha256(encoded(path)).digest(), path))
         half, fifth = len(order) // 2, max(1, len(order) // 5)
         cuts = (0, half, half + fifth, len(order))
         for split, start, end in zip(SPLITS, cuts, cuts[1:], strict=False):
-            files[split] += [(path, label) for path in sorted(order[start:end])]
+            files[split] += [(path, label) for path in sorted(order[start:end], key=by_name)]
     return files
 
 
+def _faults(paths: Sequence[str], root: Path, name: str, whole: bool) -> dict[str, str]:
+    """What is wrong with each picture that cannot be read; all pixels are read if ``whole``."""
+    bar = tqdm(paths, desc=f"checking {name}", unit="picture", mininterval=1, delay=2)
+    return {path: why for path in bar if (why := fault(root / path, whole))}
+
+
+def _told_of_faults(root: Path, faults: dict[str, str]) -> str:
+    """The unreadable pictures, those of one cause together."""
+    by_cause: dict[str, list[str]] = defaultdict(list)
+    for path, why in faults.items():
+        by_cause[why].append(path)
+    causes = [f"{some(paths)}: {why}" for why, paths in by_cause.items()]
+    more = ["…"] if len(causes) > CAUSES else []
+    return f"no readable pictures in {root}, {'. And '.join([*causes[:CAUSES], *more])}."
+
+
 def _pictures(
-    name: str, names: list[str], root: Path, listed: Files, template: str, skip: bool
+    name: str,
+    names: list[str],
+    root: Path,
+    listed: Files,
+    template: str,
+    skip: bool,
 ) -> Pictures:
     """The dataset of ``listed``: all three splits, or "train" alone, which is dealt."""
     check_class_names(names)
-    paths = sorted({path for path, _ in chain(*listed.values())})
-    bar = tqdm(paths, desc=f"checking {name}", unit="picture", mininterval=1, delay=2)
-    if faults := {path: fault for path in bar if (fault := _fault(root / path, whole=skip))}:
-        told = f"no readable pictures in {root}, {some([*faults])}: {next(iter(faults.values()))}"
+    paths = sorted({path for path, _ in chain(*listed.values())}, key=by_name)
+    if faults := _faults(paths, root, name, whole=skip):
+        told = _told_of_faults(root, faults)
         if not skip:
-            raise ValueError(f"{told}. Remove them, or leave them out with skip_unreadable=True.")
+            remedy = "Or leave them out: `dip fit --skip-unreadable`, in Python"
+            raise ValueError(f"{told} {remedy} picture_folder(..., skip_unreadable=True).")
         warnings.warn(f"left out: {told}", stacklevel=3)
     kept = {s: [e for e in entries if e[0] not in faults] for s, entries in listed.items()}
     if bare := sorted(set(range(len(names))) - {label for _, label in kept["train"]}):
         lost = some([names[label] for label in bare])
         raise ValueError(f"classes of {name} without a picture to train on, {lost}")
     files = kept if len(kept) > 1 else _deal(kept["train"])
+    if told := told_of_repeats(name, files, alike(root, [p for p in paths if p not in faults])):
+        warnings.warn(told, stacklevel=3)
     return Pictures(name, tuple(names), root, files, template)
 
 
@@ -114,36 +97,39 @@ def picture_folder(
 ) -> Pictures:
     """Any folder of class folders as a dataset.
 
+    Hidden files, what systems leave (``Thumbs.db``, ``__MACOSX``) and what is no picture (side-car
+    JSON) are left out and counted in ``left_out``; links are followed (:mod:`dip_lib.data.walk`).
+    ``notes`` of the dataset say how the folder was read. Pictures of equal content in two splits or
+    classes are named in a warning.
+
     Args:
         path: holds one folder a class; or train/ and val/ or test/ (or both), each of which holds
-            one folder a class. Where one of val/ and test/ is missing the other is both, as with
-            ImageNet in the peers. Without train/ the pictures are dealt into splits.
+            one folder a class. Other usual names ("Training", "valid") are known in any case, and
+            a folder with such a name that holds pictures itself is a class. A folder that holds
+            all others is entered. Where one of val/ and test/ is missing the other is both, as
+            with ImageNet in the peers. Without train/ the pictures are dealt into splits.
         template: the zero-shot template, with {} for the class name. A class name is the name of
             its folder, with spaces for underscores; labels follow the sorted folder names.
         skip_unreadable: leave out, with a warning, what is not readable as a picture; this
             decodes every file once.
 
     Raises:
-        ValueError: no or empty class folders, files that are no pictures (unless skipped), two
-            names that give the same prompt, a class that only val/ or test/ has.
+        ValueError: no, empty or nested class folders, files that are no pictures (unless skipped),
+            two names that give the same prompt, a name that is blank or no UTF-8, a class that
+            only val/ or test/ has.
     """
-    root = Path(path).expanduser().resolve()
-    there = [split for split in SPLITS if os.path.isdir(root / split)]
-    parts = {"train": ""}
-    if "train" in there:
-        if len(there) == 1:
-            raise ValueError(f"{root} has train/ but neither val/ nor test/: add one of them")
-        parts = {split: f"{split if split in there else there[-1]}/" for split in SPLITS}
-    by_split = {split: class_folders(root / part) for split, part in parts.items()}
-    classes = [*by_split["train"]]
-    if unknown := sorted(set().union(*by_split.values()) - set(classes)):
-        raise ValueError(f"val/ or test/ of {root} has classes that train/ lacks, {some(unknown)}")
+    tree = class_tree(Path(path).expanduser().resolve())
+    classes = [*tree.by_split["train"]]
+    if unknown := sorted(set().union(*tree.by_split.values()) - set(classes)):
+        told = f"val/ or test/ of {tree.root} has classes that train/ lacks"
+        raise ValueError(f"{told}, {some(unknown)}")
     listed = {
-        split: [(f"{parts[split]}{c}/{file}", classes.index(c)) for c in has for file in has[c]]
-        for split, has in by_split.items()
+        split: [(file, classes.index(name)) for name, files in has.items() for file in files]
+        for split, has in tree.by_split.items()
     }
     names = [c.replace("_", " ") for c in classes]
-    return _pictures(root.name, names, root, listed, template, skip_unreadable)
+    found = _pictures(tree.root.name, names, tree.root, listed, template, skip_unreadable)
+    return replace(found, left_out=dict(tree.left_out), notes=tree.notes)
 
 
 def picture_list(

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
+from dip_lib.data.names import Twin
 from dip_lib.data.packs import FORMAT, FeaturePack, Header, as_json, content_hash, split_hash
-from dip_lib.data.splits import Twin
 from dip_lib.errors import PackError
 from dip_lib.fetch.download import fetch
 from dip_lib.files import write_atomic

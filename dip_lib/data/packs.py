@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dip_lib.data.folders import SPLITS
+from dip_lib.data.class_tree import SPLITS
 from dip_lib.errors import NotPackedError, one_of
 
 FORMAT = 1

@@ -10,18 +10,21 @@ Source: CoOp's ``datasets/*.py``.
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
 import warnings
-from collections import defaultdict
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from dip_lib.data.folders import SPLITS, TEMPLATE, class_folders, listing, some
+from dip_lib.data.class_tree import SPLITS, class_folders
+from dip_lib.data.folders import TEMPLATE
+from dip_lib.data.names import Twin, check_class_names, some
 from dip_lib.data.pictures import Pictures
-from dip_lib.data.splits import Files, Twin, check_class_names
+from dip_lib.data.repeats import told_of_repeats
+from dip_lib.data.split_files import parse_split, read_text
+from dip_lib.data.splits import Files
+from dip_lib.data.walk import look
 from dip_lib.errors import one_of
 
 
@@ -56,8 +59,8 @@ Found = tuple[list[str], Files]
 def _text(path: Path, photos: Photos) -> str:
     """Text of a file that came with the dataset."""
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, UnicodeError) as error:
         raise ValueError(f"{path} is missing or damaged ({error}); {photos.get}") from error
     if text.lstrip().startswith("<"):
         reason = "is a web page: a download saved the host's notice in place of the file. Delete it"
@@ -72,24 +75,12 @@ def _lines(path: Path, photos: Photos) -> list[tuple[str, str]]:
 
 
 def split_zhou(folder: Path, photos: Photos) -> Found:
-    """``{"train": [[path, label, class name], ...], "val": ..., "test": ...}``, in its order."""
+    """``{"train": [[path, label, class name], ...], "val": ..., "test": ...}``, in its order.
+
+    See :func:`dip_lib.data.split_files.parse_split`.
+    """
     path = folder / photos.listed
-    text = _text(path, photos)
-    try:
-        split = json.loads(text)
-        entries = {s: [(str(p), int(label), str(c)) for p, label, c in split[s]] for s in SPLITS}
-    except (ValueError, KeyError, TypeError) as error:
-        expected = f"{', '.join(SPLITS)} with lists of [path, label, class name]"
-        raise ValueError(f"{path} does not hold {expected}: {error!r}. {photos.get}") from error
-    named: dict[int, set[str]] = defaultdict(set)
-    for _, label, name in chain(*entries.values()):
-        named[label].add(name.replace("_", " "))
-    if torn := [f"{label} = {sorted(names)}" for label, names in named.items() if len(names) > 1]:
-        raise ValueError(f"{path} gives labels several names, {some(torn)}")
-    if odd := [str(label) for label in sorted(named.keys() ^ set(range(len(named))))]:
-        raise ValueError(f"{path}: labels must count from 0 without gaps; odd are {some(odd)}")
-    names = [named[label].pop() for label in sorted(named)]
-    return names, {s: [(p, label) for p, label, _ in entries[s]] for s in SPLITS}
+    return parse_split(_text(path, photos), path, folder / photos.images, photos.get)
 
 
 def aircraft(folder: Path, photos: Photos) -> Found:
@@ -219,9 +210,12 @@ def load_photos(name: str, data: str | os.PathLike[str] | None = None) -> Pictur
         listed = sorted({path for path, _ in chain(*files.values())})
         if absent := [path for path in listed if not os.path.isfile(images / path)]:
             for at in (images, (images / absent[0]).parent):
-                _ = os.path.isdir(at) and listing(at)  # there, but not to be read: says so
+                _ = os.path.isdir(at) and look(at)  # there, but not to be read: says so
             told = f"{images} lacks {len(absent)} of the {len(listed)} listed pictures"
             raise ValueError(f"{told}, {some(absent)}. {photos.get}")
     counts = [len(files[split]) for split in SPLITS]
     warn_of_counts(photos, str(folder), len(names), counts)
+    same = {path: path for path, _ in chain(*files.values())}
+    if told := told_of_repeats(f"{folder / photos.listed}", files, same):
+        warnings.warn(told, stacklevel=2)
     return Pictures(name, tuple(names), images, files, photos.template)

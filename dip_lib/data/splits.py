@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import random
 import warnings
 from collections import defaultdict
@@ -19,6 +20,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from dip_lib.checks import plain_labels, whole
+from dip_lib.data.names import nfc
 from dip_lib.files import write_atomic
 
 Files = Mapping[str, Sequence[tuple[str, int]]]
@@ -48,7 +51,8 @@ def few_shot(
     Draw before choosing base or new classes, as CoOp does: then both see the same pictures.
 
     Args:
-        labels: the class of each training sample: a list, an array or a tensor.
+        labels: the class of each training sample: a list, an array, a pandas column, a tensor or
+            a generator.
         shots: samples a class; a class with fewer gives all (one warning says how many do).
         seed: of Python's own generator.
         val_labels: if given, also draw min(shots, 4) validation samples a class, after the
@@ -58,25 +62,20 @@ def few_shot(
         The training indices, or (training indices, validation indices).
 
     Raises:
-        ValueError: ``shots`` below 1.
+        ValueError: ``shots`` below 1, ``shots`` or ``seed`` no whole number, a label that is
+            missing.
     """
-    if shots < 1:
-        raise ValueError(f"shots = {shots} must be at least 1")
-    rng = random.Random(seed)
+    shots = whole("shots", shots, 1)
+    rng = random.Random(whole("seed", seed))
     train = _draw(rng, labels, shots, "training")
     if val_labels is None:
         return train
     return train, _draw(rng, val_labels, min(shots, VAL_SHOTS), "validation")
 
 
-def _plain(labels: Iterable[Any]) -> list[Any]:
-    """Labels as Python objects: entries of a tensor would all count as different."""
-    return labels.tolist() if hasattr(labels, "tolist") else list(labels)
-
-
 def _draw(rng: random.Random, labels: Iterable[Hashable], shots: int, kind: str) -> list[int]:
     by_class: dict[Hashable, list[int]] = defaultdict(list)
-    for index, label in enumerate(_plain(labels)):
+    for index, label in enumerate(plain_labels(labels)):
         by_class[label].append(index)
     short = sum(len(items) < shots for items in by_class.values())
     if short:
@@ -95,6 +94,26 @@ def _sha256(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def plain_files(files: Mapping[str, Iterable[tuple[Any, Any]]]) -> dict[str, list[tuple[str, int]]]:
+    """Paths and labels of each split in plain values, whatever library they come from.
+
+    Raises:
+        ValueError: a label that is no whole number.
+    """
+
+    def plain(path: Any, label: Any) -> tuple[str, int]:
+        number = label if type(label) is int else whole(f"the label of {path}", label)
+        return os.fspath(path), number
+
+    return {split: [plain(*entry) for entry in entries] for split, entries in files.items()}
+
+
+def _one_form(files: Files) -> dict[str, list[tuple[str, int]]]:
+    """Plain lists with paths in one Unicode form, which is that of a draw's file."""
+    plain = plain_files(files)
+    return {split: [(nfc(path), label) for path, label in plain[split]] for split in plain}
+
+
 def write_draw(path: Path, files: Files, shots: int, seed: int) -> None:
     """Write which pictures a few-shot run trains on, as JSON: paths, labels, shots, seed, hashes.
 
@@ -104,13 +123,14 @@ def write_draw(path: Path, files: Files, shots: int, seed: int) -> None:
         files: "train", "val" and "test" of the dataset, as :class:`Pictures` keeps them.
         shots, seed: as in :func:`few_shot`.
     """
+    files, shots, seed = _one_form(files), whole("shots", shots, 1), whole("seed", seed)
     rows = few_shot(
         [label for _, label in files["train"]], shots, seed, [label for _, label in files["val"]]
     )
     drawn = {
         s: [files[s][i] for i in indices] for s, indices in zip(("train", "val"), rows, strict=True)
     }
-    draw = {"shots": shots, "seed": seed, "split_sha256": _sha256(dict(files)), **drawn}
+    draw = {"shots": shots, "seed": seed, "split_sha256": _sha256(files), **drawn}
     text = json.dumps({**draw, "draw_sha256": _sha256(draw)}, indent=1)
     write_atomic(path, text.encode())
 
@@ -124,6 +144,7 @@ def read_draw(path: Path, files: Files) -> tuple[list[int], list[int]]:
     Raises:
         ValueError: a damaged file, or one that was drawn from another split.
     """
+    files = _one_form(files)
     try:
         draw = json.loads(path.read_text("utf-8"))
         told = draw.pop("draw_sha256")
@@ -131,7 +152,7 @@ def read_draw(path: Path, files: Files) -> tuple[list[int], list[int]]:
         raise ValueError(f"{path} is not a few-shot draw ({error!r}). Draw again.") from error
     if told != _sha256(draw):
         raise ValueError(f"{path} was changed after it was written. Draw again.")
-    if draw["split_sha256"] != _sha256(dict(files)):
+    if draw["split_sha256"] != _sha256(files):
         raise ValueError(
             f"{path} was drawn from another split: paths, labels or their order differ. "
             "Use the split file that it was drawn from, or draw again."
@@ -155,7 +176,7 @@ def base_new(labels: Iterable[Any], split: int = 0) -> tuple[list[Any], list[Any
         ValueError: fewer than two classes, or a split that there is not.
     """
     check_class_split(split)
-    classes = sorted(set(_plain(labels)))
+    classes = sorted(set(plain_labels(labels)))
     if (count := len(classes)) < 2:
         raise ValueError(f"base and new need at least two classes, got {classes}")
     order = list(range(count))
@@ -189,28 +210,3 @@ def harmonic_mean(base: Any, new: Any) -> Any:
     total = base + new
     h = 2 * base * new / np.where(total > 0, total, 1)
     return h if h.ndim else float(h)
-
-
-class Twin(str):
-    """A class name that a published list gives to a second class too, and that stays as it is.
-
-    ImageNet's has two: "missile" and "sunglasses". As in the peers, both classes get the same
-    text, so ``argmax`` always names the first, and every picture of the second counts as wrong.
-    """
-
-
-def check_class_names(names: Sequence[str]) -> None:
-    """Refuse class names that give the same prompt: two classes could not be told apart.
-
-    CLIP's tokenizer ignores case, and ``_`` is a space. A :class:`Twin` is allowed.
-
-    Raises:
-        ValueError: naming the duplicates.
-    """
-    same: dict[str, list[str]] = defaultdict(list)
-    for name in (name for name in names if not isinstance(name, Twin)):
-        same[" ".join(name.replace("_", " ").lower().split())].append(name)
-    twins = [group for group in same.values() if len(group) > 1]
-    if twins:
-        listed = "; ".join(" = ".join(map(repr, group)) for group in twins)
-        raise ValueError(f"duplicate class names: {listed}. Give every class a name of its own.")

@@ -14,6 +14,8 @@ from torch import Tensor
 
 AREA, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
 """Random resized crop of CoOp and Dassl: share of the area, width / height, tries."""
+NARROW = 100
+"""A picture is a strip if one side is more than so many times the other."""
 
 
 def rgb(picture: Image.Image) -> Image.Image:
@@ -29,11 +31,27 @@ def rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
+def _strip_view(picture: Image.Image, size: int) -> Image.Image:
+    """CLIP's test transform of a strip: only the part that the crop keeps is resized.
+
+    It is the same within one level of 255. As a whole, 1 x 30,000 pixels would become
+    224 x 6,720,000.
+    """
+    short, long = sorted(picture.size)
+    resized = int(size * long / short)  # as torchvision rounds
+    first = round((resized - size) / 2)
+    start, end = first * (long / resized), (first + size) * (long / resized)
+    box = (start, 0, end, short) if picture.width > picture.height else (0, start, short, end)
+    return picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+
+
 def plain_view(picture: Image.Image, size: int) -> Tensor:
     """CLIP's test transform: shorter side to ``size``, centre crop; uint8 (3, S, S)."""
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional as transforms
 
+    if max(picture.size) > NARROW * min(picture.size):
+        return transforms.pil_to_tensor(_strip_view(picture, size))
     small = transforms.resize(picture, [size], InterpolationMode.BICUBIC)
     return transforms.pil_to_tensor(transforms.center_crop(small, [size, size]))
 

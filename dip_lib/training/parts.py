@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Self
 
+from dip_lib.checks import shown, whole
 from dip_lib.data.protocols import check_protocol
-from dip_lib.errors import one_of
+from dip_lib.errors import BadValueError, one_of
 from dip_lib.prompt.low_rank import SITES
 
 
@@ -73,6 +75,8 @@ class Data(Part):
 
     def check(self) -> None:
         check_protocol(self.protocol, self.class_split)
+        whole("shots", self.shots, 0)
+        whole("views", self.views, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,10 +146,11 @@ class Schedule(Part):
     warmup_lr: float = 0.0
 
     def check(self) -> None:
-        if self.epochs < 0 or self.batch < 1:
-            raise ValueError(f"epochs = {self.epochs} or batch = {self.batch} is too small")
-        if self.warmup_lr < 0:
-            raise ValueError(f"warmup_lr = {self.warmup_lr} must be 0 or more")
+        whole("epochs", self.epochs, 0)
+        whole("batch", self.batch, 1)
+        for name in ("lr", "momentum", "weight_decay", "warmup", "warmup_lr"):
+            if not 0 <= (rate := getattr(self, name)) < math.inf:
+                raise BadValueError(name, shown(rate), "a number of at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
