@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from glyph_pictures import write_pictures
-
-from dip_lib.data import load_dataset
 
 torch.set_num_threads(1)
 
@@ -30,23 +27,6 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
         session = session.parent  # each process has a folder of its own in it
     (session / "features").mkdir(exist_ok=True)
     return session / "features"
-
-
-@pytest.fixture(scope="session")
-def smoke_of_few(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The profile ``smoke`` with few pictures for what encodes pictures in every step: a file.
-
-    A family of Glyph World has 2,800 test images, and on these such methods are evaluated.
-    """
-    folder = tmp_path_factory.mktemp("few")
-    names = load_dataset("greek").class_names[:4]
-    write_pictures(folder / "letters", "greek", names)
-    profile = folder / "smoke-of-few.toml"
-    profile.write_text(
-        'like = "smoke"\nworld = "Glyph World"\ndatasets = ["greek", "few-letters"]\n'
-        '[folders]\nfew-letters = "letters"\n[costly]\ndatasets = ["few-letters"]\n'
-    )
-    return profile
 
 
 @pytest.fixture

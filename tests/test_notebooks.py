@@ -20,8 +20,11 @@ import nbformat
 import psutil
 import pytest
 from click.testing import CliRunner, Result
+from glyph_pictures import write_pictures
 from papermill import inspect_notebook
 from papermill.cli import papermill
+
+from dip_lib.data import load_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -102,6 +105,23 @@ def faults(path: Path) -> list[str]:
     if not any(any(images(cell)) for cell in code_cells(path)):
         found.append("no figure is shown")
     return found
+
+
+@pytest.fixture(scope="module")
+def smoke_of_few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The profile ``smoke`` with few pictures for what encodes pictures in every step: a file.
+
+    A family of Glyph World has 2,800 test images, and on these such methods are evaluated.
+    """
+    folder = tmp_path_factory.mktemp("few")
+    names = load_dataset("greek").class_names[:4]
+    write_pictures(folder / "letters", "greek", names)
+    profile = folder / "smoke-of-few.toml"
+    profile.write_text(
+        'like = "smoke"\nworld = "Glyph World"\ndatasets = ["greek", "few-letters"]\n'
+        '[folders]\nfew-letters = "letters"\n[costly]\ndatasets = ["few-letters"]\n'
+    )
+    return profile
 
 
 ENCODES_IN_EVERY_STEP = ("10_hosts", "14_visual_prompts")

@@ -56,14 +56,22 @@ def read_prompt_file(path: Path) -> tuple[Tensor, Tensor, dict[str, str]]:
         raise ValueError(f"{path} is damaged or not a prompt file: {error}") from error
     if missing := [name for name in ("words", "p0_sha256") if name not in about]:
         raise ValueError(f"{path} is not a prompt file: it does not say its {missing[0]}")
-    fit = a.dim() >= 2 and a.shape[:-2] == b.shape[:-2] and a.shape[-1:] == b.shape[-2:-1]
-    if not fit or {a.dtype, b.dtype} != {torch.float32}:
+    if not _multiply(a, b) or {a.dtype, b.dtype} != {torch.float32}:
         kinds = " and ".join(f"{tuple(each.shape)}, {each.dtype}" for each in (a, b))
         raise ValueError(
             f"{path} is not a prompt file: its factors are {kinds} in place of (..., n, r) and "
             "(..., r, d), torch.float32"
         )
     return a, b, about
+
+
+def _multiply(a: Tensor, b: Tensor) -> bool:
+    """Whether A B is a prompt; one A may serve the B of every class."""
+    try:
+        torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except RuntimeError:
+        return False
+    return min(a.dim(), b.dim()) >= 2 and a.shape[-1] == b.shape[-2]
 
 
 def load_prompt(path: Path, p0: Tensor | None) -> Tensor:
