@@ -186,7 +186,7 @@ class PromptedClassifier:
         Args:
             images: a picture file, a folder (all pictures below it), a PIL image, an array
                 (H, W, 3) or (N, H, W, 3), a tensor (3, H, W) or (N, 3, H, W), or a list of these;
-                numbers are uint8, or floats in 0..1 (:mod:`dip_lib.data.in_memory`).
+                numbers are uint8, or floats in 0..1 (``dip_lib.data.in_memory``).
             class_names: any names; default those it was trained on.
             top: names a picture.
             skip_unreadable: give a file that is no readable picture no names, []; one warning

@@ -143,6 +143,8 @@ def _predict(options: argparse.Namespace) -> Answer:
     if options.csv and options.csv != "-":
         check_output(Path(options.csv))
     names, tower = class_names(options), {"device": options.device}
+    if len(names) == 1:
+        raise ValueError(f"{names[0]!r} is the only name: every picture would get it. Give more")
     loaded = PromptedClassifier.load(options.prompt, options.backbone, options.pretrained, **tower)
     found = walk.find_pictures(options.pictures)
     with warnings.catch_warnings():

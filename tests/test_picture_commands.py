@@ -399,6 +399,10 @@ def test_a_name_that_no_picture_comes_near_is_pointed_at(
     assert told.far_names(["a", "b"], {}) == []
 
 
+def test_one_name_leaves_nothing_to_choose(trained: tuple[Path, Path], folder: Path) -> None:
+    assert "'zebra'" in refused("predict", trained[0], folder, "--class", "zebra")
+
+
 def test_a_misspelt_word_is_pointed_at_and_a_rare_one_is_not() -> None:
     clip = load_backbone("glyph-vit")  # its tokenizer is every CLIP's
     (hint,) = told.spelling(clip, ["golden retreiver", "wolf", "dogs", "Samoyeds", "2012 Audi S5"])

@@ -98,7 +98,7 @@ def picture_folder(
     """Any folder of class folders as a dataset.
 
     Hidden files, what systems leave (``Thumbs.db``, ``__MACOSX``) and what is no picture (side-car
-    JSON) are left out and counted in ``left_out``; links are followed (:mod:`dip_lib.data.walk`).
+    JSON) are left out and counted in ``left_out``; links are followed (``dip_lib.data.walk``).
     ``notes`` of the dataset say how the folder was read. Pictures of equal content in two splits or
     classes are named in a warning.
 
