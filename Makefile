@@ -71,7 +71,7 @@ test: $(STAMP)  ## lint, types, layers, quick tests, and the committed notebooks
 	$(PYTEST) -n 2 --dist worksteal tests --ignore tests/slow
 
 test-slow: $(STAMP)  ## the wheel, Binder and Colab in a fresh environment; the book in a real browser
-	$(PYTEST) tests/slow
+	$(PYTEST) -n 2 --dist loadfile tests/slow
 
 lock: $(STAMP)  ## bring both locks up to the newest versions (needs the network); UPGRADE= keeps the pins
 	$(RUN) -m $(PIP) --quiet uv
