@@ -321,8 +321,8 @@ def test_what_cannot_be_is_one_line_and_exits_with_one(tmp_path: Path) -> None:
     for command, said in (
         (("fit", nowhere, "--out", nowhere), nowhere),
         (("fit", tmp_path / "own", "--out", nowhere), "lozenge"),
-        (("predict", page, page, "--classes", "a"), page),
-        (("predict", nowhere, page, "--classes", "a"), nowhere),
+        (("predict", page, page, "--classes", "a,b"), page),
+        (("predict", nowhere, page, "--classes", "a,b"), nowhere),
         (("fit", tmp_path / "own", "--out", nowhere, "--backbone", "glyph-vitt"), "'glyph-vit'"),
         (("measure", "--profile", "smok"), "smoke"),
         (("plan", "--profile", "smok"), "smoke"),

@@ -391,7 +391,7 @@ def test_a_file_of_names_that_is_not_utf_8_is_named(
     with pytest.raises(SystemExit, match=r"names\.txt"):
         main(["predict", str(tmp_path / "prompt"), str(folder), *asked])
     with pytest.raises(SystemExit, match="class_names"):
-        main(["predict", str(tmp_path / "prompt"), str(folder), "--class", "_"])
+        main(["predict", str(tmp_path / "prompt"), str(folder), "--class", "_", "--class", "b"])
 
 
 def test_a_draw_says_what_it_draws(tmp_path: Path) -> None:
