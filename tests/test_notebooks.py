@@ -247,6 +247,8 @@ def test_ended_by_hand_and_by_force_a_notebook_goes_on_from_any_folder(tmp_path:
 def test_a_committed_notebook_begins_with_its_parameters_and_their_check(source: Path) -> None:
     parameters, first = code_cells(source)[:2]
     assert "parameters" in parameters.metadata["tags"]
+    titles = [cell.metadata.mystnb.code_prompt_show for cell in (parameters, first)]
+    assert titles == ["Parameters", "Set-up"]
     names = re.findall(r"^(\w+) = ", parameters.source, re.MULTILINE)
     assert names == ["profile", "datasets", "seeds", "epochs", "device", "results"]
     assert f'begin("{source.stem}", globals())' in first.source
