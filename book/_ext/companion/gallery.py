@@ -50,13 +50,14 @@ def small(content: bytes, size: int = 480) -> bytes:
 
 
 def light(svg: str) -> bytes:
-    """A drawing whose embedded pictures have as many pixels as a card shows of them."""
+    """A drawing with no more than a card shows: small embedded pictures, hundredths of points."""
 
     def smaller(found: re.Match[str]) -> str:
         picture = small(base64.b64decode(found[1]), 48)
         return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
-    return re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", smaller, svg).encode()
+    rounded = re.sub(r"(\.\d\d)\d+", r"\1", re.sub(r"\n +", "\n", svg))
+    return re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", smaller, rounded).encode()
 
 
 def picture(notebook: dict[str, Any]) -> tuple[str, bytes, str]:
