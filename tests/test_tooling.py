@@ -109,7 +109,12 @@ def test_ci_runs_the_readme_tests_and_ends_with_pytest() -> None:
     lines = [line for line in text(".ci/run").splitlines() if line.strip()]
     assert os.access(path, os.X_OK)
     assert lines[-2:] == ["make test", "make test-slow"]
-    assert make("test-slow").strip().splitlines()[-1].endswith("tests/slow")
+    assert (
+        make("test-slow")
+        .strip()
+        .splitlines()[-1]
+        .endswith("pytest -q -n 2 --dist loadfile tests/slow")
+    )
     subprocess.run(["bash", "-n", path], check=True)
 
 

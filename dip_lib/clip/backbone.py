@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -180,8 +180,12 @@ class Backbone:
                 of a list; a word that the text encoder was not trained on; names that do not fit
                 beside the context; an unknown position.
         """
-        names = plain_names(class_names)
-        if (kept := self._encoders.get((names, n, per_class, class_position))) is not None:
+        asked = n, per_class, class_position
+        try:  # a tuple that has been checked, as in every step of a training
+            return self._encoders[cast(Any, class_names), *asked]
+        except (KeyError, TypeError):  # others, and what cannot be a key
+            names = plain_names(class_names)
+        if kept := self._encoders.get((names, *asked)):
             return kept
         before = before_name(class_position, n)
         check_class_names(names)
@@ -206,7 +210,7 @@ class Backbone:
         # a name ends where it does without the full stop, as in CoOp's PromptLearner
         lengths = [len(self.tokens(name)) for name in plain] if before < n else []
         encoder = Encoder(self.model, suffixes, n, start, per_class, self.memory, before, lengths)
-        self._encoders[names, n, per_class, class_position] = encoder
+        self._encoders[names, *asked] = encoder
         return encoder
 
     def class_embeddings(
@@ -236,7 +240,8 @@ class Backbone:
             ValueError: names that :meth:`encoder` refuses, a context or deep prompt of another
                 shape, more deep prompts than blocks, too many positions, an unknown position.
         """
-        class_names = plain_names(class_names)
+        if not isinstance(class_names, tuple):
+            class_names = plain_names(class_names)
         width = self.model.positional_embedding.shape[1]
         single, classes = 2 + per_class, len(class_names)
         fits = context.dim() in (single, single + 1) and context.shape[-1] == width

@@ -140,20 +140,21 @@ def get(
         except OSError:
             pass  # some network drives cannot lock
 
-        def get_files(wanted: Sequence[str]) -> None:
+        def get_files(pictures: Sequence[str]) -> None:
             for file in photos.files:
                 url = f"{mirror}/{photos.folder}/{file.name}" if mirror else file.url
                 by_hand = bool(file.gives) and present(folder / file.name)
-                lacks = file.missing(folder) or file.lacking(folder, wanted)
+                lacks = file.missing(folder) or file.lacking(folder, pictures)
                 if lacks and (file.url or by_hand):
                     _get(file, folder, "" if by_hand else url, data / LEDGER, wait)
 
         get_files(())
-        get_files(listed())
+        wanted = listed()
+        get_files(wanted)
         shutil.rmtree(folder / SCRATCH)
     if gone := [str(path) for file in photos.files for path in file.missing(folder)]:
         raise MissingDownloadError(gone, photos.by_hand.format(folder=folder))
-    if gone := [str(path) for file in photos.files for path in file.lacking(folder, listed())]:
+    if gone := [str(path) for file in photos.files for path in file.lacking(folder, wanted)]:
         how = photos.by_hand.format(folder=folder) or f"Compare the list in {folder} with them."
         where = f"{len(gone)} listed pictures came with no archive"
         raise MissingDownloadError(gone[:3], f"{where}. {how}")

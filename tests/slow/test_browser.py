@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlparse
 import pytest
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text("utf-8")
-FIRST, LATER, HTML = 3_500_000, 600_000, 160_000
+FIRST, LATER, HTML = 3_500_000, 600_000, 150_000
 """Bytes of the first page, of what a later one adds with its figures, of a page's HTML."""
 LEAST = 9.0
 """Pixels of the smallest text of a figure on a phone."""
