@@ -18,7 +18,8 @@ from photo_archives import closed
 from test_archives import tarred, tree, zipped
 
 from dip_lib.errors import DamagedFileError, MissingDownloadError
-from dip_lib.fetch.download import LEDGER, File, Photos, fetch, get, sources, status
+from dip_lib.fetch.download import LEDGER, File, Photos, get, sources, status
+from dip_lib.fetch.resume import fetch
 
 BIG = random.Random(0).randbytes(1_000_000)
 SHA = hashlib.sha256(BIG).hexdigest()

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save
 from dip_lib.data.names import Twin
 from dip_lib.data.packs import FORMAT, FeaturePack, Header, as_json, content_hash, split_hash
 from dip_lib.errors import PackError
-from dip_lib.fetch.download import fetch
+from dip_lib.fetch.resume import fetch
 from dip_lib.files import write_atomic
 from dip_lib.paths import home
 from dip_lib.plugins import plugins

@@ -6,11 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from dip_lib.files import write_atomic
 from dip_lib.prompt.prompt_file import read_prompt_file, save_prompt
 
 
@@ -45,15 +42,12 @@ def write_classifier_file(path: Path, saved: SavedPrompt, p0: Tensor) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    a, b = (each.cpu().contiguous() for each in (saved.a, saved.b))
-    save_prompt(path, a, b, saved.words, p0)
-    with safe_open(path, "pt") as file:
-        about = {**file.metadata(), "backbone": saved.backbone, "pretrained": saved.pretrained}
+    about = {"backbone": saved.backbone, "pretrained": saved.pretrained}
     if saved.class_position != "end":
         about["class_position"] = saved.class_position
     if saved.class_names:
         about["class_names"] = json.dumps(saved.class_names)
-    write_atomic(path, save({"A": a, "B": b}, metadata=about))
+    save_prompt(path, saved.a, saved.b, saved.words, p0, about)
 
 
 def read_classifier_file(path: str | Path) -> SavedPrompt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,18 +28,26 @@ def _other_precision(p0: Tensor | None, fingerprint: str) -> str:
     return next((n for n, t in rounded.items() if _fingerprint(p0.to(t)) == fingerprint), "")
 
 
-def save_prompt(path: Path, a: Tensor, b: Tensor, words: str, p0: Tensor | None) -> None:
+def save_prompt(
+    path: Path,
+    a: Tensor,
+    b: Tensor,
+    words: str,
+    p0: Tensor | None,
+    more: Mapping[str, str] | None = None,
+) -> None:
     """Save a DIP as its factors, the words of P0 and P0's hash: 2 kB at n = 4, d = 512, r = 1.
 
     Args:
         a, b: factors (..., n, r) and (..., r, d), kept in float32.
         words: the words whose embeddings are P0, such as "a photo of a".
         p0: P0 (..., n, d), or None for a bare product.
+        more: metadata beside the words and the hash.
     """
     factors = {"A": a.detach().float().cpu(), "B": b.detach().float().cpu()}
     data = save(
         {name: each.contiguous() for name, each in factors.items()},
-        metadata={"words": words, "p0_sha256": _fingerprint(p0)},
+        metadata={"words": words, "p0_sha256": _fingerprint(p0), **(more or {})},
     )
     write_atomic(path, data)
 
