@@ -26,7 +26,11 @@ sys.path.append(str(ROOT / "book"))  # as when book/address.py is run as a progr
 
 from address import set_address  # noqa: E402
 
-CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {
+    "torch": "pytorch",
+    "matplotlib": "matplotlib-base",
+    "huggingface-hub": "huggingface_hub",
+}
 
 
 def text(name: str) -> str:

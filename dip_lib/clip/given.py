@@ -12,7 +12,7 @@ from torch import Tensor
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import batch_size
 from dip_lib.clip.picture_features import encode_files
-from dip_lib.data.decode import fault
+from dip_lib.data.decode import faults
 from dip_lib.data.in_memory import Picture, as_pil, only_paths
 from dip_lib.data.views import plain_view, rgb
 
@@ -37,18 +37,19 @@ def encode_given(
     """
     if (paths := only_paths(pictures)) is not None:
         return encode_files(backbone, paths, skip_unreadable)
-    faults = _faults(pictures) if skip_unreadable else {}
-    sound = [each for i, each in enumerate(pictures) if i not in faults]
+    wrong = _faults(pictures) if skip_unreadable else {}
+    sound = [each for i, each in enumerate(pictures) if i not in wrong]
     most, features = batch_size(backbone), list[Tensor]()
     for start in range(0, len(sound), most):
         shown = [rgb(as_pil(each)) for each in sound[start : start + most]]
         views = torch.stack([plain_view(each, backbone.image_size) for each in shown])
         images = views.to(backbone.device).float() / 255
         features.append(backbone.encode_image(backbone.normalise(images)))
-    return torch.cat(features), faults
+    return torch.cat(features), wrong
 
 
 def _faults(pictures: Sequence[Picture]) -> dict[int, str]:
     """Places of the files that are no readable pictures, with what is wrong."""
     files = {i: Path(p) for i, p in enumerate(pictures) if isinstance(p, str | os.PathLike)}
-    return {i: why for i, path in files.items() if (why := fault(path))}
+    wrong = faults(files.values())
+    return {i: wrong[path] for i, path in files.items() if path in wrong}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,12 +13,10 @@ from torch import Tensor
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import encode_split
 from dip_lib.data.contents import index_path
-from dip_lib.data.decode import fault
+from dip_lib.data.decode import faults
 from dip_lib.data.pictures import Pictures
 from dip_lib.errors import UnreadablePictureError
 from dip_lib.files import write_atomic
-
-THREADS = 4
 
 
 def encode_files(
@@ -44,27 +41,25 @@ def encode_files(
     names = [os.path.relpath(path, root) for path in whole]
     remembered = index_path(root).with_suffix(".unreadable")
     suspects = set(names) & _read(remembered) if skip_unreadable else set()
-    faults = _faults(root, suspects)
+    wrong = _faults(root, suspects)
     while True:
-        good = [name for name in names if name not in faults]
+        good = [name for name in names if name not in wrong]
         files = {"test": [(name, 0) for name in good]}
         try:
             features = encode_split(backbone, Pictures("pictures", ("",), root, files), "test")
         except UnreadablePictureError:
             if not skip_unreadable or not (new := _faults(root, {*good})):
                 raise
-            faults |= new
-            _write(remembered, {*faults})
+            wrong |= new
+            _write(remembered, {*wrong})
         else:
-            return features, {i: faults[name] for i, name in enumerate(names) if name in faults}
+            return features, {i: wrong[name] for i, name in enumerate(names) if name in wrong}
 
 
 def _faults(root: Path, names: set[str]) -> dict[str, str]:
     """What is wrong with each file that is no readable picture; decodes all of them."""
-    listed = sorted(names)
-    with ThreadPoolExecutor(THREADS) as threads:
-        found = threads.map(lambda name: fault(root / name), listed)
-        return {name: why for name, why in zip(listed, found, strict=True) if why}
+    found = faults(root / name for name in sorted(names))
+    return {os.path.relpath(path, root): why for path, why in found.items()}
 
 
 def _read(path: Path) -> set[str]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +30,7 @@ SIGNATURES = (
 )
 """First bytes of files that are taken for pictures, and what to do about them."""
 WEB_PAGE = "it is a web page: a download saved the host's notice in its place. Download it again"
+THREADS = 4
 AGAIN = "Copy or download the file again, or take it off the list of pictures"
 
 
@@ -69,6 +71,14 @@ def fault(path: Path, whole: bool = True) -> str:
     except BROKEN as error:
         return cause(path, error)
     return ""
+
+
+def faults(paths: Iterable[Path]) -> dict[Path, str]:
+    """What is wrong with each file that is no readable picture; decodes all of them."""
+    listed = list(paths)
+    with ThreadPoolExecutor(THREADS) as threads:
+        found = threads.map(fault, listed)
+        return {path: why for path, why in zip(listed, found, strict=True) if why}
 
 
 def unreadable(path: Path, error: Exception) -> str:
