@@ -54,11 +54,15 @@ def settings_of(record: Record) -> dict[str, Any]:
 def measured_at(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint measured: each number, ID_k as ``id1``, ``id2``, ..., and two ranks.
 
+    ``id1_read``, ... are those of the prompt as the text encoder's first block reads it, centred.
     ``rank_effective`` is exp of the entropy of the singular values' shares; ``rank_numerical``
     counts singular values above rounding. What is nested stays an object.
     """
-    quantities = {name: value for name, value in checkpoint.items() if name != "id"}
-    quantities |= {f"id{k}": share for k, share in enumerate(checkpoint.get("id", ()), start=1)}
+    densities = {"id": "id{}", "id_read": "id{}_read"}
+    quantities = {name: value for name, value in checkpoint.items() if name not in densities}
+    for name, column in densities.items():
+        shares = enumerate(checkpoint.get(name, ()), start=1)
+        quantities |= {column.format(k): share for k, share in shares}
     if singular := checkpoint.get("singular"):
         quantities["rank_effective"] = float(
             effective_rank(torch.tensor(singular, dtype=torch.float64))

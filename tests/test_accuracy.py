@@ -147,7 +147,7 @@ def wandered(bench: Bench) -> tuple[Tensor, Tensor]:
 
 
 def both(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-    return [{half: row[half] for half in ("base", "new")} for row in rows]
+    return [{half: row[half] for half in ("base", "new", "val")} for row in rows]
 
 
 def test_no_part_of_an_update_is_the_start_and_all_of_it_the_prompt(
@@ -200,5 +200,12 @@ def test_a_spectrum_is_of_the_prompt_and_of_its_change() -> None:
     assert found["id"] == pytest.approx((values.cumsum() / values.sum()).tolist())
     assert found["update_singular"][2:] == pytest.approx([0, 0], abs=1e-5)
     assert found["update_norm"] == pytest.approx(float(change.norm()), rel=1e-5)
+    assert "id_read" not in found
+    shifted = 5 + start + change  # a constant in every entry, which no LayerNorm passes on
+    read = evaluate.spectrum(start + change, start, shifted)
+    centred = (start + change) - (start + change).mean(1, keepdim=True)
+    assert read["singular_read"] == pytest.approx(torch.linalg.svdvals(centred).tolist(), rel=1e-4)
+    assert read["id_read"][-1] == 1
+    assert {name: read[name] for name in found} == found
     start[0, 0] = torch.nan
-    assert evaluate.spectrum(start, start) == {}
+    assert evaluate.spectrum(start, start, start) == {}

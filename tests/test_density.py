@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dip_lib.prompt.density import information_density, singular_values
+from dip_lib.prompt.density import centre, information_density, singular_values
 
 SHAPES = [(4, 512), (16, 128), (3, 3), (7, 2), (1, 5)]
 
@@ -110,3 +110,15 @@ def test_other_bad_input_is_refused() -> None:
         information_density(draw(8))
     with pytest.raises(ValueError, match="0.5"):
         information_density(draw(2, 8), power=0.5)
+
+
+def test_the_centred_density_does_not_see_a_constant_in_a_token() -> None:
+    torch.manual_seed(0)
+    prompt, constant = torch.randn(3, 4, 32), 10 * torch.randn(3, 4, 1)
+    plain, moved = information_density(prompt), information_density(prompt + constant)
+    assert (moved - plain).abs().min() > 0.1
+    centred = [information_density(each, centred=True) for each in (prompt, prompt + constant)]
+    torch.testing.assert_close(*centred, rtol=0, atol=1e-5)
+    torch.testing.assert_close(centred[0], information_density(centre(prompt)), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="zero"):  # tokens that are constant have no spectrum left
+        information_density(torch.ones(4, 32), centred=True)

@@ -130,6 +130,19 @@ class Backbone:
         ids = torch.tensor(self.tokens(plain_context(words)), device=self.device)
         return self.model.token_embedding.weight[ids].detach().float().clone()
 
+    def as_read(self, context: Tensor) -> Tensor:
+        """Context vectors before the class name as the text encoder's first block reads them.
+
+        Args:
+            context: (..., n, d), as :meth:`class_embeddings` takes it.
+
+        Returns:
+            (..., n, d), fp32: the vectors with the positional embeddings of places 1 to n added;
+            the start token has place 0. CLIP's text encoder has no LayerNorm before its blocks.
+        """
+        places = self.model.positional_embedding[1 : 1 + context.shape[-2]]
+        return context.float() + places.detach().float()
+
     def normalise(self, images: Tensor) -> Tensor:
         """Images (..., 3, S, S) in 0..1 to the model's input."""
         mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)

@@ -39,7 +39,17 @@ def singular_values(prompt: Tensor) -> Tensor:
     return torch.linalg.svdvals(_as_matrices(prompt))
 
 
-def information_density(prompt: Tensor, k: int = 1, power: float = 1) -> Tensor:
+def centre(prompt: Tensor) -> Tensor:
+    """The prompt without each token's mean over the width, (..., n, d) -> (..., n, d).
+
+    CLIP's text encoder reads every token through a LayerNorm, which takes this mean away.
+    """
+    return prompt - prompt.mean(-1, keepdim=True)
+
+
+def information_density(
+    prompt: Tensor, k: int = 1, power: float = 1, centred: bool = False
+) -> Tensor:
     """ID_k, the share of the ``k`` largest singular values, (..., n, d) -> (...), in (0, 1].
 
     Singular values up to max(n, d) * eps * s_1 count as zero: they are rounding. The share is
@@ -49,11 +59,16 @@ def information_density(prompt: Tensor, k: int = 1, power: float = 1) -> Tensor:
         prompt: one matrix or a stack; half precision is computed in float32. Differentiable.
         k: how many singular values count as the dense part, 1 <= k <= min(n, d).
         power: 1 for the values themselves, 2 for their energy.
+        centred: whether each token's mean over the width is taken away first: it changes no output
+            of a text encoder whose blocks begin with a LayerNorm. Of what the first block reads
+            (``Backbone.as_read``) this is the as-read ID.
 
     Raises:
         ValueError: a matrix is zero or not finite (naming which), ``k`` or ``power`` out of range.
     """
     matrices = _as_matrices(prompt)
+    if centred:
+        matrices = centre(matrices)
     n, d = matrices.shape[-2:]
     if not 1 <= k <= min(n, d):
         raise ValueError(f"k = {k} must be between 1 and min(n, d) = {min(n, d)}")

@@ -15,9 +15,10 @@ from dip_lib.data import Dataset
 from dip_lib.data.protocols import Split, evaluation_halves
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.prompts import Classifier, FrozenClip, Learned
-from dip_lib.prompt.density import information_density, singular_values
+from dip_lib.prompt.density import centre, information_density, singular_values
 from dip_lib.prompt.low_rank import low_rank_prompt
 from dip_lib.training.batch_data import EvaluationData
+from dip_lib.training.text_drift import TextDrift
 
 Row = dict[str, Any]
 BINS = 15
@@ -25,7 +26,7 @@ BINS = 15
 LOGITS = 2**25
 """Most logits in memory at once."""
 SHRUNK = (0.25, 0.5, 0.75)
-"""Factors by which a full-rank update is shrunk for further evaluations."""
+"""Factors by which an update is shrunk for further evaluations."""
 
 
 def predictions(
@@ -86,22 +87,35 @@ def percent(right: Tensor) -> list[float]:
     return shares
 
 
-def spectrum(prompt: Tensor, start: Tensor) -> Row:
-    """Information Density and singular values of a prompt (n, d), and of its change.
+def spectrum(prompt: Tensor, start: Tensor, read: Tensor | None = None) -> Row:
+    """Information Density and singular values of a prompt (n, d), of its change, and as read.
 
     On the CPU in float64, where a matrix this small is exact. {} if an entry is not finite. Of a
     prompt for each class (C, n, d) the mean over classes; the norm is that of the whole change.
+
+    Args:
+        read: what the first block of the text encoder reads of the prompt; None where the place of
+            its vectors differs from class to class.
     """
     exact, update = prompt.double().cpu(), (prompt - start).double().cpu()
     if not torch.isfinite(exact).all():
         return {}
-    n = min(exact.shape[-2:])
-    return {
-        "id": [float(information_density(exact, k).mean()) for k in range(1, n + 1)],
+    row = {
+        "id": _densities(exact),
         "singular": _mean_values(exact),
         "update_singular": _mean_values(update),
         "update_norm": float(update.norm()),
     }
+    if read is not None:
+        centred = centre(read.double().cpu())
+        row |= {"id_read": _densities(centred), "singular_read": _mean_values(centred)}
+    return row
+
+
+def _densities(matrices: Tensor) -> list[float]:
+    """ID_1, ID_2, ... of matrices (..., n, d), averaged over them."""
+    ranks = range(1, min(matrices.shape[-2:]) + 1)
+    return [float(information_density(matrices, k).mean()) for k in ranks]
 
 
 def _mean_values(matrices: Tensor) -> list[float]:
@@ -112,13 +126,19 @@ def _mean_values(matrices: Tensor) -> list[float]:
 
 @torch.no_grad()
 def evaluate(
-    method: PromptMethod, learned: Learned, start: Tensor, frozen: FrozenClip, data: EvaluationData
+    method: PromptMethod,
+    learned: Learned,
+    start: Tensor,
+    frozen: FrozenClip,
+    data: EvaluationData,
+    drift: TextDrift | None = None,
 ) -> list[Row]:
-    """One checkpoint of R runs: accuracies, Information Density, spectra, update norm.
+    """One checkpoint of R runs: accuracies, Information Density, spectra, update norm, drift.
 
     Args:
         learned: what the runs have learned so far.
         start: (R, n, d) the first prompt before training.
+        drift: the embeddings of names before training; None: how far they move is left out.
     """
     prompt, runs = learned.prompts[0], len(start)
     names = (*data.base.names, *data.new.names)
@@ -128,22 +148,35 @@ def evaluate(
         right, _, _ = predictions(trained, data.base, 0, runs, len(frozen.names))
         for row, share in zip(rows, percent(right), strict=True):
             row["base"] = share
-    if data.val.names:
-        right, _, _ = predictions(trained or classify, data.val, 0, runs, len(names))
-        for row, share in zip(rows, percent(right), strict=True):
-            row["val"] = share
-    return [row | spectrum(prompt[r], start[r]) for r, row in enumerate(rows)]
+    add_validation(rows, trained or classify, data)
+    moved = drift.rows(method, learned, frozen, runs) if drift else [{} for _ in rows]
+    read = as_read(method, prompt, frozen)
+    spectra = [
+        spectrum(prompt[r], start[r], None if read is None else read[r]) for r in range(runs)
+    ]
+    return [row | other | each for row, other, each in zip(rows, moved, spectra, strict=True)]
+
+
+def as_read(method: PromptMethod, prompt: Tensor, frozen: FrozenClip) -> Tensor | None:
+    """What the text encoder's first block reads of prompts (R, n, d) or (R, C, n, d).
+
+    None where that differs from class to class or from image to image: class names between or
+    before the vectors, and CoCoOp's shifts.
+    """
+    if method.text_per_image or getattr(method, "class_position", "end") != "end":
+        return None
+    return frozen.clip.as_read(prompt)
 
 
 @torch.no_grad()
 def shrunk(
     method: PromptMethod, prompt: Tensor, start: Tensor, frozen: FrozenClip, data: EvaluationData
 ) -> list[Row]:
-    """Accuracy of full-rank prompts (R, n, d) with shrunk updates, a control for DIP.
+    """Accuracy of prompts (R, n, d) with shrunk updates, a control for DIP.
 
     Returns:
         For each run "rank 1" (the update's first singular direction alone) and "x 0.25", ... (that
-        part of the update), each with the base and new accuracy it has.
+        part of the update), each with the base, new and validation accuracy it has.
     """
     update = prompt - start
     u, s, v = torch.linalg.svd(update, full_matrices=False)
@@ -154,9 +187,20 @@ def shrunk(
     for way, smaller in ways.items():
         classify = method.classifier(Learned((smaller,)), frozen, names)
         accuracy = accuracies(classify, data.base, data.new, len(prompt))
+        add_validation(accuracy, classify, data)
         for row, each in zip(rows, accuracy, strict=True):
-            row[way] = {half: each[half] for half in ("base", "new")}
+            row[way] = {half: each[half] for half in ("base", "new", "val") if half in each}
     return rows
+
+
+def add_validation(rows: list[Row], classify: Classifier, data: EvaluationData) -> None:
+    """Add the accuracy on validation images of the trained classes, where there are any."""
+    if not data.val.names:
+        return
+    total = len(data.base.names) + len(data.new.names)
+    right, _, _ = predictions(classify, data.val, 0, len(rows), total)
+    for row, share in zip(rows, percent(right), strict=True):
+        row["val"] = share
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from dip_lib.training.loop import train_epochs
 from dip_lib.training.record import FINISHED, Result, record
 from dip_lib.training.run import Run
 from dip_lib.training.runs import Runs, check_batch
+from dip_lib.training.text_drift import TextDrift
 
 
 def checkpoint_epochs(epochs: int, count: int) -> list[int]:
@@ -52,6 +53,8 @@ def train(
     batch = Runs.prepare(runs, backbone, data)
     method, frozen = batch.method, batch.frozen
     start = batch.learned().prompts[0].detach().clone()  # (R, n, d)
+    names = evaluation.base.names, evaluation.new.names
+    drift = TextDrift.of(method, batch.learned(), frozen, *names)
     due = checkpoint_epochs(batch.schedule.epochs, batch.schedule.checkpoints)
     checkpoints: list[list[dict[str, Any]]] = [[] for _ in runs]
 
@@ -59,7 +62,7 @@ def train(
         learned = batch.learned()
         protocol = first.data.protocol, first.data.class_split
         prompted = with_prompted_tower(evaluation, method, learned, frozen, dataset, *protocol)
-        evaluated = evaluate(method, learned, start, frozen, prompted)
+        evaluated = evaluate(method, learned, start, frozen, prompted, drift)
         for points, loss, row in zip(checkpoints, losses, evaluated, strict=True):
             points.append({"epoch": epoch, "loss": loss} | row)
 
@@ -75,13 +78,12 @@ def train(
     for r in (~batch.finite()).nonzero().flatten().tolist():
         stopped.setdefault(r, batch.schedule.epochs - 1)  # by its last step
     final = batch.learned()
-    full = [r for r, run in enumerate(runs) if not run.rank and r not in stopped]
-    if method.evaluates_shrunk and full:
-        prompts = final.prompts[0][full].detach()
-        for r, ways in zip(
-            full, shrunk(method, prompts, start[full], frozen, evaluation), strict=True
-        ):
-            checkpoints[r][-1]["shrunk"] = ways
+    whole = [r for r in range(len(runs)) if r not in stopped]
+    if method.evaluates_shrunk and whole:
+        prompts = final.prompts[0][whole].detach()
+        ways = shrunk(method, prompts, start[whole], frozen, evaluation)
+        for r, each in zip(whole, ways, strict=True):
+            checkpoints[r][-1]["shrunk"] = each
     seconds = (time.perf_counter() - began) / len(runs)
     results = []
     for r, run in enumerate(runs):
