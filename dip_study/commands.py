@@ -163,7 +163,9 @@ def _plan(options: argparse.Namespace) -> Answer:
     costs = plan.plan(profile, options.study, options.device, *rates)
     rows = json.loads(costs.reset_index().to_json(orient="records"))  # not measured: null
     about = {name: getattr(options, name) for name in ("profile", "study", "device")}
-    return Answer({**about, "rows": rows}, [plan.table(costs)])
+    methods = plan.methods(profile, options.study)
+    lines = [plan.table(costs), f"methods: {', '.join(methods)}"]
+    return Answer({**about, "methods": methods, "rows": rows}, lines)
 
 
 def _measure(options: argparse.Namespace) -> Answer:

@@ -105,7 +105,8 @@ def _fit(options: argparse.Namespace) -> Answer:
     size, names = os.path.getsize(options.out), classifier.class_names
     about = {"file": options.out, "bytes": size, "classes": names, **_counts(held_out)}
     lines = [
-        f"{options.out}: {size:,} bytes, trained on {len(names)} classes",
+        f"{options.out}: {size:,} bytes, trained on {told.counted(len(names), 'class', 'classes')}",
+        *told.untrained(options.epochs),
         *told.accuracy(held_out),
         *([f"what is taken for what: {options.confusion}"] if options.confusion else []),
         "use it:",

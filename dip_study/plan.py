@@ -42,8 +42,10 @@ images: to encode, every view counted; none of datasets that stand on feature pa
 over runs. Both as if no class lacked pictures.
 Image side: encoding, once for all prompts, and the passes of methods that prompt the image encoder,
 each counted as three of an encoding, without what prompts add. Text side: training prompts.
-Minutes are estimates, on a CPU of one core; zero-shot runs, probes and evaluation are not counted.
+Times are estimates, on a CPU of one core; zero-shot runs, probes and evaluation are not counted.
 A study's row counts what the rows above it do not have already."""
+SIDES = {"image_minutes": "image side", "text_minutes": "text side"}
+"""Columns of minutes -> how the printed table calls them, where they are durations."""
 IMAGE_SIDE = ("image_hosts", "visual")
 """Studies that prompt the image encoder."""
 Folders = Mapping[str, Path]
@@ -223,6 +225,23 @@ def plan(
     return pd.DataFrame.from_dict(table, orient="index").rename_axis("study")
 
 
+def methods(profile: Profile, study: str = "all") -> list[str]:
+    """Labels of the methods that a study runs, or all studies of the profile: "CoOp", "DIP", ..."""
+    named = studies_of(profile) if study == "all" else [one_of("study", study, STUDIES)]
+    runs = (run for name in named for run in STUDIES[name](profile, fingerprint=""))
+    return list(dict.fromkeys(run.label for run in runs))
+
+
+def lasting(minutes: float) -> str:
+    """A duration in the unit that suits it: "12.5 min", "3.4 h", "4.8 days"."""
+    if math.isnan(minutes):
+        return "not measured"
+    hours = minutes / 60
+    if hours < 2:
+        return f"{minutes:,.1f} min"
+    return f"{hours:,.1f} h" if hours < 48 else f"{hours / 24:,.1f} days"
+
+
 def table(costs: pd.DataFrame) -> str:
     """The costs as plain text, with their sums: text-side methods apart from image-side ones."""
     parts, names = [costs], list(costs.index.names)
@@ -234,7 +253,8 @@ def table(costs: pd.DataFrame) -> str:
         total = part.sum(skipna=False).rename((name, *blank) if blank else name)
         parts.append(total.to_frame().T.rename_axis(names))
     table_shown = pd.concat(parts).astype(costs.dtypes).rename_axis(names)
+    table_shown = table_shown.rename(columns=SIDES)
     forms = {"disk": amount, "steps": "{:,}".format, "images": "{:,}".format}
-    form: Any = {"formatters": forms, "float_format": "{:,.1f}".format, "na_rep": "not measured"}
-    text = table_shown.reset_index().to_string(index=False, **form)
+    form: Any = forms | dict.fromkeys(SIDES.values(), lasting)
+    text = table_shown.reset_index().to_string(index=False, formatters=form)
     return f"{text}\n{LEGEND}"

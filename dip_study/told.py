@@ -38,6 +38,11 @@ def teller(to_stderr: bool) -> Callable[..., None]:
     return say
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """The count with its noun: "1 picture", "1,200 pictures"."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
 def error(fault: Exception) -> str:
     """An error in one line, with a remedy that exists on the command line."""
     said = " ".join(str(fault).splitlines())
@@ -59,9 +64,17 @@ def found(dataset: Pictures) -> list[str]:
     # one of val/ and test/ may stand for both
     every = {path for entries in dataset.files.values() for path, _ in entries}
     shares = ", ".join(f"{count:,} {split}" for split, count in counts.items())
-    held = f"{dataset.name}: {len(dataset.class_names)} classes, {len(every):,} pictures ({shares})"
+    classes = counted(len(dataset.class_names), "class", "classes")
+    held = f"{dataset.name}: {classes}, {counted(len(every), 'picture', 'pictures')} ({shares})"
     out = walk.told(dataset.left_out)
     return [held, *dataset.notes, *([out] if out else [])]
+
+
+def untrained(epochs: int) -> list[str]:
+    """What a training that is all warm-up means; else nothing."""
+    if epochs != 1:
+        return []
+    return ["with --epochs 1 all training is warm-up, at 1/200 of the learning rate: give more"]
 
 
 def tower_for_photographs(clip: Backbone, dataset: Pictures) -> list[str]:

@@ -15,7 +15,7 @@ from dip_lib.paths import home
 from dip_lib.training.batches import batches
 from dip_study import study
 from dip_study.measure import dataset_of
-from dip_study.plan import plan, table
+from dip_study.plan import lasting, methods, plan, table
 from dip_study.profiles import load_profile
 
 PAPER = load_profile("paper")
@@ -80,7 +80,21 @@ def test_minutes_follow_from_given_rates_and_the_two_sides_are_apart() -> None:
     assert costs["text_minutes"].tolist() == pytest.approx(expected.tolist())
     last = table(costs).split("images: to encode")[0].splitlines()[-1].split()
     assert last[0] == "all"
-    assert last[-2:] == [f"{costs[f'{side}_minutes'].sum():,.1f}" for side in ("image", "text")]
+    sums = [lasting(costs[f"{side}_minutes"].sum()) for side in ("image", "text")]
+    assert last[-4:] == " ".join(sums).split()
+
+
+def test_durations_are_in_the_unit_that_suits_them() -> None:
+    assert lasting(0.04) == "0.0 min"
+    assert lasting(119.94) == "119.9 min"
+    assert lasting(120) == "2.0 h"
+    assert lasting(48 * 60) == "2.0 days"
+    assert lasting(float("nan")) == "not measured"
+
+
+def test_the_methods_of_a_study_are_named() -> None:
+    assert methods(SMOKE, "base_to_new") == ["zero-shot", "linear probe", "CoOp", "DIP"]
+    assert {"KgCoOp", "KgCoOp + DIP", "VPT"} <= set(methods(SMOKE))
 
 
 @pytest.fixture
@@ -183,4 +197,4 @@ def test_the_sum_tells_text_side_studies_from_the_image_side() -> None:
     assert whole.startswith("all")
     minutes = costs["text_minutes"]
     for line, part in ((text, minutes.drop("image_hosts")), (whole, minutes)):
-        assert line.split()[-1] == f"{part.sum():,.1f}"
+        assert " ".join(line.split()[-2:]) == lasting(part.sum())
