@@ -26,7 +26,7 @@ ABSENT: dict[str, Any] = {
     **dict.fromkeys(("dataset", "method"), ""),
     **dict.fromkeys(("seed",), 0),
     **dict.fromkeys(("backbone", "style", "protocol", "context"), ""),
-    "class_split": 0,
+    **dict.fromkeys(("class_split", "held_out"), 0),
     **{"vectors": 0, "rank": 0, "dropout": 0.0, "site": "update", "weight": 0.0, "depth": 1},
     **dict.fromkeys(("shots", "epochs", "batch"), 0),
     **dict.fromkeys(("lr", "momentum", "weight_decay", "warmup"), 0.0),

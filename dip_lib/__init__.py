@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dip_lib.clip import load_backbone
     from dip_lib.data import base_new, few_shot, harmonic_mean, load_dataset
     from dip_lib.prompt import LowRankPrompt, densify, information_density, singular_values
+    from dip_lib.selection import select_prompt
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,7 @@ __all__ = [
     "information_density",
     "load_backbone",
     "load_dataset",
+    "select_prompt",
     "singular_values",
 ]
 
@@ -41,6 +43,7 @@ _MODULES = {
     "information_density": "prompt",
     "load_backbone": "clip",
     "load_dataset": "data",
+    "select_prompt": "selection",
     "singular_values": "prompt",
 }
 """The room of each stable name, as the type checker reads it above."""

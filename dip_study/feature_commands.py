@@ -25,7 +25,7 @@ from dip_lib.data.pack_files import (
 )
 from dip_lib.data.packed import packed_dataset
 from dip_lib.data.packs import ENCODINGS, SPLITS
-from dip_lib.data.protocols import Draw, draw
+from dip_lib.data.protocols import Classes, Draw, draw
 from dip_lib.errors import PackError
 from dip_lib.fetch.archives import amount
 from dip_lib.fetch.download import sources
@@ -88,7 +88,7 @@ def profile_draws(profile: Profile, dataset: Dataset) -> tuple[list[Draw], int]:
     stored = [run for run in every if run.method.side in ("none", "text")]
     data = [(run.data, run.seed) for run in stored if run.data.dataset == name]
     drawn = {(each.shots, seed) for each, seed in data if each.shots}
-    draws = [draw(dataset.labels, *each, "all-classes") for each in sorted(drawn)]
+    draws = [draw(dataset.labels, *each, Classes("all-classes")) for each in sorted(drawn)]
     return draws, max((each.views for each, _ in data), default=0)
 
 
@@ -106,7 +106,7 @@ def _draws(options: argparse.Namespace, dataset: Dataset) -> tuple[list[Draw], i
         return profile_draws(load_profile(options.profile), dataset)
     seeds = _numbers(options.seeds or SEEDS, "--seeds")
     shots = _numbers(options.shots or SHOTS, "--shots")
-    each = [draw(dataset.labels, k, seed, "all-classes") for k in shots for seed in seeds]
+    each = [draw(dataset.labels, k, seed, Classes("all-classes")) for k in shots for seed in seeds]
     return each, VIEWS if options.views is None else options.views
 
 

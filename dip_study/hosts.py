@@ -13,8 +13,8 @@ from dip_study.runs import DIP, coop, costly, dip, once, seeds, zero_shots
 
 SHORT = 1 / 4
 """Part of the epochs of a CoOp that is stopped early: the schedule alone moves new classes."""
-CLIP_SCALE = 100.0
-"""The logit scale of OpenAI's CLIP, at which methods' weights were published."""
+CLIP_SCALE, OPENAI = 100.0, "openai"
+"""The logit scale at which methods' weights were published, and the weights that have it."""
 
 
 def methods_of(profile: Profile, side: str) -> list[str]:
@@ -36,17 +36,20 @@ def dense_variants(profile: Profile) -> list[str]:
     return [n for n in methods_of(profile, "text") if METHODS[n].alternative_to_dip]
 
 
-def rescaled(run: Run) -> Run:
-    """The run with its method's weight for the logit scale of its backbone.
+def rescaled(run: Run, part: float = 1.0) -> Run:
+    """The run with its method's weight for the logit scale of its backbone, or a part of that.
 
     The gradient of the cross-entropy grows with the logit scale, and that of KgCoOp's distance does
     not; so weights are multiplied by the scale over :data:`CLIP_SCALE`. ProGrad's is a share of a
     gradient, where this only makes the method milder; it is treated alike. The weight has three
     digits, as it is in the run's key and the last of the scale differ between processors.
+    OpenAI's own backbones have CLIP's scale, and are not loaded for it.
     """
     tower, method = run.tower, cast(Any, run.method)
-    scale = backbone_of(tower.backbone, tower.weights, "fp32", "cpu").logit_scale
-    weight = float(f"{method.weight * scale / CLIP_SCALE:.3g}")
+    scale = CLIP_SCALE
+    if tower.weights != OPENAI:
+        scale = backbone_of(tower.backbone, tower.weights, "fp32", "cpu").logit_scale
+    weight = float(f"{part * method.weight * scale / CLIP_SCALE:.3g}")
     return replace(run, method=replace(method, weight=weight))
 
 

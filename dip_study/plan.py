@@ -23,7 +23,6 @@ from dip_lib.data.dataset import is_photos, packed_photos
 from dip_lib.data.packed import PackedDataset
 from dip_lib.data.photos import PHOTOS
 from dip_lib.data.pictures import Pictures
-from dip_lib.data.protocols import trained_and_new
 from dip_lib.data.splits import VAL_SHOTS
 from dip_lib.errors import one_of
 from dip_lib.fetch.archives import amount
@@ -92,7 +91,7 @@ def _classes(run: Run, folders: Folders) -> tuple[int, int]:
     else:
         dataset = dataset_of(run.data.dataset, run.data.style, folders)
         count, test = len(dataset.class_names), len(dataset.labels("test"))
-    return len(trained_and_new(range(count), run.data.protocol)[0]), test
+    return len(run.data.classes.part(range(count))[0]), test
 
 
 def _place(run: Run) -> tuple[str, str, str, str]:
@@ -119,8 +118,10 @@ def _encoded(run: Run, folders: Folders) -> dict[tuple[object, ...], int]:
     # visual methods read the images themselves
     if run.method.side == "visual" or _stands_on_packs(run, folders):
         return {}
-    place, (classes, test) = _place(run), _classes(run, folders)
-    images: dict[tuple[object, ...], int] = {("test", *place): test}
+    place, test = _place(run), _classes(run, folders)[1]
+    images: dict[tuple[object, ...], int] = {}
+    if not data.held_out:  # else evaluated on validation images
+        images["test", *place] = test
     if not run.method.has_seed:
         return images
     if (
@@ -128,12 +129,11 @@ def _encoded(run: Run, folders: Folders) -> dict[tuple[object, ...], int]:
         or data.style != "default"
         or isinstance(dataset_of(data.dataset, data.style, folders), Pictures)
     ):
-        protocol = data.protocol
-        if data.class_split:  # out of the draw of all classes, which all class splits share
-            every = replace(data, protocol="all-classes", class_split=0)
-            protocol, (classes, _) = every.protocol, _classes(replace(run, data=every), folders)
+        shared = replace(data, **vars(data.classes.shared_draw))
+        classes, _ = _classes(replace(run, data=shared), folders)
         draw = classes * (data.views * data.shots + min(data.shots, VAL_SHOTS))
-        return images | {("draw", *place, protocol, run.seed, data.shots, data.views): draw}
+        of = shared.protocol, run.seed, data.shots, data.views
+        return images | {("draw", *place, *of): draw}
     dataset = dataset_of(data.dataset, data.style)
     whole = data.views * len(dataset.labels("train")) + len(dataset.labels("val"))
     return images | {("whole", *place, data.views): whole}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dip_lib.clip.loading import backbone_source
+from dip_lib.data.photos import PHOTOS
 from dip_lib.errors import one_of
 from dip_lib.methods import METHODS
 from dip_lib.training.run import Data, LowRank, Run, Tower, schedule_type
@@ -70,6 +71,15 @@ def make_run(
         schedule=schedule(**of(schedule)) if schedule else None,
         seed=seed,
     )
+
+
+def class_count(
+    dataset: str, style: str = "default", folders: Mapping[str, Path] = NO_FOLDERS
+) -> int:
+    """Classes of a dataset, base and new ones; of photo datasets without their files."""
+    if photos := PHOTOS.get(dataset):
+        return photos.classes
+    return len(dataset_of(dataset, style, folders).class_names)
 
 
 def is_present(run: Run, folders: Mapping[str, Path] = NO_FOLDERS) -> bool:

@@ -12,7 +12,7 @@ from test_protocols import Task, numbered, run
 
 from dip_lib import load_backbone
 from dip_lib.data import load_dataset, protocols
-from dip_lib.data.protocols import among, draw, renumbered, trained_and_new
+from dip_lib.data.protocols import Classes, among, draw, renumbered
 from dip_lib.data.splits import RANDOM_SPLITS, base_new
 from dip_lib.methods.vpt import VPT
 from dip_lib.training.parts import AdamWSchedule, Data, Tower
@@ -58,7 +58,7 @@ def test_a_random_half_is_no_nearer_to_the_fields_than_chance() -> None:
 
 def test_the_fields_split_is_the_default() -> None:
     assert base_new(range(7)) == base_new(range(7), 0) == ([0, 1, 2, 3], [4, 5, 6])
-    assert trained_and_new(range(7), "base-to-new") == base_new(range(7))
+    assert Classes().part(range(7)) == base_new(range(7))
 
 
 @pytest.mark.parametrize("split", [-1, RANDOM_SPLITS + 1, 0.5])
@@ -75,7 +75,7 @@ def test_only_base_to_new_has_class_splits() -> None:
     with pytest.raises(ValueError, match="all-classes"):
         Data(dataset="greek", protocol="all-classes", class_split=1)
     with pytest.raises(ValueError, match="all-classes"):
-        trained_and_new(range(4), "all-classes", 1)
+        Classes("all-classes", 1)
 
 
 # ---- which images -------------------------------------------------------------------------------
@@ -119,10 +119,10 @@ def test_a_run_trains_and_is_tested_on_the_names_of_its_split(split: int) -> Non
 def test_the_images_of_a_class_are_the_same_in_every_split() -> None:
     dataset = load_dataset("greek")
     of = {split: dataset.labels(split).tolist() for split in ("train", "val")}
-    every = draw(dataset.labels, 4, 1, "all-classes")
+    every = draw(dataset.labels, 4, 1, Classes("all-classes"))
     for class_split in (0, 1, RANDOM_SPLITS):
         trained = set(base_new(range(56), class_split)[0])
-        parts = draw(dataset.labels, 4, 1, "base-to-new", class_split)
+        parts = draw(dataset.labels, 4, 1, Classes(class_split=class_split))
         for split, rows, all_rows in zip(of, parts, every, strict=True):
             assert rows == [row for row in all_rows if of[split][row] in trained]
 
@@ -130,8 +130,8 @@ def test_the_images_of_a_class_are_the_same_in_every_split() -> None:
 def test_halves_are_cut_alike_whether_features_are_shared_or_of_each_run() -> None:
     dataset = load_dataset("boxes")
     test = numbered(dataset).test
-    shared = protocols.evaluation_halves(dataset, test, "base-to-new", 3)
-    own = protocols.evaluation_halves(dataset, test.expand(2, -1, -1), "base-to-new", 3)
+    shared = protocols.evaluation_halves(dataset, test, Classes(class_split=3))
+    own = protocols.evaluation_halves(dataset, test.expand(2, -1, -1), Classes(class_split=3))
     for part, expected in zip(own, shared, strict=True):
         assert (part.names, part.labels.tolist()) == (expected.names, expected.labels.tolist())
         assert torch.equal(part.images, expected.images.expand(2, -1, -1))
@@ -148,7 +148,7 @@ def test_visual_prompts_see_the_images_of_their_split() -> None:
         seed=1,
     )
     data = visual_data(each, clip, dataset)
-    (train, val), test = draw(dataset.labels, 1, 1, "base-to-new", 4), data.test
+    (train, val), test = draw(dataset.labels, 1, 1, Classes(class_split=4)), data.test
     assert data.halves[0].names == tuple(dataset.class_names[c] for c in base)
     for labels, split, rows in (
         (data.train_labels, "train", train),

@@ -22,7 +22,7 @@ from dip_lib.data.folders import picture_folder
 from dip_lib.data.pack_files import own_packs, read_pack
 from dip_lib.data.photos import load_photos
 from dip_lib.data.pictures import Pictures
-from dip_lib.data.protocols import draw
+from dip_lib.data.protocols import Classes, draw
 from dip_lib.errors import PackError
 from dip_study.cli import main
 from dip_study.feature_commands import profile_draws
@@ -100,7 +100,7 @@ def test_few_shot_and_both_halves_are_in_the_draws_of_a_profile() -> None:
     pooled = {row for rows, _ in draws for row in rows}
     for protocol, shots in (("base-to-new", smoke.shots), ("all-classes", 1), ("all-classes", 8)):
         for seed in smoke.seeds:
-            assert set(draw(greek.labels, shots, seed, protocol)[0]) <= pooled
+            assert set(draw(greek.labels, shots, seed, Classes(protocol))[0]) <= pooled
     shift = Pictures("imagenet_r", LETTERS, Path(), {split: [] for split in SPLITS})
     assert profile_draws(load_profile("paper"), shift) == ([], 0)  # evaluated on, never trained
 
@@ -117,7 +117,7 @@ def test_lists_shots_and_views_of_ones_own(
     path = own_packs() / "eurosat.ViT-S-32-alt-random-weights.safetensors"
     assert found["file"] == str(path)
     assert found["source"].startswith("https://")  # where `dip data get` has it from
-    rows = {row for k in (1, 2) for row in draw(eurosat.labels, k, 1, "all-classes")[0]}
+    rows = {row for k in (1, 2) for row in draw(eurosat.labels, k, 1, Classes("all-classes"))[0]}
     assert read_pack(path).rows("train").tolist() == sorted(rows)
     assert (found["views"], found["test"], found["classes"]) == (2, 10, 5)
     monkeypatch.delenv("DATA")

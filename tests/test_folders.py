@@ -17,7 +17,7 @@ from dip_lib import load_backbone
 from dip_lib.clip.features import load_features
 from dip_lib.data import protocols
 from dip_lib.data.folders import picture_folder, picture_list
-from dip_lib.data.protocols import draw
+from dip_lib.data.protocols import Classes, draw
 
 CLASSES = ("Red_fox", "arctic_hare", "wolf")
 SPLITS = ("train", "val", "test")
@@ -58,9 +58,9 @@ def test_own_pictures_go_through_features_and_base_to_new(tmp_path: Path) -> Non
     folder = fill(tmp_path / "animals", classes=(*CLASSES, "lynx"))
     clip, dataset = load_backbone("glyph-resnet"), picture_folder(folder)
     features = load_features(clip, dataset, views=1)
-    base, new = protocols.evaluation_halves(dataset, features.test, "base-to-new")
+    base, new = protocols.evaluation_halves(dataset, features.test, Classes())
     assert (base.names, new.names) == (("Red fox", "arctic hare"), ("lynx", "wolf"))
-    train, _ = draw(dataset.labels, 4, 1, "base-to-new")
+    train, _ = draw(dataset.labels, 4, 1, Classes())
     assert features.pick("train", train).shape == (1, 8, 128)
 
 

@@ -53,6 +53,10 @@ def test_the_public_names_are_the_designs() -> None:
         "few_shot": ["labels", "shots", "seed", "val_labels=None"],
         "base_new": ["labels", "split=0"],
         "harmonic_mean": ["base", "new"],
+        "select_prompt": [
+            *("backbone", "prompts", "images", "labels", "class_names", "other_names=None"),
+            *("start='a photo of a'", "rule='one standard error'"),
+        ],
     }
     assert sorted(dip_lib.__all__) == sorted(signatures)
     for name, expected in signatures.items():

@@ -12,6 +12,7 @@ from few_glyphs import DIP, HOSTS, Bench, few, learned, run, start_of, train_all
 from torch import Tensor
 
 from dip_lib import densify
+from dip_lib.data.protocols import Classes
 from dip_lib.methods import METHODS
 from dip_lib.methods.dept import LENGTH
 from dip_lib.prompt import Densified
@@ -172,7 +173,7 @@ def evaluated_alike(bench: Bench, runs: Runs, module: peers.CoOp) -> None:
         learned(runs),
         bench.evaluation(*runs.runs),
     )
-    data = with_prompted_tower(plain, method, now, frozen, bench.dataset, "base-to-new")
+    data = with_prompted_tower(plain, method, now, frozen, bench.dataset, Classes())
     accuracy = evaluate(method, now, now.prompts[0], frozen, data)[0]
     images, labels = plain.base.images, bench.dataset.labels("test")
     count = len(images)
@@ -249,9 +250,7 @@ def test_dip_starts_exactly_at_its_host(bench: Bench, method: str) -> None:
     runs = bench.prepare(run(method), run(method, low_rank=DIP))
     plain = bench.evaluation(*runs.runs)
     for now in (learned(runs), runs.state.learned(torch.tensor(3))):  # whatever is dropped
-        data = with_prompted_tower(
-            plain, runs.method, now, runs.frozen, bench.dataset, "base-to-new"
-        )
+        data = with_prompted_tower(plain, runs.method, now, runs.frozen, bench.dataset, Classes())
         # evaluating keeps no graph: of thousands of images it would fill the memory
         assert not data.base.images.requires_grad
         classify = runs.method.classifier(now, runs.frozen, data.new.names)

@@ -25,7 +25,7 @@ from dip_lib.data.pack_files import add_pack, get_pack, own_packs, read_header, 
 from dip_lib.data.packed import PackedDataset, packed_dataset, pictures_fingerprint
 from dip_lib.data.packs import FeaturePack
 from dip_lib.data.pictures import Pictures
-from dip_lib.data.protocols import PROTOCOLS, Draw, draw
+from dip_lib.data.protocols import PROTOCOLS, Classes, Draw, draw
 from dip_lib.errors import NotPackedError, PackError, UnknownNameError
 from dip_lib.training.measure import Group, measure_group
 from dip_lib.training.run import LowRank, Run
@@ -64,7 +64,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
 
 
 def draws(dataset: Dataset) -> list[Draw]:
-    return [draw(dataset.labels, k, seed, "all-classes") for k in SHOTS for seed in SEEDS]
+    return [draw(dataset.labels, k, seed, Classes("all-classes")) for k in SHOTS for seed in SEEDS]
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_features_are_the_pictures_and_nothing_is_encoded(
     packed: PackedDataset, pictures: Pictures, clip: Backbone, tmp_path: Path
 ) -> None:
     assert not (tmp_path / "home" / "features").exists()
-    train, val = draw(packed.labels, 4, 2, "base-to-new")
+    train, val = draw(packed.labels, 4, 2, Classes())
     found = [
         encode_views(clip, packed, "train", range(VIEWS), train),
         encode_views(clip, packed, "val", [None], val),
@@ -209,8 +209,8 @@ def test_runs_from_a_pack_are_nearly_those_from_the_pictures(
 def test_what_a_pack_does_not_hold_is_said_with_what_makes_it(
     packed: PackedDataset, clip: Backbone
 ) -> None:
-    train = draw(packed.labels, 4, 1, "all-classes")[0]
-    other = draw(packed.labels, 4, 3, "all-classes")[0]
+    train = draw(packed.labels, 4, 1, Classes("all-classes"))[0]
+    other = draw(packed.labels, 4, 3, Classes("all-classes"))[0]
     assert set(other) - set(train)
     asked: tuple[tuple[str, Sequence[int | None], Sequence[int] | None, str], ...] = (
         ("train", range(VIEWS + 1), train, "view 2 of 'train'"),
@@ -269,12 +269,12 @@ def test_image_encoders_share_a_dataset_and_one_without_a_pack_is_named(
 def test_of_two_pools_the_one_that_holds_what_is_asked_answers(
     packs: dict[str, FeaturePack], pictures: Pictures, clip: Backbone
 ) -> None:
-    one = draw(pictures.labels, 4, 3, "all-classes")
+    one = draw(pictures.labels, 4, 3, Classes("all-classes"))
     add_pack(packs["int8"])
     add_pack(make_pack(clip, pictures, [one], 1, "int8", {"encoder": "glyph-resnet, one draw"}))
     dataset = load_dataset("eurosat")
     assert encode_views(clip, dataset, "train", [0], one[0]).shape[:2] == (1, len(one[0]))
-    earlier = draw(pictures.labels, 1, 1, "all-classes")[0]
+    earlier = draw(pictures.labels, 1, 1, Classes("all-classes"))[0]
     assert encode_views(clip, dataset, "train", range(VIEWS), earlier).shape[0] == VIEWS
     with pytest.raises(NotPackedError, match="one draw holds"):
         encode_views(clip, dataset, "train", [1], one[0])

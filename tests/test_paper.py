@@ -19,7 +19,7 @@ from dip_lib import load_backbone
 from dip_lib.clip.features import encode_split
 from dip_lib.data import few_shot, load_dataset
 from dip_lib.data.photos import load_photos
-from dip_lib.data.protocols import draw
+from dip_lib.data.protocols import Classes, draw
 from dip_lib.data.splits import read_draw
 from dip_study import gate, study
 from dip_study.measure import dataset_of
@@ -138,7 +138,7 @@ def test_the_draws_that_runs_trained_on_are_written_for_people(home: Path) -> No
     for seed, path in zip(PAPER.seeds, files, strict=True):
         drawn = read_draw(path, eurosat.files)  # checks the hashes
         assert drawn == few_shot(labels["train"], 2, seed, labels["val"])
-        trained = draw(eurosat.labels, 2, seed, "base-to-new")
+        trained = draw(eurosat.labels, 2, seed, Classes())
         assert all(set(mine) < set(every) for mine, every in zip(trained, drawn, strict=True))
 
 
@@ -166,7 +166,7 @@ def test_resnet_on_imagenet_reads_no_training_picture_outside_the_draw(
     photo_archives.make("imagenet", folder)
     monkeypatch.setenv("DATA", str(folder))
     found = load_dataset("imagenet")
-    train, _ = draw(found.labels, RESNET.shots, 1, "base-to-new")
+    train, _ = draw(found.labels, RESNET.shots, 1, Classes())
     listed = sorted((folder / "imagenet/images/train").rglob("*.JPEG"))
     assert 0 < len(train) < len(listed) == len(found.labels("train"))
     for i, path in enumerate(listed):

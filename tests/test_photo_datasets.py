@@ -15,7 +15,7 @@ from dip_lib.data import load_dataset
 from dip_lib.data.dataset import check_open, dataset_title, picture_sources
 from dip_lib.data.pack_files import pack_paths, read_pack
 from dip_lib.data.packed import PackedDataset
-from dip_lib.data.protocols import draw
+from dip_lib.data.protocols import Classes, draw
 from dip_lib.store import Store
 from dip_study.commands import run
 from dip_study.measure import measure
@@ -67,7 +67,9 @@ def test_a_pack_holds_what_five_seeds_and_every_number_of_shots_draw(name: str) 
     dataset = load_dataset(name)
     assert isinstance(dataset, PackedDataset)
     drawn = [
-        draw(dataset.labels, shots, seed, "all-classes") for shots in (1, 16) for seed in (1, 5)
+        draw(dataset.labels, shots, seed, Classes("all-classes"))
+        for shots in (1, 16)
+        for seed in (1, 5)
     ]
     for backbone in ("photo-lite0", "photo-lite0-4", "photo-lite0-b"):
         features = load_features(load_backbone(backbone), dataset, 3, drawn)

@@ -24,7 +24,7 @@ from dip_lib.data import load_dataset, protocols
 from dip_lib.data.names import Twin, check_class_names
 from dip_lib.data.photos import PHOTOS, load_photos
 from dip_lib.data.pictures import Pictures
-from dip_lib.data.protocols import draw
+from dip_lib.data.protocols import Classes, draw
 from dip_lib.data.splits import read_draw, write_draw
 from dip_lib.errors import UnknownNameError
 from dip_study.profiles import load_profile
@@ -491,10 +491,10 @@ def test_a_photo_dataset_goes_through_features_and_base_to_new(trees: Path) -> N
     clip, dataset = load_backbone("glyph-resnet"), load_dataset("eurosat", data=trees)
     features = load_features(clip, dataset, views=2)
     assert features.train.shape == (2, 15, 128)
-    base, new = protocols.evaluation_halves(dataset, features.test, "base-to-new")
+    base, new = protocols.evaluation_halves(dataset, features.test, Classes())
     assert (base.names, new.names) == (dataset.class_names[:3], dataset.class_names[3:])
     assert (len(base.labels), len(new.labels)) == (3 * 2, 2 * 2)
-    train, _ = draw(dataset.labels, 2, 1, "base-to-new")
+    train, _ = draw(dataset.labels, 2, 1, Classes())
     assert features.pick("train", train).shape == (2, 3 * 2, 128)
     test_only = load_features(clip, load_dataset("imagenet_r", data=trees), views=1)
     assert [len(each) for each in (test_only.train[0], test_only.val, test_only.test)] == [0, 0, 8]

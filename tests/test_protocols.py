@@ -13,7 +13,7 @@ import torch
 from dip_lib import load_backbone
 from dip_lib.clip.features import Features, load_features
 from dip_lib.data import Dataset, load_dataset, protocols
-from dip_lib.data.protocols import draw, trained_and_new
+from dip_lib.data.protocols import Classes, draw
 from dip_lib.errors import UnknownNameError
 from dip_lib.methods import CoOp
 from dip_lib.training.batch_data import (
@@ -153,10 +153,10 @@ def test_features_of_the_draws_alone_give_the_same_task() -> None:
 
 def test_the_protocols_part_the_classes_and_an_unknown_one_is_refused() -> None:
     labels = [4, 0, 2, 2, 1, 3]
-    assert trained_and_new(labels, "base-to-new") == ([0, 1, 2], [3, 4])
-    assert trained_and_new(labels, "all-classes") == ([0, 1, 2, 3, 4], [])
+    assert Classes().part(labels) == ([0, 1, 2], [3, 4])
+    assert Classes("all-classes").part(labels) == ([0, 1, 2, 3, 4], [])
     with pytest.raises(UnknownNameError, match="'all'"):
-        trained_and_new(labels, "all")
+        Classes("all")
 
 
 def test_on_all_classes_every_class_is_trained_held_and_tested_and_none_is_new() -> None:
@@ -175,7 +175,7 @@ def test_on_all_classes_every_class_is_trained_held_and_tested_and_none_is_new()
 
 def test_the_protocols_draw_the_same_images_of_the_base_classes() -> None:
     labels = load_dataset("greek").labels
-    half, every = (draw(labels, 4, 1, each) for each in ("base-to-new", "all-classes"))
+    half, every = (draw(labels, 4, 1, Classes(each)) for each in ("base-to-new", "all-classes"))
     for split, few, all_rows in zip(("train", "val"), half, every, strict=True):
         assert few == [row for row in all_rows if labels(split)[row] < 28]
 
@@ -184,9 +184,9 @@ def test_features_of_each_run_are_parted_like_those_that_runs_share() -> None:
     dataset = load_dataset("boxes")
     test = numbered(dataset).test
     own = torch.stack([test, test + 0.5])  # as under prompts in the image tower
-    shared = protocols.evaluation_halves(dataset, test, "base-to-new")
+    shared = protocols.evaluation_halves(dataset, test, Classes())
     for part, expected in zip(
-        protocols.evaluation_halves(dataset, own, "base-to-new"), shared, strict=True
+        protocols.evaluation_halves(dataset, own, Classes()), shared, strict=True
     ):
         assert part.names == expected.names
         assert torch.equal(part.labels, expected.labels)
@@ -231,11 +231,11 @@ def test_a_half_of_one_class_is_refused_since_it_is_always_right(
 ) -> None:
     animals: Any = Named(("wolf", "lynx", "hare", "fox")[:classes])
     with pytest.raises(ValueError, match=f"{half} half of animals"):
-        protocols.evaluation_halves(animals, torch.zeros(classes, 2), protocol)
+        protocols.evaluation_halves(animals, torch.zeros(classes, 2), Classes(protocol))
 
 
 @pytest.mark.parametrize(("classes", "protocol"), [(4, "base-to-new"), (2, "all-classes")])
 def test_two_classes_in_each_half_are_enough(classes: int, protocol: str) -> None:
     animals: Any = Named(("wolf", "lynx", "hare", "fox")[:classes])
-    base, new = protocols.evaluation_halves(animals, torch.zeros(classes, 2), protocol)
+    base, new = protocols.evaluation_halves(animals, torch.zeros(classes, 2), Classes(protocol))
     assert base.names + new.names == animals.class_names

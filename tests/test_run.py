@@ -242,6 +242,7 @@ def other_values(run: Run) -> list[Run]:
         "ranking": "layer",
         "vectors": 7,
         "class_split": 3,
+        "held_out": 2,
         "class_position": "front",
         "class_specific": True,
         "template": "a {}.",
@@ -251,6 +252,8 @@ def other_values(run: Run) -> list[Run]:
     for name in ("data", "tower", "method", "low_rank", "schedule"):
         part = getattr(run, name)
         for field in fields(part) if part else ():
+            if field.name == "held_out" and run.method.side != "text":
+                continue  # refused
             value = getattr(part, field.name)
             more = 0.25 if isinstance(value, float) else 1
             new = odd.get(field.name, f"{value}x" if isinstance(value, str) else value + more)

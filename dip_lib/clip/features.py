@@ -200,6 +200,7 @@ def load_features(
     dataset: Dataset,
     views: int,
     draws: Collection[Draw] = (),
+    test: bool = True,
 ) -> Features:
     """All features that base-to-new or few-shot runs of ``dataset`` need.
 
@@ -207,15 +208,19 @@ def load_features(
         views: augmented views of each training image.
         draws: rows of "train" and of "val"; nothing else of these splits is encoded, and each draw
             has files of its own, so that a further one encodes itself alone. Default: all rows.
+        test: whether test images are wanted; if not, none is encoded or read.
     """
     labels = {s: dataset.labels(s).to(backbone.device) for s in ("train", "val", "test")}
     if not draws:
         whole = encode_views(backbone, dataset, "train", range(views))
-        validation, test = (encode_split(backbone, dataset, split) for split in ("val", "test"))
-        return Features(whole, validation, test, labels)
-    drawn, test = {}, encode_split(backbone, dataset, "test")
+        validation = encode_split(backbone, dataset, "val")
+        tested = encode_split(backbone, dataset, "test") if test else validation[:0]
+        return Features(whole, validation, tested, labels)
+    drawn = {}
     for train, val in draws:
         features = encode_views(backbone, dataset, "train", range(views), train)
         drawn["train", tuple(train)] = features
         drawn["val", tuple(val)] = encode_split(backbone, dataset, "val", rows=val)
-    return Features(test.new_empty(views, 0, test.shape[1]), test[:0], test, labels, drawn)
+    nothing = features[0, :0]
+    tested = encode_split(backbone, dataset, "test") if test else nothing
+    return Features(nothing.expand(views, 0, -1), nothing, tested, labels, drawn)

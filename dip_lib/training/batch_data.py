@@ -17,10 +17,11 @@ from dip_lib.data import Dataset
 from dip_lib.data.protocols import (
     Draw,
     Split,
+    class_halves,
     draw,
+    drawn_halves,
     evaluation_halves,
     renumbered,
-    trained_and_new,
 )
 from dip_lib.training.run import Run
 
@@ -50,8 +51,9 @@ class EvaluationData:
     """What evaluates R runs; nothing of it is trained on.
 
     Attributes:
-        base: test images of the trained classes.
-        new: test images of the others; without classes in the protocol "all-classes".
+        base: test images of the trained classes; if a third of the base classes is held out,
+            validation images, (R, M, e).
+        new: the same of the others; without classes in the protocol "all-classes".
         val: validation images of the trained classes, (R, M, e).
     """
 
@@ -62,20 +64,19 @@ class EvaluationData:
 
 def draws(runs: Sequence[Run], dataset: Dataset) -> list[Draw]:
     """The rows of the training and of the validation images of each run."""
-    settings = [(run.data.shots, run.seed, run.data.protocol, run.data.class_split) for run in runs]
+    settings = [(run.data.shots, run.seed, run.data.classes) for run in runs]
     distinct = {each: draw(dataset.labels, *each) for each in dict.fromkeys(settings)}
     return [distinct[each] for each in settings]
 
 
 def halves(run: Run, dataset: Dataset, test: Tensor) -> tuple[Split, Split]:
     """Test images of the run's trained classes and of the others; features (..., M, e)."""
-    return evaluation_halves(dataset, test, run.data.protocol, run.data.class_split)
+    return evaluation_halves(dataset, test, run.data.classes)
 
 
 def trained_classes(run: Run, dataset: Dataset) -> list[int]:
     """The trained classes of a run, in the order of its class names."""
-    classes = range(len(dataset.class_names))
-    return trained_and_new(classes, run.data.protocol, run.data.class_split)[0]
+    return class_halves(dataset, run.data.classes)[0]
 
 
 def training_data(
@@ -85,7 +86,7 @@ def training_data(
     rows: Sequence[Draw],
     clip: Backbone | None = None,
 ) -> TrainingData:
-    """The training data of R runs that share dataset, protocol, class split, shots and views.
+    """The training data of R runs that share dataset, classes, shots and views.
 
     Args:
         rows: of each run (:func:`draws`).
@@ -93,9 +94,8 @@ def training_data(
     """
     train = [each for each, _ in rows]
     classes = trained_classes(runs[0], dataset)
-    base, _ = halves(runs[0], dataset, features.test)
     return TrainingData(
-        base.names,
+        tuple(dataset.class_names[c] for c in classes),
         dataset.template,
         torch.stack([features.pick("train", each) for each in train]),
         torch.stack([renumbered(features.labels["train"][each], classes) for each in train]),
@@ -106,15 +106,13 @@ def training_data(
 def evaluation_data(
     runs: Sequence[Run], dataset: Dataset, features: Features, rows: Sequence[Draw]
 ) -> EvaluationData:
-    """The evaluation data of R runs that share dataset, protocol, class split and shots."""
-    classes = trained_classes(runs[0], dataset)
-    base, new = halves(runs[0], dataset, features.test)
-    val = Split(
-        base.names,
-        torch.stack([features.pick("val", each) for _, each in rows]),
-        torch.stack([renumbered(features.labels["val"][each], classes) for _, each in rows]),
-    )
-    return EvaluationData(base, new, val)
+    """The evaluation data of R runs that share dataset, classes and shots."""
+    images = torch.stack([features.pick("val", each) for _, each in rows])
+    labels = torch.stack([features.labels["val"][each] for _, each in rows])
+    val, left_out = drawn_halves(dataset, images, labels, runs[0].data.classes)
+    if runs[0].data.held_out:
+        return EvaluationData(val, left_out, val)
+    return EvaluationData(*halves(runs[0], dataset, features.test), val)
 
 
 def _pixels(rows: Sequence[list[int]], dataset: Dataset, clip: Backbone, views: int) -> Tensor:

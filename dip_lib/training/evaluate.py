@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dip_lib.data import Dataset
-from dip_lib.data.protocols import Split, evaluation_halves
+from dip_lib.data.protocols import Classes, Split, evaluation_halves
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.prompts import Classifier, FrozenClip, Learned
 from dip_lib.prompt.density import centre, information_density, singular_values
@@ -210,8 +210,7 @@ def with_prompted_tower(
     learned: Learned,
     frozen: FrozenClip,
     dataset: Dataset,
-    protocol: str,
-    class_split: int = 0,
+    classes: Classes,
 ) -> EvaluationData:
     """The data with test images encoded under the learned image prompts, if there are any."""
     if not method.encodes_images:
@@ -221,6 +220,6 @@ def with_prompted_tower(
         method.encode(learned, frozen, clip.normalise(part))
         for part in dataset.batches("test", (None,), None, clip.image_size, clip.device)
     ]
-    base, new = evaluation_halves(dataset, torch.cat(parts, 1), protocol, class_split)
+    base, new = evaluation_halves(dataset, torch.cat(parts, 1), classes)
     no_val = Split((), data.val.images, data.val.labels)  # nothing is selected by these
     return replace(data, base=base, new=new, val=no_val)

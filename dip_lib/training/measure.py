@@ -51,21 +51,24 @@ def _features(group: Group) -> Features:
     # a dataset in its own style serves so many studies that its whole splits are encoded once
     photos = isinstance(group.dataset, Pictures | PackedDataset)
     only_draws = photos or data.style != "default"
-    if only_draws and data.class_split:
-        return _of_random_half(group)
+    if only_draws and data.classes != data.classes.shared_draw:
+        return _of_shared_draw(group)
     rows = draws(group.runs, group.dataset) if only_draws else ()
-    return load_features(group.backbone, group.dataset, data.views, rows)
+    return load_features(group.backbone, group.dataset, data.views, rows, test=not data.held_out)
 
 
-def _of_random_half(group: Group) -> Features:
-    """The features of the draws, out of the same draws of all classes.
+def _of_shared_draw(group: Group) -> Features:
+    """The features of the draws, out of the same draws of more classes.
 
-    Those are encoded once for all class splits, and few-shot learning has them, too.
+    Those are encoded once for all class splits, and few-shot learning has them, too; or once for
+    all thirds that are held out, and base-to-new has them.
     """
     data, drawn = group.runs[0].data, dict[tuple[str, tuple[int, ...]], Tensor]()
-    every = replace(data, protocol="all-classes", class_split=0)
-    rows_of_all = draws([replace(run, data=every) for run in group.runs], group.dataset)
-    features = load_features(group.backbone, group.dataset, data.views, rows_of_all)
+    shared = replace(data, **vars(data.classes.shared_draw))
+    rows_of_all = draws([replace(run, data=shared) for run in group.runs], group.dataset)
+    features = load_features(
+        group.backbone, group.dataset, data.views, rows_of_all, test=not data.held_out
+    )
     for rows, all_rows in zip(draws(group.runs, group.dataset), rows_of_all, strict=True):
         for split, wanted, held in zip(("train", "val"), rows, all_rows, strict=True):
             place = {row: i for i, row in enumerate(held)}

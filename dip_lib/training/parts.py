@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, Self
 
 from dip_lib.checks import shown, whole
-from dip_lib.data.protocols import check_protocol
+from dip_lib.data.protocols import Classes
 from dip_lib.errors import BadValueError, one_of
 from dip_lib.prompt.low_rank import SITES
 
@@ -55,6 +55,9 @@ class Data(Part):
             "all-classes" (few-shot, and the source of transfer).
         class_split: which half that is: 0, the field's first, or 1 to 10, a random one
             (:func:`dip_lib.base_new`).
+        held_out: 0, or which third of the base classes, 1 to 3, is left out of training; such a run
+            is evaluated on validation images alone: ``base`` is its accuracy on the trained
+            classes, ``new`` that on the left-out ones, each among their own names.
         shots: training images a class; 0: none are read.
         views: augmented views of each training image, cycled over the epochs.
         fingerprint: of the dataset.
@@ -72,11 +75,22 @@ class Data(Part):
     target: str = ""
     target_fingerprint: str = ""
     class_split: int = 0
+    held_out: int = 0
 
     def check(self) -> None:
-        check_protocol(self.protocol, self.class_split)
+        Classes(self.protocol, self.class_split, self.held_out)
         whole("shots", self.shots, 0)
         whole("views", self.views, 0)
+        if self.held_out and self.target:
+            raise ValueError(
+                f"held_out = {self.held_out} is evaluated on validation images alone: leave the "
+                f"target {self.target!r} out"
+            )
+
+    @property
+    def classes(self) -> Classes:
+        """Which classes are trained, and which others are evaluated."""
+        return Classes(self.protocol, self.class_split, self.held_out)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,8 +48,9 @@ class Run:
 
     Raises:
         ValueError: another schedule than the method's kind has; a low-rank update, target, seed or
-            draw on a method that has no use for it; other classes than the trained ones for
-            prompts that belong to these.
+            draw on a method that has no use for it; classes left out for one that does not learn
+            from stored features; other classes than the trained ones for prompts that belong to
+            these.
     """
 
     data: Data
@@ -80,6 +81,11 @@ class Run:
             raise ValueError(
                 f"class_specific prompts of {self.method.label} know no classes but the trained "
                 "ones: give protocol='all-classes' and no target"
+            )
+        if self.data.held_out and self.method.side != "text":
+            raise ValueError(
+                f"{self.method.label} is not evaluated on validation images of classes that are "
+                f"left out: leave held_out = {self.data.held_out} out"
             )
         drawn = self.seed, self.data.shots, self.data.views
         if not self.method.has_seed and any(drawn):

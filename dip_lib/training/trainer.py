@@ -60,8 +60,8 @@ def train(
 
     def add_checkpoint(epoch: int, losses: Sequence[float | None]) -> None:
         learned = batch.learned()
-        protocol = first.data.protocol, first.data.class_split
-        prompted = with_prompted_tower(evaluation, method, learned, frozen, dataset, *protocol)
+        classes = first.data.classes
+        prompted = with_prompted_tower(evaluation, method, learned, frozen, dataset, classes)
         evaluated = evaluate(method, learned, start, frozen, prompted, drift)
         for points, loss, row in zip(checkpoints, losses, evaluated, strict=True):
             points.append({"epoch": epoch, "loss": loss} | row)

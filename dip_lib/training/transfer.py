@@ -15,7 +15,7 @@ from torch import Tensor
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import encode_split
 from dip_lib.data import Dataset
-from dip_lib.data.protocols import evaluation_halves
+from dip_lib.data.protocols import Classes, evaluation_halves
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.prompts import Learned
 from dip_lib.training.batch_data import EvaluationData
@@ -40,11 +40,12 @@ def transfer(
     """
     began = time.perf_counter()
     method, test = cast(PromptMethod, runs[0].method), encode_split(clip, target, "test")
-    base, new = evaluation_halves(target, test, "all-classes")
+    every = Classes("all-classes")
+    base, new = evaluation_halves(target, test, every)
     learned = Learned.of(kept, clip.device)
     frozen = frozen_clip(runs, clip, base.names, target.template)
     data = EvaluationData(base, new, new)
-    data = with_prompted_tower(data, method, learned, frozen, target, "all-classes")
+    data = with_prompted_tower(data, method, learned, frozen, target, every)
     rows = accuracies(method.classifier(learned, frozen, base.names), data.base, new, len(runs))
     seconds = (time.perf_counter() - began) / len(runs)
     results = []

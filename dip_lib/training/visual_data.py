@@ -15,7 +15,7 @@ from torch import Tensor
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.timm_tower import TimmTower
 from dip_lib.data import Dataset
-from dip_lib.data.protocols import Split, among, evaluation_halves, renumbered, trained_and_new
+from dip_lib.data.protocols import Classes, Split, among, evaluation_halves, renumbered
 from dip_lib.training.batch_data import draws
 from dip_lib.training.run import Run
 
@@ -46,8 +46,7 @@ def visual_data(run: Run, clip: Backbone | TimmTower, dataset: Dataset) -> Visua
     The last ones are kept: runs of the same draw often follow one another.
     """
     ((train, val),) = draws([run], dataset)
-    protocol = run.data.protocol, run.data.class_split
-    return _load(clip, dataset, tuple(train), tuple(val), run.data.views, *protocol)
+    return _load(clip, dataset, tuple(train), tuple(val), run.data.views, run.data.classes)
 
 
 @lru_cache(maxsize=1)
@@ -57,8 +56,7 @@ def _load(
     train: tuple[int, ...],
     val: tuple[int, ...],
     views: int,
-    protocol: str,
-    class_split: int,
+    which: Classes,
 ) -> VisualData:
     def pixels(split: str, rows: Sequence[int], views: Sequence[int | None]) -> Tensor:
         order = sorted(rows)
@@ -69,8 +67,8 @@ def _load(
 
     labels = {split: dataset.labels(split).to(clip.device) for split in ("train", "val", "test")}
     nothing = torch.zeros(len(labels["test"]), 0)
-    halves = evaluation_halves(dataset, nothing, protocol, class_split)
-    classes, _ = trained_and_new(range(len(dataset.class_names)), protocol, class_split)
+    halves = evaluation_halves(dataset, nothing, which)
+    classes, _ = which.part(range(len(dataset.class_names)))
     tested, test_labels = among(labels["test"], classes)
     return VisualData(
         pixels("train", train, range(views)),

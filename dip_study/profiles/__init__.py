@@ -56,6 +56,8 @@ class Profile:
         rescaled: whether methods with a weight are measured with the published one and with one
             for the backbone's logit scale, too (``dip_study.hosts.rescaled``); may be left out.
             It is no setting for the same reason.
+        grid_seeds: how many seeds the studies of many settings take (``dip_study.fronts``); may be
+            left out. It is no setting for the same reason.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Profile:
     folders: Mapping[str, Path] = field(default_factory=dict, repr=False)
     studies: tuple[str, ...] = field(default=(), repr=False)
     rescaled: bool = field(default=False, repr=False)
+    grid_seeds: int = field(default=1, repr=False)
 
     @property
     def backbone(self) -> str:
@@ -148,7 +151,7 @@ def load_profile(name: str) -> Profile:
     path = _path(name)
     values = {"name": path.stem, **_read(path)}
     known = {f.name for f in fields(Profile)}
-    needed = known - {"studies", "rescaled"}
+    needed = known - {"studies", "rescaled", "grid_seeds"}
     if not needed <= values.keys() <= known:
         raise ValueError(
             f"{path.name}: missing {sorted(needed - values.keys())}, "
