@@ -18,6 +18,7 @@ from dip_lib.prompt.low_rank import SITES
 from dip_lib.store import Store
 from dip_lib.training.record import Record
 from dip_lib.training.run import LowRank, Run, Schedule
+from dip_study.causes import causes
 from dip_study.class_splits import class_splits
 from dip_study.hosts import dense_variants, hosts, image_hosts
 from dip_study.measure import measure
@@ -172,9 +173,10 @@ STUDIES = {
     "rotation": rotation,
     "visual": visual,
     "class_splits": class_splits,
+    "causes": causes,
 }
 """Every study by name; each that a profile has is a file of runs under ``results/<profile>``."""
-ON_REQUEST = ("class_splits",)
+ON_REQUEST = ("class_splits", "causes")
 """Studies that only those profiles have that ask for them (:attr:`Profile.studies`)."""
 ALONG = ("base_to_new", "hosts")
 """Those whose pages look along training: of all others the last checkpoint is committed."""

@@ -56,6 +56,8 @@ class Profile:
         rescaled: whether methods with a weight are measured with the published one and with one
             for the backbone's logit scale, too (``dip_study.hosts.rescaled``); may be left out.
             It is no setting for the same reason.
+        contrasts: sizes of the studies that set one cause or one setting against others: number of
+            ``seeds``. May be left out: then they have the profile's. It is no setting either.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Profile:
     folders: Mapping[str, Path] = field(default_factory=dict, repr=False)
     studies: tuple[str, ...] = field(default=(), repr=False)
     rescaled: bool = field(default=False, repr=False)
+    contrasts: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def backbone(self) -> str:
@@ -148,7 +151,7 @@ def load_profile(name: str) -> Profile:
     path = _path(name)
     values = {"name": path.stem, **_read(path)}
     known = {f.name for f in fields(Profile)}
-    needed = known - {"studies", "rescaled"}
+    needed = known - {"studies", "rescaled", "contrasts"}
     if not needed <= values.keys() <= known:
         raise ValueError(
             f"{path.name}: missing {sorted(needed - values.keys())}, "
