@@ -35,6 +35,8 @@ ABSENT: dict[str, Any] = {
     **{"keep": 0.0, "ranking": "global", "tuned": 0},
     **{"class_position": "end", "class_specific": False, "template": "", "warmup_lr": 0.0},
     **{"own_template": True, "raw_teacher": False},
+    **{"origin": "words", "loss_scale": 1.0, "held": False, "density": 0.0},
+    **{"block": 0, "factor": 0},
 }
 """Columns of settings, in their order, with the value for runs that have no such setting."""
 RENAMED = {"fingerprint": "data", "target_fingerprint": "target_data", "name": "method"}

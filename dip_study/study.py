@@ -18,6 +18,7 @@ from dip_lib.prompt.low_rank import SITES
 from dip_lib.store import Store
 from dip_lib.training.record import Record
 from dip_lib.training.run import LowRank, Run, Schedule
+from dip_study.causes import causes
 from dip_study.class_splits import class_splits
 from dip_study.fronts import fronts
 from dip_study.hosts import dense_variants, hosts, image_hosts
@@ -174,9 +175,10 @@ STUDIES = {
     "visual": visual,
     "class_splits": class_splits,
     "fronts": fronts,
+    "causes": causes,
 }
 """Every study by name; each that a profile has is a file of runs under ``results/<profile>``."""
-ON_REQUEST = ("class_splits", "fronts")
+ON_REQUEST = ("class_splits", "fronts", "causes")
 """Studies that only those profiles have that ask for them (:attr:`Profile.studies`)."""
 ALONG = ("base_to_new", "hosts")
 """Those whose pages look along training: of all others the last checkpoint is committed."""

@@ -6,6 +6,7 @@ prompts as DIPs.
 """
 
 from dip_lib.methods.cocoop import CoCoOp
+from dip_lib.methods.control import Control
 from dip_lib.methods.coop import CoOp
 from dip_lib.methods.cvpt import CVPT
 from dip_lib.methods.dense import DirectOptimisation, PositionalPenalty
@@ -18,6 +19,8 @@ from dip_lib.methods.prograd import ProGrad
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.promptsrc import PromptSRC
 from dip_lib.methods.spt import SPT
+from dip_lib.methods.surgery import Surgery
+from dip_lib.methods.tower_update import TowerUpdate
 from dip_lib.methods.vpt import VPT
 from dip_lib.methods.zero_shot import Ensemble, ZeroShot
 
@@ -39,6 +42,9 @@ METHODS: dict[str, type[Method]] = {
         VPT,
         SPT,
         CVPT,
+        Control,
+        Surgery,
+        TowerUpdate,
     )
 }
 """Name -> method, in the order in which pages list them."""

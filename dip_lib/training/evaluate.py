@@ -90,15 +90,16 @@ def percent(right: Tensor) -> list[float]:
 def spectrum(prompt: Tensor, start: Tensor, read: Tensor | None = None) -> Row:
     """Information Density and singular values of a prompt (n, d), of its change, and as read.
 
-    On the CPU in float64, where a matrix this small is exact. {} if an entry is not finite. Of a
-    prompt for each class (C, n, d) the mean over classes; the norm is that of the whole change.
+    On the CPU in float64, where a matrix this small is exact. {} if an entry is not finite or all
+    are zero. Of a prompt for each class (C, n, d) the mean over classes; the norm is that of the
+    whole change.
 
     Args:
         read: what the first block of the text encoder reads of the prompt; None where the place of
             its vectors differs from class to class.
     """
     exact, update = prompt.double().cpu(), (prompt - start).double().cpu()
-    if not torch.isfinite(exact).all():
+    if not (torch.isfinite(exact).all() and exact.any()):
         return {}
     row = {
         "id": _densities(exact),

@@ -15,11 +15,13 @@ from dip_lib.data.pictures import Pictures
 from dip_lib.methods import Method
 from dip_lib.methods.probe import LinearProbe
 from dip_lib.methods.prompt_method import PromptMethod
+from dip_lib.methods.surgery import Surgery
 from dip_lib.methods.vpt import VPT
 from dip_lib.methods.zero_shot import ZeroShot
 from dip_lib.training.batch_data import draws
 from dip_lib.training.record import Result
 from dip_lib.training.run import Run
+from dip_lib.training.surgery import operate
 from dip_lib.training.trainer import train
 from dip_lib.training.transfer import transfer
 from dip_lib.training.untrained import probe, zero_shot
@@ -83,6 +85,13 @@ def _prompts(group: Group) -> list[Result]:
     return train(group.runs, group.backbone, group.dataset, _features(group))
 
 
+def _surgery(group: Group) -> list[Result]:
+    place = group.backbone, group.dataset, _features(group)
+    sources = [run.source() for run in group.runs]
+    trained = group.learned or [result.tensors for result in train(sources, *place)]
+    return operate(group.runs, trained, *place)
+
+
 def _visual(group: Group) -> list[Result]:
     learned = group.learned[0] if group.learned else None
     return train_visual(group.runs, group.backbone, group.dataset, learned)
@@ -98,6 +107,7 @@ def _probe(group: Group) -> list[Result]:
 
 
 PROGRAMS: dict[type[Method], Callable[[Group], list[Result]]] = {
+    Surgery: _surgery,
     PromptMethod: _prompts,
     VPT: _visual,
     ZeroShot: _zero_shot,

@@ -56,8 +56,8 @@ class Profile:
         rescaled: whether methods with a weight are measured with the published one and with one
             for the backbone's logit scale, too (``dip_study.hosts.rescaled``); may be left out.
             It is no setting for the same reason.
-        grid_seeds: how many seeds the studies of many settings take (``dip_study.fronts``); may be
-            left out. It is no setting for the same reason.
+        grid_seeds: how many seeds the studies of many settings take (``dip_study.fronts``,
+            ``dip_study.causes``); may be left out. It is no setting for the same reason.
     """
 
     name: str
