@@ -23,7 +23,7 @@ from dip_lib.clip.packing import make_pack
 from dip_lib.data import Dataset
 from dip_lib.data.pack_files import add_pack
 from dip_lib.data.packs import content_hash
-from dip_lib.data.protocols import draw
+from dip_lib.data.protocols import Classes, draw
 from photo_world.datasets import DECLARED, PACKS, pictures
 from photo_world.models import NAMES
 
@@ -65,7 +65,7 @@ def main() -> None:
     for name in options.names:
         about, dataset = DECLARED[name], pictures(name, options.data)
         draws = [
-            draw(dataset.labels, shots, seed, "all-classes")
+            draw(dataset.labels, shots, seed, Classes("all-classes"))
             for seed in SEEDS
             for shots in SHOTS
             if len(dataset.labels("train"))
