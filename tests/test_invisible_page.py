@@ -13,7 +13,7 @@ import torch
 
 from dip_book import invisible_plots, plots
 from dip_book.pages import invisible, invisible_runs
-from dip_book.pages.invisible_directions import Seen
+from dip_book.pages.invisible_towers import Seen
 from dip_book.slider import Bars, slider
 from dip_study.profiles import load_profile
 
@@ -63,8 +63,8 @@ def found() -> invisible.Found:
 
 @pytest.fixture
 def seen() -> dict[str, dict[str, Seen]]:
-    blind = Seen((1e-7, 1e-7, 2e-7), (0.1,), float("nan"), {"ID₁": (0.3, 0.9)})
-    sees = Seen((1e-3, 1e-2, 1e-1), (0.1,), 0.1, {"ID₁": (0.3, 0.9)})
+    blind = Seen((1e-7, 1e-7, 2e-7), 0.1, float("nan"), {"ID₁": (0.3, 0.9)})
+    sees = Seen((1e-3, 1e-2, 1e-1), 0.1, 0.1, {"ID₁": (0.3, 0.9)})
     return {"one": {invisible.CONSTANT: blind}, "two": {invisible.CONSTANT: sees}}
 
 

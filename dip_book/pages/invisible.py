@@ -12,8 +12,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from dip_book import worlds
-from dip_book.pages.invisible_directions import ON_TEXT, Seen, of_tower
+from dip_book.pages.invisible_directions import ON_TEXT
 from dip_book.pages.invisible_runs import WAYS, bench, chosen, searched, slid, trained
+from dip_book.pages.invisible_towers import Seen, of_tower
 from dip_book.slider import Bars
 from dip_lib.clip import load_backbone
 from dip_lib.data.dataset import dataset_title
@@ -74,7 +75,9 @@ VALUES = ["id", "id_read", "base", "new", "drift_base", "drift_new", "drift_word
 def mean_searches(found: Found) -> pd.DataFrame:
     """Start x way, from the flattest to the densest: averages over datasets."""
     means = found.searches.groupby(["start", "way"], sort=False)[VALUES].mean()
-    order = [(start, way) for start in means.index.unique(0) for way in reversed(WAYS)]
+    middle, denser, flatter = WAYS
+    ways = (flatter, middle, denser)
+    order = [(start, way) for start in means.index.unique(0) for way in ways]
     return means.loc[order]
 
 
@@ -168,7 +171,7 @@ def _left(found: Found) -> str:
     ends = trainings_table(found)
     free, same, start = (ends.loc[name] for name in ("free", "spectrum held", "start"))
     return (
-        f"Along training new-class accuracy moves by {free['new'] - start['new']:+.1f} points "
+        f"In free training new-class accuracy moves by {free['new'] - start['new']:+.1f} points "
         f"while as-read ID₁ goes from {start['as-read ID₁']:.2f} to {free['as-read ID₁']:.2f}. "
         f"With the spectrum held it moves by {same['new'] - start['new']:+.1f} points, and "
         f"as-read ID₁ by {abs(same['as-read ID₁'] - start['as-read ID₁']):.4f}. The new classes' "

@@ -42,7 +42,7 @@ DATASETS = 3
 """A world's first so many; a page's parameter chooses others."""
 STEPS = 3
 """Steps of a training for each epoch of the profile: about as many as a base half's batches."""
-SEARCH_STEPS = 5
+SEARCH_STEPS = 3
 """Steps of a search for each epoch of the profile."""
 WHOLE = 10**6
 """A batch that holds all images of a run, so that an epoch is one step."""

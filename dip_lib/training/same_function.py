@@ -29,10 +29,10 @@ class Search:
         weight: of a drift as large as is allowed, against ID_1.
     """
 
-    steps: int = 200
-    rate: float = 0.03
+    steps: int = 120
+    rate: float = 0.05
     drift: float = 0.001
-    weight: float = 0.2
+    weight: float = 0.1
 
 
 def read_density(clip: Backbone, prompt: Tensor) -> Tensor:
