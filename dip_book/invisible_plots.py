@@ -46,23 +46,23 @@ def plane(means: tuple[pd.DataFrame, pd.DataFrame], figure: FigureBase | None = 
     figure.supxlabel("as-read ID$_1$", fontsize=10)
     figure.supylabel("accuracy, %", fontsize=10)
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, columnspacing=1)
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, columnspacing=1)
 
 
 def invisible(rows: pd.DataFrame, figure: FigureBase | None = None) -> None:
     """While an invisible direction grows: ID_1 and as-read ID_1 above, accuracies below."""
     upper, lower = canvas(figure, 3.6).subplots(2, 1, sharex=True)
     grown = rows[rows["added"] > 0]
-    for axes, columns in ((upper, ("id", "id_read")), (lower, ("base", "new"))):
-        _lines(axes, grown, columns)
+    _lines(upper, grown, ("id", "id_read"), "center left")
+    _lines(lower, grown, ("base", "new"), "lower left")
     upper.set(ylabel="density", ylim=(0, 1.02), xscale="log")
     lower.set(ylabel="accuracy, %", ylim=(0, 100))
     lower.set_xlabel("size of the invisible direction, in the prompt's SD")
     lower.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def _lines(axes: Axes, rows: pd.DataFrame, columns: tuple[str, str]) -> None:
+def _lines(axes: Axes, rows: pd.DataFrame, columns: tuple[str, str], legend: str) -> None:
     names = {"id": "ID$_1$", "id_read": "ID$_1$ as read", **HALVES}
     for column, colour, style in zip(columns, ("DIP", "zero-shot"), ("-", "--"), strict=True):
         axes.plot(rows["added"], rows[column], style, color=COLOURS[colour], label=names[column])
-    axes.legend(loc="center left", fontsize=9.5)
+    axes.legend(loc=legend, ncols=2)

@@ -71,7 +71,7 @@ def seen() -> dict[str, dict[str, Seen]]:
 def test_the_finding_says_what_was_measured(found, seen) -> None:
     said = invisible.finding({"Glyph World": found}, seen)
     assert "on 1 of 2 towers" in said and "1e-01" in said and "from 0.30 to 0.90" in said
-    assert "goes from 0.20 to 0.50" in said and "moves by 1.0 points" in said
+    assert "words goes from 0.20 to 0.50" in said and "moves by 1.0 points" in said
     assert "by -8.0 points" in said and "by -10.0" in said
     both = invisible.finding(dict.fromkeys(("Glyph World", "Photo World"), found), seen)
     assert "\n\n**Photo World.** " in both

@@ -145,16 +145,18 @@ def finding(found: Mapping[str, Found], seen: Towers) -> str:
 
 def _found(found: Found) -> str:
     """Density at the same function, and function at the same density, in one world."""
-    table, apart = mean_searches(found), moved(found).mean()
+    searches, apart = mean_searches(found)["id_read"], moved(found).mean()
+    words, tuned = (searches.loc[start] for start in ("words", "trained"))
     held, others = (found.searches[f"drift_{kind}"].max() for kind in ("base", "new"))
     ends = trainings_table(found)
     free, same = (ends.loc[name] for name in ("free", "spectrum held"))
     start = ends.loc["start"]
     return (
         f"With the base classes' embeddings held (drift at most {held:.4f}; of new classes "
-        f"{others:.4f}; training moves these by {free['drift, new']:.2f}), as-read ID₁ goes from "
-        f"{table['id_read'].min():.2f} to {table['id_read'].max():.2f}, while accuracy on new "
-        f"classes moves by {apart['new']:.1f} points on average. Trained with its as-read spectrum "
+        f"{others:.4f}; training moves these by {free['drift, new']:.2f}), as-read ID₁ of the "
+        f"words goes from {words.min():.2f} to {words.max():.2f} and that of a trained prompt from "
+        f"{tuned.min():.2f} to {tuned.max():.2f}, while accuracy on new classes moves by "
+        f"{apart['new']:.1f} points on average. Trained with its as-read spectrum "
         f"held at {same['as-read ID₁']:.2f}, the prompt changes new classes by "
         f"{same['new'] - start['new']:+.1f} points and base classes by "
         f"{same['base'] - start['base']:+.1f}; trained freely, by "
