@@ -53,16 +53,17 @@ def invisible(rows: pd.DataFrame, figure: FigureBase | None = None) -> None:
     """While an invisible direction grows: ID_1 and as-read ID_1 above, accuracies below."""
     upper, lower = canvas(figure, 3.6).subplots(2, 1, sharex=True)
     grown = rows[rows["added"] > 0]
-    _lines(upper, grown, ("id", "id_read"), "center left")
-    _lines(lower, grown, ("base", "new"), "lower left")
+    _lines(upper, grown, ("id", "id_read"))
+    upper.legend(loc="center left", ncols=2)
+    _lines(lower, grown, ("base", "new"))
+    lower.legend(loc="lower left", ncols=2)
     upper.set(ylabel="density", ylim=(0, 1.02), xscale="log")
     lower.set(ylabel="accuracy, %", ylim=(0, 100))
     lower.set_xlabel("size of the invisible direction, in the prompt's SD")
     lower.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def _lines(axes: Axes, rows: pd.DataFrame, columns: tuple[str, str], legend: str) -> None:
+def _lines(axes: Axes, rows: pd.DataFrame, columns: tuple[str, str]) -> None:
     names = {"id": "ID$_1$", "id_read": "ID$_1$ as read", **HALVES}
     for column, colour, style in zip(columns, ("DIP", "zero-shot"), ("-", "--"), strict=True):
         axes.plot(rows["added"], rows[column], style, color=COLOURS[colour], label=names[column])
-    axes.legend(loc=legend, ncols=2)

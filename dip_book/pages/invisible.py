@@ -16,7 +16,6 @@ from dip_book.pages.invisible_directions import ON_TEXT
 from dip_book.pages.invisible_runs import WAYS, bench, chosen, searched, slid, trained
 from dip_book.pages.invisible_towers import Seen, of_tower
 from dip_book.slider import Bars
-from dip_lib.clip import load_backbone
 from dip_lib.data.dataset import dataset_title
 from dip_study.measure import backbone_of
 from dip_study.profiles import Profile
@@ -63,7 +62,7 @@ def towers(profiles: Mapping[str, Profile], device: str) -> dict[str, dict[str, 
         clip = backbone_of(tower, profile.weights, "fp32", device)
         found[tower] = of_tower(clip)
     for layout in LAYOUTS:
-        found[f"{layout}, random weights"] = of_tower(load_backbone(layout, device=device))
+        found[f"{layout}, random weights"] = of_tower(backbone_of(layout, "", "fp32", device))
     return found
 
 

@@ -78,8 +78,8 @@ class Bench:
 
 def bench(profile: Profile, dataset: str, device: str) -> Bench:
     """CoOp of a profile on a dataset, all images in each step."""
-    schedule = {"batch": WHOLE, "epochs": STEPS * profile.epochs, "checkpoints": 1}
-    run = make_run(profile, dataset, "coop", profile.seeds[0], **schedule)
+    steps, seed = STEPS * profile.epochs, profile.seeds[0]
+    run = make_run(profile, dataset, "coop", seed, batch=WHOLE, epochs=steps, checkpoints=1)
     tower = run.tower
     clip = backbone_of(tower.backbone, tower.weights, tower.precision, device)
     pictures = dataset_of(dataset, run.data.style, profile.folders)
