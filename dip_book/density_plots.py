@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import FigureBase
 
+from dip_book.frame import as_read
 from dip_book.plots import COLOURS, LABELS, MARKERS, WIDTH, band, canvas
 from dip_book.tables import final, trajectories
 from dip_lib.data.dataset import dataset_title
@@ -27,16 +28,21 @@ def trajectory(runs: pd.DataFrame, figure: FigureBase | None = None) -> None:
         band(upper, epochs, seeds[..., 1], name, LABELS[name])
         band(lower, epochs, seeds[..., 2], name)
         lower.plot(epochs, seeds[..., 3].mean(0), color=COLOURS[name], ls="--", lw=1.2)
+        if (read := as_read(of_label)) is not None:
+            mean = np.mean([path.mean(0) for path in trajectories(read, ("id1",)).values()], axis=0)
+            lower.plot(epochs, mean[:, 0], color=COLOURS[name], ls=":", lw=1.6)
     upper.set_ylabel("accuracy on\nnew classes, %")
     lower.set(ylabel="Information Density", xlabel="epoch", ylim=(0, 1.02))
     lower.plot([], [], color="0.3", label="ID$_1$")
     lower.plot([], [], color="0.3", ls="--", lw=1.2, label="ID$_2$")
+    if as_read(runs) is not None:
+        lower.plot([], [], color="0.3", ls=":", lw=1.6, label="ID$_1$ as read")
     upper.legend(loc="lower left")
-    lower.legend(loc="lower left", ncols=2)
+    lower.legend(loc="lower left", ncols=3, columnspacing=1, handlelength=1.6)
 
 
 def correlation_dots(tables: Mapping[str, pd.DataFrame]) -> None:
-    """Spearman's rho of each dataset: with ID_1, with ID_2 and with mere time.
+    """Spearman's rho of each dataset: with ID_1, with ID_2, as read, and with mere time.
 
     ``tables`` gives the world, which is the heading of its datasets where there are several.
     """
@@ -50,9 +56,11 @@ def correlation_dots(tables: Mapping[str, pd.DataFrame]) -> None:
     styles = {
         "id1": ("o", COLOURS["DIP"], "with ID$_1$", 0.0),
         "id2": ("s", COLOURS["other"], "with ID$_2$", 0.2),
+        "id1_read": ("x", COLOURS["CVPT"], "with ID$_1$ as read", 0.1),
         "epoch": ("|", "black", "with minus epoch", -0.2),
     }
-    for column, (marker, colour, label, offset) in styles.items():
+    for column in ordered.columns.intersection([*styles], sort=False):
+        marker, colour, label, offset = styles[column]
         axes.plot(ordered[column], rows + offset, marker, color=colour, label=label, ms=7, mew=2)
     axes.axvline(0.9, color="0.5", ls=":", lw=1.2)
     axes.text(0.89, len(rows) - 0.35, "claimed: ≥ 0.9", ha="right", va="center", color="0.35")
@@ -61,7 +69,8 @@ def correlation_dots(tables: Mapping[str, pd.DataFrame]) -> None:
     axes.set(xticks=(-1, -0.5, 0, 0.5, 1))
     axes.set_xlabel("Spearman's ρ of new-class accuracy, CoOp's training")
     axes.grid(axis="y", color="0.92")
-    axes.figure.legend(loc="outside lower center", ncols=3, handletextpad=0.2, columnspacing=1)
+    across = 3 if len(ordered.columns) == 3 else 2
+    axes.figure.legend(loc="outside lower center", ncols=across, handletextpad=0.2, columnspacing=1)
 
 
 def grid_height(runs: pd.DataFrame) -> float:

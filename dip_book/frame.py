@@ -5,6 +5,7 @@ The pages filter and group this frame; only this file depends on the layout of r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -133,10 +134,25 @@ def compact(runs: pd.DataFrame) -> pd.DataFrame:
         name
         for name in runs.columns.difference(left_out, sort=False)
         if not runs[name].map(lambda value: isinstance(value, list | dict)).any()
-        and not (name.startswith("id") and name[2:].isdigit() and int(name[2:]) > 2)
+        and not _beyond_second(name)
     ]
     differing = [name for name in scalar if runs[name].nunique(dropna=False) > 1]
     return runs[differing].set_index(differing[0]) if differing else runs[scalar]
+
+
+def _beyond_second(name: str) -> bool:
+    """Whether a column is ID_3, ID_4, ..., of the prompt or as it is read."""
+    order = name.removeprefix("id").removesuffix("_read")
+    return name.startswith("id") and order.isdigit() and int(order) > 2
+
+
+def as_read(runs: pd.DataFrame) -> pd.DataFrame | None:
+    """The runs with as-read ID_k in the place of ID_k, so that whatever is computed of one can be
+    of the other; None if a run that finished does not hold it, as older records and CoCoOp's do."""
+    held = [name for name in runs if re.fullmatch(r"id\d+_read", name)]
+    if "id1_read" not in held or finished(runs)["id1_read"].isna().any():
+        return None
+    return runs.assign(**{name.removesuffix("_read"): runs[name] for name in held})
 
 
 def where(runs: pd.DataFrame, **values: Any) -> pd.DataFrame:

@@ -112,7 +112,8 @@ class Page:
     def made_now(self, what: str) -> None:
         """The line under a figure that every run of the page makes anew, without stored runs."""
         plots.show()  # the figures of this cell first
-        self.say(f"*{self.profile.world} · {what} · re-run:* `{self.command}`")
+        where = " and ".join(profile.world for profile in self.parameters.profiles)
+        self.say(f"*{where} · {what} · re-run:* `{self.command}`")
 
     def cost(self, runs: pd.DataFrame, **drawn: Table) -> None:
         """The lines under a figure: worlds, runs, seconds, hardware and the exact command; then the

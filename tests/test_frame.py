@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from made_records import POINTS, made, records, stop
 
-from dip_book.frame import compact, frame
+from dip_book.frame import as_read, compact, frame
 from dip_lib.methods import METHODS
 from dip_study import study
 from dip_study.profiles import load_profile
@@ -78,6 +78,24 @@ def test_a_compact_frame_has_what_differs_and_no_nested_column() -> None:
     for point in deep["checkpoints"]:
         point["id"] = np.linspace(point["epoch"], 1, 5).tolist()
     assert [name for name in compact(frame([deep])) if name.startswith("id")] == ["id1", "id2"]
+
+
+def test_as_read_densities_take_the_place_of_the_prompts() -> None:
+    held, older = made(seed=1), made(seed=2)
+    for point in held["checkpoints"]:
+        point["id_read"] = [point["id"][0] / 2, 1.0]
+    runs = frame([held])
+    read = as_read(runs)
+    assert read is not None
+    assert read["id1"].tolist() == (runs["id1"] / 2).tolist() and (read["id2"] == 1).all()
+    assert read["new"].tolist() == runs["new"].tolist()
+    assert as_read(frame([older])) is None
+    assert as_read(frame([held, older])) is None  # what some runs lack is said of none
+    assert as_read(frame([held, stop(older)])) is not None
+    wide = made()
+    for point in wide["checkpoints"]:
+        point["id_read"] = [point["epoch"] / 10, 0.8, 0.9 + point["epoch"] / 1000, 1.0]
+    assert "id3_read" not in compact(frame([wide]))
 
 
 def test_a_stopped_run_is_told_by_its_status() -> None:

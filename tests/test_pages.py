@@ -229,6 +229,31 @@ def test_a_training_is_told_by_its_start_and_end() -> None:
     assert two == f"**A.** {one}\n\n**B.** {one}"
 
 
+def test_a_page_shows_as_read_density_where_every_run_holds_it() -> None:
+    every = [*records(), *dips(2.5)]
+    for record in every:
+        for point in record["checkpoints"]:
+            point["id_read"] = [1 - point["id"][0], 1.0]  # it rises as accuracy falls
+    runs = frame(every)
+    found = information_density.followed(runs)
+    assert found.read is not None and found.read.read is None
+    assert "With ID₁ *as read*" in information_density.finding({"Glyph World": found})
+    table = information_density.dataset_table(found)
+    assert table["ρ with as-read ID₁"].tolist() == pytest.approx([-1, -1, -1])
+    rows = information_density.starts_and_ends(found)
+    assert rows["as-read ID₁ end"].tolist() == pytest.approx([0.7, 0.7])
+    ways = information_density.ways(found)
+    assert ways["ρ with as-read ID₁"].tolist() == pytest.approx([-1, -1, -1], abs=0.02)
+    trends = information_density.rank_trends(found)
+    numbers = information_density.numbers(found, trends, runs)
+    assert numbers["read_median_rho_id1"].value == pytest.approx(-1)
+    assert {"read_rho_across_runs", "read_dip_median_rho_id1"} <= set(numbers)
+    assert "With as-read ID₁" in information_density.across_runs({"Glyph World": runs})
+    older = information_density.followed(frame([*records(), *dips(2.5)]))
+    assert older.read is None
+    assert not [name for name in information_density.dataset_table(older) if "as-read" in name]
+
+
 def test_across_runs_counts_the_learning_rates_of_coop_alone() -> None:
     slow = [made(d, lr=0.001, new=lambda t: 80.0, id1=lambda t: 0.9) for d in ("greek", "latin")]
     runs = frame([*slow, *(made(d) for d in ("greek", "latin")), *dips(lr=0.5)])

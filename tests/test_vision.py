@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dip_lib import load_backbone
 from dip_lib.clip.backbone import Backbone
-from dip_lib.clip.prompted_vision import encode_prompted, image_width
+from dip_lib.clip.prompted_vision import encode_prompted, image_as_read, image_width
 
 WIDTH = 128
 
@@ -120,6 +120,23 @@ def test_the_gradient_is_that_of_finite_differences(clip: Backbone, pixels: Tens
         slope = float((ends[0] - ends[1]) / (2 * step))
         assert abs(slope) > 0.05
         assert float((gradient * way).sum()) == pytest.approx(slope, rel=0.01)
+
+
+def test_the_first_prompt_is_read_without_its_mean_and_scale(
+    clip: Backbone, pixels: Tensor
+) -> None:
+    (prompt,) = prompts_of(4)
+    read = image_as_read(clip, prompt)
+    torch.testing.assert_close(read, image_as_read(clip, 3 * prompt + 0.5), rtol=0, atol=1e-3)
+    assert (image_as_read(clip, prompt.flip(-1)) - read).abs().max() > 0.1
+    # a deeper block reads its prompts as they are: handed over behind ln_pre they do the same there
+    found = encode_prompted(clip, pixels, prompts_of(0, 4))
+    tokens = clip.image_tower.prompted(pixels, [read[:, :0], prompts_of(0, 4)[1]])
+    features = clip.image_tower.finish(tokens) @ clip.model.visual.proj
+    expected = features / features.norm(dim=-1, keepdim=True)
+    torch.testing.assert_close(found.flatten(0, 1), expected, rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="64"):
+        image_as_read(clip, torch.zeros(4, 64))
 
 
 def test_towers_stay_frozen(clip: Backbone, pixels: Tensor) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dip_book import worlds
-from dip_book.frame import where
+from dip_book.frame import as_read, where
 from dip_book.statistics import Interval
 from dip_book.tables import average_of, detectable, differences, shrunk, summary
 
@@ -115,14 +115,21 @@ def length_table(runs: pd.DataFrame, lengths: tuple[int, ...]) -> pd.DataFrame:
 
 
 def penalty_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Averages and ID_1 of DO and PP at every weight of their term."""
+    """Averages and ID_1 of DO and PP at every weight of their term, as read, too, where held."""
     penalised = runs[runs["label"].isin(["DO", "PP"])]
     rows = {
         f"{label}, λ = {weight:g}": each
         for (label, weight), each in penalised.groupby(["label", "weight"])
     }
-    density = {name: average_of(each, "id1", 1).value for name, each in rows.items()}
-    return summary(rows).round(1).assign(**{"ID₁": pd.Series(density).round(2)})
+    reads = {name: as_read(each) for name, each in rows.items()}
+    table = summary(rows).round(1).assign(**{"ID₁": _densities(rows)})
+    held = {name: each for name, each in reads.items() if each is not None}
+    return table.assign(**{"as-read ID₁": _densities(held)}) if held else table
+
+
+def _densities(groups: Groups) -> pd.Series:
+    density = {name: average_of(each, "id1", 1).value for name, each in groups.items()}
+    return pd.Series(density).round(2)
 
 
 # ---- CoOp's prompts made smaller ----------------------------------------------------------------

@@ -16,7 +16,7 @@ import pandas as pd
 
 from dip_book import worlds
 from dip_book.correlations import correlation_table
-from dip_book.frame import finished, where
+from dip_book.frame import as_read, finished, where
 from dip_book.statistics import Interval
 from dip_book.tables import differences, final
 from dip_lib import harmonic_mean
@@ -221,9 +221,15 @@ def family_table(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def density_table(pairs: Pairs) -> pd.DataFrame:
-    """Median rho of new-class accuracy with ID_1, ID_2 and time, along DIP and plain methods."""
+    """Median rho of new-class accuracy with ID_1, ID_2 and time, along DIP and plain methods.
+
+    With as-read ID_1, too, where the runs hold it.
+    """
     coop = {"CoOp": pairs["CoOp"][1], "DIP": pairs["CoOp"][0]}
     along = coop | {method: plain for method, (_, plain) in others(pairs).items()}
     medians = {name: correlation_table(runs).median() for name, runs in along.items()}
     columns = {"id1": "ρ with ID₁", "id2": "ρ with ID₂", "epoch": "ρ with −epoch"}
-    return pd.DataFrame(medians).T.rename(columns=columns)
+    table = pd.DataFrame(medians).T.rename(columns=columns)
+    reads = {name: as_read(runs) for name, runs in along.items()}
+    rho = {n: correlation_table(r)["id1"].median() for n, r in reads.items() if r is not None}
+    return table.assign(**{"ρ with as-read ID₁": pd.Series(rho)}) if rho else table

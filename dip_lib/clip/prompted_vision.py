@@ -18,6 +18,32 @@ def image_width(clip: Backbone) -> int:
     return clip.image_tower.width
 
 
+def image_as_read(clip: Backbone, prompt: Tensor) -> Tensor:
+    """Image prompts of the first block as this reads them: behind CLIP's ``ln_pre``.
+
+    The LayerNorm takes away a token's mean over the width and, up to its eps, its scale. Prompts
+    have no position. The counterpart of ``Backbone.as_read`` for MaPLe's and PromptSRC's image
+    prompts; prompts of deeper blocks are read as they are.
+
+    Args:
+        prompt: (..., n, w).
+
+    Returns:
+        (..., n, w), in the dtype of the encoder.
+
+    Raises:
+        ValueError: an encoder without blocks (a ResNet), or a prompt of another width.
+    """
+    if prompt.shape[-1] != (width := image_width(clip)):
+        raise ValueError(
+            f"the image encoder of {clip.name} reads prompts (..., n, {width}), got "
+            f"{tuple(prompt.shape)}"
+        )
+    visual = clip.model.visual
+    read: Tensor = visual.ln_pre(prompt.to(visual.conv1.weight))
+    return read
+
+
 def encode_prompted(clip: Backbone, pixels: Tensor, prompts: Sequence[Tensor]) -> Tensor:
     """Unit image embeddings with prompts behind the patches.
 
@@ -36,7 +62,7 @@ def encode_prompted(clip: Backbone, pixels: Tensor, prompts: Sequence[Tensor]) -
         ValueError: an encoder without blocks, no prompts, or more than it has blocks.
     """
     visual, tower = clip.model.visual, clip.image_tower
-    first = [visual.ln_pre(prompt.to(visual.conv1.weight)) for prompt in prompts[:1]]
+    first = [image_as_read(clip, prompt) for prompt in prompts[:1]]
     tokens = tower.prompted(pixels, [*first, *prompts[1:]])
     features = F.normalize((tower.finish(tokens) @ visual.proj).float(), dim=-1)
     return features.unflatten(0, (len(prompts[0]), pixels.shape[1]))

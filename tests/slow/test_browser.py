@@ -240,6 +240,16 @@ def test_the_keyboard_is_enough(html: Path, browser: Any) -> None:
     after = browser.execute_script(told)
     assert "dropout 0.5" in before and "dropout 0.3" in after and "H " in after
 
+    opened(browser, html / "notebooks" / "17_what_id_cannot_see.html")
+    told = "return document.querySelector('.slider output').textContent"
+    drawn = "return document.querySelector('.slider svg').outerHTML"
+    assert browser.execute_script(told) == "0 SD"
+    before = browser.execute_script(drawn)
+    browser.execute_script("document.querySelector('.slider input').focus()")
+    keys(browser, Keys.END)
+    assert browser.execute_script(told) == "100 SD"
+    assert browser.execute_script(drawn) != before
+
 
 def test_without_scripts_every_claim_and_every_setting_is_there(html: Path, browser: Any) -> None:
     look(browser, 1440, "light")

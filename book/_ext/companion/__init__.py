@@ -61,6 +61,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("build-finished", data_of_figures)
     app.connect("build-finished", drop_unused_icons)
     app.add_js_file("companion.js", loading_method="defer")
+    app.add_js_file("slider.js", loading_method="defer")
     # late, so that every extension has added what is to be dropped
     app.connect("html-page-context", without_thebe_scripts, priority=900)
     app.connect("doctree-resolved", without_thebe_settings, priority=900)
