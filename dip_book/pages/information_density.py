@@ -18,7 +18,7 @@ from dip_book.correlations import (
     rho_per_run,
     rho_pooled,
 )
-from dip_book.statistics import Interval, detectable_effect
+from dip_book.interval import Interval
 from dip_book.tables import trajectories
 from dip_book.worlds import disagreement, paragraphs
 
@@ -101,7 +101,7 @@ def ways(found: Followed) -> pd.DataFrame:
         "each run alone, mean over datasets": found.single,
         "all datasets at once, each centred": rho_pooled(found.coop),
     }
-    table = pd.DataFrame({way: vars(interval) for way, interval in rows.items()}).T
+    table = pd.DataFrame({way: interval.columns for way, interval in rows.items()}).T
     return table.rename(columns={"value": "ρ with ID₁"})
 
 
@@ -178,9 +178,3 @@ def numbers(
             "rho_across_runs": rho_across_runs(ends),
         }
     )
-
-
-def detectable(found: Followed) -> dict[str, float]:
-    """The smallest lead of ID_1 over the epoch that as many datasets would show."""
-    beyond = found.table["id1"].abs() - found.table["epoch"].abs()
-    return {"rho_id1_minus_rho_epoch": detectable_effect({n: [v] for n, v in beyond.items()})}
