@@ -22,7 +22,7 @@ from dip_book.estimates import Array, average, jackknife, median_of, over_seeds
 from dip_book.evidence import find_number
 from dip_book.statistics import average_h_difference
 from dip_lib.files import write_atomic
-from dip_lib.paths import results_dir, root
+from dip_lib.paths import root
 
 Draw = Callable[[tuple[int, ...]], Array]
 """Residuals with mean 0 and variance 1, in the asked shape."""
@@ -127,7 +127,7 @@ def pools(claims: Path, results: Path) -> dict[str, Array]:
     return {
         "all claims": np.concatenate([*residuals.values()]),
         "family and style": standardised(pairs.to_numpy().ravel()),
-        f"claim {most}": residuals[most],
+        f"most skewed: {most}": residuals[most],
     }
 
 
@@ -149,12 +149,16 @@ def report(residuals: Mapping[str, Array], studies: int = STUDIES) -> list[dict[
     return rows
 
 
+def write_report(claims: Path, results: Path) -> None:
+    """Write :func:`report` to COVERAGE among the results, a line a row."""
+    lines = ",\n".join(json.dumps(row) for row in report(pools(claims, results)))
+    write_atomic(results / COVERAGE, f"[\n{lines}\n]\n".encode())
+
+
 def main() -> None:
     if not (checkout := root()):
         raise SystemExit("the claims lie in a checkout, which is not here")
-    found = report(pools(checkout / "book" / "claims.toml", results_dir()))
-    lines = ",\n".join(json.dumps(row) for row in found)
-    write_atomic(results_dir() / COVERAGE, f"[\n{lines}\n]\n".encode())
+    write_report(checkout / "book" / "claims.toml", checkout / "results")
 
 
 if __name__ == "__main__":

@@ -62,28 +62,27 @@ def value_of(judged: Row) -> str:
 
 
 def chance(p: float) -> str:
-    """A p-value: "= 0.012", "< 0.001"."""
-    return f"= {p:.3f}" if p >= 0.001 else "< 0.001"
+    """A p-value: "0.012", "< 0.001"."""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def tested(judged: Row) -> str:
-    """The p-values of a primary claim, as its cell shows them; "" for others."""
+    """The p-values of a primary claim, as its cell shows them, and a marked skew; "" for others."""
     if judged["holm"] is None:
         return ""
     raw, corrected, signs = (chance(judged[name]) for name in ("p", "holm", "sign_flip"))
-    return f"p {raw}, corrected {corrected}; by signs {signs}"
+    skewed = f"; skew {judged['skew']:.1f}" if abs(judged["skew"]) > SKEWED else ""
+    return f"p {raw}, corrected {corrected}, by signs {signs}{skewed}"
 
 
 def told(judged: Row) -> str:
-    """What a world's cell leaves out: its detail, p-values, and the ends over these datasets."""
+    """What a world's cell leaves out: detail, p-values, skew, and the ends over these datasets."""
     parts = [judged["detail"]]
     if judged["p"] is not None and judged["holm"] is None:
         raw, signs = chance(judged["p"]), chance(judged["sign_flip"])
         parts.append(f"p {raw}, by signs {signs}, not corrected")
     if judged["skew"] is not None and abs(judged["skew"]) > SKEWED:
-        parts.append(
-            f"skew of the datasets {judged['skew']:.1f}, so that the interval is too narrow"
-        )
+        parts.append(f"the datasets' skew is {judged['skew']:.1f}: the interval is too narrow")
     if judged["these"]:
         low, high = numbers(*judged["these"])
         parts.append(f"over seeds, with these datasets, [{low}, {high}]")
