@@ -35,6 +35,8 @@ PACKAGES = ("dip_lib", "dip_study", "dip_book", "glyph_world", "photo_world", "b
 """What notebooks run."""
 SUMMARY = "summary.json"
 """What the book says of all runs and pages at once: see :mod:`dip_book.summary`."""
+COVERAGE = "coverage.json"
+"""How often the book's intervals hold the truth: see :mod:`dip_book.coverage`."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ def stage(layout: Layout, measured: Sequence[Path] = ()) -> Path:
 
 
 def keep(folder: Path, target: Path, pages: Iterable[str]) -> None:
-    """Copy what pages have written in ``folder``: numbers for prose, data of figures; and the
-    summary of all."""
+    """Copy what pages have written in ``folder``: numbers for prose, data of figures; and what is
+    said of all of them."""
     target.mkdir(parents=True, exist_ok=True)
     for page in pages:
         if (numbers := folder / "numbers" / f"{page}.json").is_file():
@@ -90,8 +92,9 @@ def keep(folder: Path, target: Path, pages: Iterable[str]) -> None:
             _keep_numbers(numbers, target / "numbers" / numbers.name)
         if (data := folder / "data" / page).is_dir():
             shutil.copytree(data, target / "data" / page, dirs_exist_ok=True)
-    if (folder / SUMMARY).is_file():
-        shutil.copy(folder / SUMMARY, target)
+    for name in (SUMMARY, COVERAGE):
+        if (folder / name).is_file():
+            shutil.copy(folder / name, target)
 
 
 def _keep_numbers(source: Path, target: Path) -> None:
@@ -194,6 +197,7 @@ def publish(layout: Layout, profile: str, device: str) -> None:
     import papermill
     from execute import execute, shown_profiles
 
+    from dip_book.coverage import write_report
     from dip_book.summary import write_summary
 
     sources = layout.sources().values()
@@ -213,6 +217,7 @@ def publish(layout: Layout, profile: str, device: str) -> None:
         execute(source, source, {}, empty)
     keep(empty / "results", layout.root / "results", layout.sources())
     write_summary(sources, layout.root / "results" / SUMMARY)
+    write_report(layout.root / "book" / "claims.toml", layout.root / "results")
     site(layout)
 
 

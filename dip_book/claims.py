@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dip_book.interval import Interval
+from dip_book.significance import equivalence
 from dip_lib.errors import one_of
 
 DIRECTIONS = (">=", ">", "<=", "<", "==")
@@ -21,7 +22,23 @@ ANY = "any"
 """In place of worlds: a count, which is the same in every one."""
 CLAIMED = {"Glyph World": "embedded", "Photo World": "photos", "photos": "paper"}
 """A profile's world -> what claims call it; a claim takes no number of another world."""
-VERDICTS = ("reproduced", "not reproduced", "inconclusive", "cannot judge", "not measured")
+ESTIMANDS = ("new datasets", "these datasets", "repetitions")
+"""What the interval of a claim's number is over; see :mod:`dip_book.estimates`."""
+VERDICTS = (
+    "reproduced",
+    "not reproduced",
+    "equivalent",
+    "inconclusive",
+    "cannot judge",
+    "not measured",
+    "by construction",
+)
+PRIMARY = 4
+"""At most so many claims of a world are primary: they alone are corrected for each other."""
+FEWEST = 6
+"""Fewer datasets are shown and not judged: no test of signs could reach 5 % with them."""
+SURE = 0.05
+"""Below it a p-value decides."""
 PAPER_COST = "the eleven datasets (about 200 GB with ImageNet), a GPU; time not known yet"
 
 
@@ -31,8 +48,10 @@ class Claim:
 
     Raises:
         ValueError: an unknown direction; worlds that are unknown, none, named twice, or "any"
-            beside others; a negative tolerance; a margin that is not above 0, or one of a count;
-            a claim about real CLIP alone without command and cost.
+            beside others; a negative tolerance; a margin that is not above 0; an unknown estimand;
+            a margin, an estimand or a reason to be primary of a count; a primary claim that is
+            part of another or not about new datasets; a claim about real CLIP alone without command
+            and cost.
     """
 
     id: str
@@ -47,6 +66,9 @@ class Claim:
     tolerance: float
     why: str
     margin: float = 0.0
+    estimand: str = ""
+    primary: str = ""
+    part_of: str = ""
     command: str = ""
     cost: str = ""
 
@@ -55,17 +77,29 @@ class Claim:
         self._check_worlds()
         if not self.tolerance >= 0:
             raise ValueError(f"claim {self.id!r}: tolerance {self.tolerance} is below 0")
-        if self.same_everywhere and self.margin != 0:
-            raise ValueError(
-                f"claim {self.id!r}: a count has no margin, but {self.margin} is given"
-            )
+        if self.same_everywhere:
+            self._check_count()
+        else:
+            one_of(f"estimand of claim {self.id!r}:", self.estimand, ESTIMANDS)
         if not self.same_everywhere and not 0 < self.margin < math.inf:
             raise ValueError(
                 f"claim {self.id!r}: margin {self.margin} must be the smallest difference that "
                 "would matter, above 0"
             )
+        if self.primary and (self.part_of or self.estimand != "new datasets"):
+            raise ValueError(
+                f"claim {self.id!r} cannot be primary: it must be about new datasets and not "
+                "part_of another"
+            )
         if self.worlds == ("paper",) and not (self.command and self.cost):
             raise ValueError(f"claim {self.id!r}: command and cost of measuring it are missing")
+
+    def _check_count(self) -> None:
+        for name in ("margin", "estimand", "primary"):
+            if value := getattr(self, name):
+                raise ValueError(
+                    f"claim {self.id!r}: a count has no {name}, but {value!r} is given"
+                )
 
     def _check_worlds(self) -> None:
         if isinstance(self.worlds, str) or not self.worlds:
@@ -85,8 +119,19 @@ class Claim:
 
     @property
     def same_everywhere(self) -> bool:
-        """Whether it holds in every world alike and is said once."""
+        """Whether it is a count, which holds by construction and is said once for all worlds."""
         return self.worlds == (ANY,)
+
+    @property
+    def bound(self) -> float:
+        """The threshold, loosened by the tolerance; of "==" the threshold."""
+        loosened = {">": -1, ">=": -1, "<": 1, "<=": 1, "==": 0}[self.direction] * self.tolerance
+        return self.threshold + loosened
+
+    @property
+    def of_difference(self) -> bool:
+        """Whether it asks for a sign, so that its threshold is where there is no difference."""
+        return self.direction in (">", "<")
 
     @property
     def asked(self) -> str:
@@ -110,7 +155,8 @@ def load_claims(path: Path) -> list[Claim]:
     """The claims of a TOML file.
 
     Raises:
-        ValueError: two claims with the same id, or a claim with a wrong value.
+        ValueError: two claims with the same id, a claim with a wrong value, more than PRIMARY
+            primary claims of a world, or one that is part of an unknown claim or of a part.
         TypeError: a claim with a missing or an unknown field, naming it.
     """
     entries = tomllib.loads(path.read_text("utf-8"))["claim"]
@@ -121,28 +167,61 @@ def load_claims(path: Path) -> list[Claim]:
     ids = [claim.id for claim in claims]
     if twice := sorted({each for each in ids if ids.count(each) > 1}):
         raise ValueError(f"{path}: duplicate claim ids {twice}")
+    for world in WORLDS:
+        primary = [claim.id for claim in claims if claim.primary and world in claim.worlds]
+        if len(primary) > PRIMARY:
+            raise ValueError(f"{path}: more than {PRIMARY} primary claims of {world}: {primary}")
+    whole = [claim.id for claim in claims if not claim.part_of]
+    for claim in claims:
+        if claim.part_of:
+            one_of(f"what claim {claim.id!r} is part of:", claim.part_of, whole)
     return claims
 
 
-def verdict(claim: Claim, interval: Interval | None) -> str:
+def verdict(claim: Claim, interval: Interval | None, holm: float | None = None) -> str:
     """What an interval says about a claim.
 
     With the threshold loosened by the tolerance: "reproduced" if the whole interval satisfies the
-    claim, "not reproduced" if none of it does, "inconclusive" otherwise (also when an end is not a
-    number), "not measured" without an interval. For "==" the claim is the range threshold +-
-    tolerance, so an interval wider than that range is never "reproduced".
+    claim, "not reproduced" if none of it does; of a primary claim only if the corrected p-value
+    decides, too. Otherwise "equivalent" if a claim of a difference is within its margin, and
+    "inconclusive" (also when an end is not a number); "not measured" without an interval. For "=="
+    the claim is the range threshold +- tolerance, so an interval wider than that range is never
+    "reproduced".
+
+    Args:
+        holm: the p-value of a primary claim, corrected for the others of its world.
     """
     if interval is None:
         return "not measured"
-    low, high = interval.low, interval.high
-    if math.isnan(low) or math.isnan(high) or math.isnan(interval.value):
+    if any(map(math.isnan, (interval.value, interval.low, interval.high))):
         return "inconclusive"
+    whole, none = _met(claim, interval)
+    if (whole or none) and (holm is None or holm < SURE):
+        return "reproduced" if whole else "not reproduced"
+    return "equivalent" if is_equivalent(claim, interval) else "inconclusive"
+
+
+def _met(claim: Claim, interval: Interval) -> tuple[bool, bool]:
+    """Whether the whole interval satisfies the claim, and whether none of it does."""
+    low, high = interval.low, interval.high
     bottom, top = claim.threshold - claim.tolerance, claim.threshold + claim.tolerance
-    whole, none = {
+    return {
         ">=": (low >= bottom, high < bottom),
         ">": (low > bottom, high <= bottom),
         "<=": (high <= top, low > top),
         "<": (high < top, low >= top),
         "==": (bottom <= low and high <= top, high < bottom or low > top),
     }[claim.direction]
-    return "reproduced" if whole else "not reproduced" if none else "inconclusive"
+
+
+def is_equivalent(claim: Claim, interval: Interval) -> bool:
+    """Whether a claim of a difference is shown to lie within its margin, by two one-sided tests.
+
+    Without units the whole 95 % interval must lie inside, which asks for more.
+    """
+    if not claim.of_difference:
+        return False
+    if interval.units:
+        return equivalence(interval.units, claim.threshold, claim.margin) < SURE
+    bottom, top = claim.threshold - claim.margin, claim.threshold + claim.margin
+    return bottom < interval.low and interval.high < top

@@ -1,17 +1,17 @@
 """Does new-class accuracy follow information density: along training, and across trainings.
 
-Functions of a frame of runs (:mod:`dip_book.frame`). Symbols: T points of a trajectory, N draws.
+Functions of a frame of runs (:mod:`dip_book.frame`). Symbols: T points of a trajectory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
+from dip_book.estimates import estimate, median_of
 from dip_book.frame import finished
-from dip_book.statistics import Interval, hierarchical_bootstrap, spearman
+from dip_book.interval import Interval
+from dip_book.statistics import spearman
 from dip_book.tables import Array, trajectories
 
 CORRELATED = ("id1", "id2", "epoch")
@@ -38,28 +38,22 @@ def correlation_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 def correlation_numbers(runs: pd.DataFrame) -> dict[str, Interval]:
     """The claims' statistics: medians over datasets, and ID_1's lead over the epoch."""
-    paths = trajectories(runs, ("new", *CORRELATED))
-
-    def median(column: int) -> Callable[[Array], Array]:
-        return lambda means: np.median(rho(means)[..., column], axis=1)
 
     def beyond(means: Array) -> Array:
         rhos = np.abs(rho(means))
         return (rhos[..., 0] - rhos[..., 2]).mean(1)
 
-    return {
-        "median_rho_id1": hierarchical_bootstrap(paths, median(0), n=2000),
-        "median_rho_id2": hierarchical_bootstrap(paths, median(1), n=2000),
-        "median_rho_epoch": hierarchical_bootstrap(paths, median(2), n=2000),
-        "rho_id1_minus_rho_epoch": hierarchical_bootstrap(paths, beyond, n=2000),
-    }
+    table = correlation_table(runs)
+    medians = {f"median_rho_{name}": median_of(dict(table[name])) for name in CORRELATED}
+    paths = trajectories(runs, ("new", *CORRELATED))
+    return medians | {"rho_id1_minus_rho_epoch": estimate(paths, beyond)}
 
 
 def rho_per_run(runs: pd.DataFrame) -> Interval:
     """Rho of new-class accuracy with ID_1 along each single run; the mean over datasets."""
     paths = trajectories(runs, ("new", "id1"))
     rows = {d: np.nan_to_num(spearman(path[..., 0], path[..., 1])) for d, path in paths.items()}
-    return hierarchical_bootstrap(rows)
+    return estimate(rows)
 
 
 def rho_pooled(runs: pd.DataFrame) -> Interval:
@@ -73,17 +67,14 @@ def rho_pooled(runs: pd.DataFrame) -> Interval:
         rhos = spearman(new.reshape(len(new), -1), id1.reshape(len(id1), -1))
         return np.nan_to_num(rhos)  # as in rho
 
-    return hierarchical_bootstrap(trajectories(runs, ("new", "id1")), pooled, n=2000)
+    return estimate(trajectories(runs, ("new", "id1")), pooled)
 
 
 def rank_trend(runs: pd.DataFrame) -> Interval:
     """Median over datasets of rho between new-class accuracy and minus effective rank."""
-    paths = trajectories(runs, ("new", "rank_effective"))
-
-    def median(means: Array) -> Array:
-        return np.median(np.nan_to_num(spearman(means[..., 0], -means[..., 1])), axis=1)
-
-    return hierarchical_bootstrap(paths, median, n=2000)
+    paths = {d: path.mean(0) for d, path in trajectories(runs, ("new", "rank_effective")).items()}
+    rhos = {d: np.nan_to_num(spearman(path[:, 0], -path[:, 1])) for d, path in paths.items()}
+    return median_of({d: float(each) for d, each in rhos.items()})
 
 
 def rho_across_runs(runs: pd.DataFrame) -> Interval:
@@ -93,4 +84,4 @@ def rho_across_runs(runs: pd.DataFrame) -> Interval:
     for (dataset, _), of_seed in ends.groupby(["dataset", "seed"], sort=False):
         rho = float(np.nan_to_num(spearman(of_seed["id1"], of_seed["new"])))
         rows.setdefault(dataset, []).append(rho)
-    return hierarchical_bootstrap(rows)
+    return estimate(rows)

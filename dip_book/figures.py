@@ -20,8 +20,8 @@ from matplotlib.figure import FigureBase
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
+from dip_book.interval import Interval
 from dip_book.plots import COLOURS, LABELS, MARKERS, WIDTH, canvas
-from dip_book.statistics import Interval
 
 Curves = Mapping[str, pd.DataFrame]
 """Label of a run, or any name -> frame with the columns value, low and high."""

@@ -16,11 +16,12 @@ import torch
 from IPython.display import Markdown, display
 
 from dip_book import plots
-from dip_book.claims import CLAIMED
+from dip_book.claims import CLAIMED, FEWEST
 from dip_book.content import BOOK, fingerprint
 from dip_book.frame import compact, frame, stopped_runs
-from dip_book.parameters import ENOUGH, Parameters, read, undecided
-from dip_book.statistics import Interval
+from dip_book.interval import Interval
+from dip_book.number import entry
+from dip_book.parameters import Parameters, read, undecided
 from dip_lib.files import write_atomic
 from dip_lib.paths import home, results_dir, root
 from dip_lib.training.run import Run
@@ -190,7 +191,7 @@ class Page:
     def numbers(
         self,
         values: Mapping[str, Interval | float | int | str],
-        detectable: Mapping[str, float] | None = None,
+        *,
         n: Mapping[str, int] | None = None,
     ) -> None:
         """Write the page's numbers, for prose and claims, to ``numbers.json`` in its folder.
@@ -198,23 +199,16 @@ class Page:
         Those of the page's first world have plain keys; each further world, of which this is the
         page, has its own before them: "photos/dip_minus_coop_h".
 
-        ``detectable`` gives the smallest effect that could have been found, for some keys; ``n``
-        how many units an interval rests on, where that is not the number of datasets.
+        An interval keeps its units and what they could have found, and its ends over these
+        datasets. ``n`` says how many units one rests on that has none, where that is not the number
+        of datasets.
         """
         world = CLAIMED.get(self.world, self.world)
         first = self.world == self.parameters.profile.world
         mark = self._mark()
         for key, value in values.items():
-            if isinstance(value, Interval):
-                text = f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
-                units = (n or {}).get(key, len(self.profile.datasets))
-                entry = {**vars(value), "text": text, "n": units}
-            else:
-                digits = ".4g" if isinstance(value, float) else ""
-                entry = {"value": value, "text": f"{value:{digits}}"}
-            if detectable and key in detectable:
-                entry["detectable"] = detectable[key]
-            self.entries[key if first else f"{world}/{key}"] = entry | {"world": world} | mark
+            kept = entry(value, (n or {}).get(key, len(self.profile.datasets)))
+            self.entries[key if first else f"{world}/{key}"] = kept | {"world": world} | mark
         made = provenance([*self.used.values()], self.asked) | self._mark()
         for name, what in (("numbers", self.entries), ("made", made)):
             text = json.dumps(what, indent=1, sort_keys=True) + "\n"
@@ -229,7 +223,7 @@ class Page:
         """Write what a figure draws to ``data/<name>.csv`` in the page's folder; link it below."""
         plots.show()  # the figures of this cell first
         if isinstance(values, Mapping):
-            values = pd.DataFrame({key: vars(each) for key, each in values.items()}).T
+            values = pd.DataFrame({key: each.columns for key, each in values.items()}).T
         table = compact(values) if "key" in values else values
         text = table.to_csv(float_format="%.6g", lineterminator="\n")
         path = self.folder / "data" / f"{name}.csv"
@@ -260,6 +254,6 @@ def begin(name: str, parameters: Mapping[str, Any]) -> Page:
     if reasons:
         page.say(
             f"**This page decides nothing:** {'; '.join(reasons)}, and an interval over fewer than "
-            f"{ENOUGH} datasets tells little."
+            f"{FEWEST} datasets tells little."
         )
     return page

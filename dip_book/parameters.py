@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dip_book.claims import FEWEST
 from dip_lib.clip.loading import check_device
 from dip_lib.errors import one_of
 from dip_study.profiles import Profile, load_profile
@@ -18,8 +19,6 @@ from dip_study.study import RESULTS
 PARAMETERS = ("profile", "datasets", "seeds", "epochs", "device", "results")
 # names that a fresh kernel defines by itself
 KERNEL = {"In", "Out", "exit", "quit", "open", "get_ipython", "begin"}
-ENOUGH = 5
-"""Datasets that a page needs to decide anything: they are the units of its statistics."""
 
 
 def _items(name: str, value: Any) -> list[Any]:
@@ -89,7 +88,7 @@ def undecided(profile: Profile) -> str:
     """Why nothing can be decided with a profile's datasets: "profile smoke, 2 datasets"; or ""."""
     count = len(profile.datasets)
     reason = f"profile {profile.name}, {count} dataset{'s' if count > 1 else ''}"
-    return reason if count < ENOUGH else ""
+    return reason if count < FEWEST else ""
 
 
 def read(parameters: Mapping[str, Any]) -> Parameters:

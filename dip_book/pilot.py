@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dip_book.claims import CLAIMED, Claim, load_claims
-from dip_book.scoreboard import PILOT, find_number, half_width, interval_of
+from dip_book.evidence import find_number, half_width, interval_of
+from dip_book.pilots import PILOT
 from dip_lib.errors import one_of
 from dip_lib.files import write_atomic
 from dip_study.profiles import Profile, load_profile

@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dip_book.estimates import estimate
 from dip_book.frame import finished
+from dip_book.interval import Interval
 from dip_book.statistics import (
-    Interval,
     average_h,
     average_h_difference,
-    detectable_effect,
-    hierarchical_bootstrap,
     paired,
     paired_difference,
 )
@@ -79,9 +78,9 @@ def averages(runs: pd.DataFrame, datasets: Iterable[str] | None = None) -> dict[
     """Average base and new accuracy over datasets and H of the averages, with intervals."""
     both = subset(final(runs, "base", "new"), datasets)
     return {
-        "base": hierarchical_bootstrap(_column(both, 0)),
-        "new": hierarchical_bootstrap(_column(both, 1)),
-        "h": hierarchical_bootstrap(both, average_h),
+        "base": estimate(_column(both, 0)),
+        "new": estimate(_column(both, 1)),
+        "h": estimate(both, average_h),
     }
 
 
@@ -104,7 +103,7 @@ def differences(
     return {
         "base": paired_difference(_column(a, 0), _column(b, 0)),
         "new": paired_difference(_column(a, 1), _column(b, 1)),
-        "h": hierarchical_bootstrap(four, average_h_difference),
+        "h": estimate(four, average_h_difference),
     }
 
 
@@ -122,9 +121,9 @@ def rate_table(runs: pd.DataFrame) -> pd.DataFrame:
 # ---- any study --------------------------------------------------------------------------------
 
 
-def average_of(runs: pd.DataFrame, field: str, n: int = 2000) -> Interval:
+def average_of(runs: pd.DataFrame, field: str) -> Interval:
     """The average of one column at the last checkpoint over datasets, with its interval."""
-    return hierarchical_bootstrap(final(runs, field), n=n)
+    return estimate(final(runs, field))
 
 
 def gap(ours: pd.DataFrame, theirs: pd.DataFrame, field: str = "base") -> Interval:
@@ -149,14 +148,14 @@ def sweep(runs: pd.DataFrame, setting: str, field: str) -> pd.DataFrame:
     for value, group in finished(runs).groupby(setting):
         values = final(group, field)
         single = over_seeds(next(iter(values.values())))
-        rows[value] = vars(single if len(values) == 1 else hierarchical_bootstrap(values, n=2000))
+        rows[value] = (single if len(values) == 1 else estimate(values)).columns
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def sweep_h(runs: pd.DataFrame, setting: str) -> pd.DataFrame:
-    """As :func:`sweep`, of H of the averages, with a 95 % interval even of one dataset."""
+    """As :func:`sweep`, of H of the averages; of a single dataset the interval over its seeds."""
     rows = {
-        value: vars(hierarchical_bootstrap(final(group, "base", "new"), average_h, n=2000))
+        value: estimate(final(group, "base", "new"), average_h).columns
         for value, group in finished(runs).groupby(setting)
     }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -165,13 +164,6 @@ def sweep_h(runs: pd.DataFrame, setting: str) -> pd.DataFrame:
 def h_of(runs: pd.DataFrame) -> dict[str, Array]:
     """Dataset -> (S,) harmonic mean of each run's base and new accuracy."""
     return {d: harmonic_mean(v[:, 0], v[:, 1]) for d, v in final(runs, "base", "new").items()}
-
-
-def detectable(ours: pd.DataFrame, theirs: pd.DataFrame, field: str = "h") -> float:
-    """The smallest true difference in a column, or in H, that as many datasets would find."""
-    sides = finished_pairs(ours, theirs)
-    a, b = (h_of(side) if field == "h" else final(side, field) for side in sides)
-    return detectable_effect(paired(a, b))
 
 
 def summary(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -191,8 +183,8 @@ def summary(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             "new": new,
             "H": harmonic_mean(base, new),
             "mean H": np.mean(means),
-            "joint": average_of(group, "joint", 1).value,
-            "ECE new": average_of(group, "ece", 1).value,
+            "joint": average_of(group, "joint").value,
+            "ECE new": average_of(group, "ece").value,
             "numbers": int(finished(group[group["last"]])["trainable"].mean()),
         }
     return pd.DataFrame.from_dict(rows, orient="index")

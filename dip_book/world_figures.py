@@ -12,8 +12,8 @@ import pandas as pd
 from matplotlib.figure import FigureBase
 
 from dip_book import figures
+from dip_book.interval import Interval
 from dip_book.plots import in_each_world
-from dip_book.statistics import Interval
 
 Rows = Mapping[str, Interval]
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from dip_book.statistics import Interval
+from dip_book.interval import Interval
 from dip_lib.data.dataset import dataset_title
 
 T = TypeVar("T")

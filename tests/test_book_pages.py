@@ -43,11 +43,9 @@ Card text.
     number = re.search(r'class="measured"><a [^>]*href="([^"]+)".*?0\.42 \[0\.1, 0\.6\]', page)
     assert number
     assert number[1] == "../notebooks/02_information_density.html"
-    assert cells(page, "half-k-parameters") == {"any": "reproduced"}
+    assert cells(page, "half-k-parameters") == {"any": "by construction"}
     assert "<b>516</b>" in page
-    link = (
-        '<a class="verdict-link" href="#claim-half-k-parameters"><span class="verdict reproduced">'
-    )
+    link = '<a class="verdict-link" href="#claim-half-k-parameters"><span class="verdict by-'
     assert link in page
     rows = len(re.findall(r'<tr id="claim-', page))
     assert '<form class="claims-filter" hidden>' in page
@@ -139,7 +137,8 @@ Card text.
     assert f"516 ({reason})" in page and "0.42 [0.1, 0.6]<" in page
     assert page.count(f"Decides nothing: {reason}.") == 1  # on its own card
     assert f"notebooks 03 ({reason}: decides nothing)" in page
-    assert cells(page, "half-k-parameters") == {"any": "not measured"}
+    assert cells(page, "half-k-parameters") == {"any": "by construction"}  # whatever is measured
+    assert cells(page, "dip-new")["embedded"] == "cannot judge"
 
 
 def test_every_public_name_has_an_entry_in_the_api() -> None:

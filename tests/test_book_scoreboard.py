@@ -19,9 +19,9 @@ WORLDS = {"embedded": "Glyph World", "photos": "Photo World", "paper": "Real CLI
 
 
 def only(world: str) -> list[str]:
-    """The claims that a world judges."""
+    """The claims that a world judges, those that state one fact once."""
     claims = load_claims(ROOT / "book" / "claims.toml")
-    return [claim.id for claim in claims if world in claim.worlds]
+    return [claim.id for claim in claims if world in claim.worlds and not claim.part_of]
 
 
 def test_a_number_of_one_world_is_that_worlds_or_not_measured(tmp_path: Path) -> None:
@@ -64,8 +64,15 @@ count {verdict}`half-k-parameters any`, {measured}`03_base_to_new/photos/dip_min
     # a world that cannot be asked has a dash in its column
     assert cells(page, "rotation-new") == {"embedded": "not measured"}
     assert row(page, "rotation-new").count("&mdash;") == 2
-    assert cells(page, "half-k-parameters") == {"any": "reproduced"}
+    assert cells(page, "half-k-parameters") == {"any": "by construction"}
     assert page.count("a count: the same in every world") == len(only("any"))
+    headings = re.findall(r'<tr class="kind"><th[^>]*>(\w+)', page)
+    assert headings == ["Primary", "Exploratory", "By"]
+    primary, exploratory, counts = page.split('<tr class="kind">')[1:]
+    assert 'id="claim-dip-new"' in primary and 'id="claim-few-shot"' in exploratory
+    assert 'id="claim-half-k-parameters"' in counts
+    # claims that state one fact are one row, which links find
+    assert '<tr id="claim-id2-new"' not in page and 'id="claim-id2-new"' in row(page, "id1-new")
     said = re.findall(r'<a class="verdict-link".*?</a>', page, re.DOTALL)
     words = [" ".join(re.sub(r"<[^>]+>", " ", each).split()) for each in said]
     assert words == [
@@ -73,13 +80,14 @@ count {verdict}`half-k-parameters any`, {measured}`03_base_to_new/photos/dip_min
         "Photo World ✗ not reproduced",
         "Real CLIP ○ not measured",
         "Photo World ✓ reproduced",  # the first that judged it is not the first that could
-        "Every world ✓ reproduced",
+        "Every world = by construction",
     ]
     (lines,) = re.findall(r'<ul class="score">(.*?)</ul>', page, re.DOTALL)
     counted = [" ".join(re.sub(r"<[^>]+>", "", line).split()) for line in lines.split("</li>")]
     photos = len(only("photos"))
     assert counted[1] == (
-        f"Photo World, {photos} claims: 1 reproduced, 1 not reproduced, {photos - 2} not measured."
+        f"Photo World, {photos} claims, 3 of them primary: "
+        f"1 reproduced, 1 not reproduced, {photos - 2} not measured."
     )
-    assert counted[3].startswith(f"Counts, the same in every world, {len(only('any'))} claims: ")
+    assert counted[3].startswith(f"Counts, which are no evidence, {len(only('any'))} claims: ")
     assert counted[4] == "Claims on which the worlds disagree: 1."

@@ -1,14 +1,17 @@
 """Verdicts follow the rules that were fixed before measuring."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from dip_book.claims import Claim, load_claims, verdict
-from dip_book.statistics import Interval
+from dip_book.claims import PRIMARY, WORLDS, Claim, load_claims, verdict
+from dip_book.estimates import average, jackknife
+from dip_book.interval import Interval
 
 CLAIMS = Path(__file__).parents[1] / "book" / "claims.toml"
 CLAIM = Claim(
@@ -23,6 +26,7 @@ CLAIM = Claim(
     threshold=1.0,
     tolerance=0.25,
     margin=1.0,
+    estimand="new datasets",
     why="because",
 )
 
@@ -52,13 +56,56 @@ CLAIM = Claim(
     ],
 )
 def test_the_whole_interval_decides(direction: str, low: float, high: float, expected: str) -> None:
-    claim = replace(CLAIM, direction=direction)
+    claim = replace(CLAIM, direction=direction, margin=0.01)
     assert verdict(claim, Interval(1.0, low, high)) == expected
 
 
 def test_a_tie_does_not_confirm_a_strict_claim() -> None:
     claim = replace(CLAIM, direction=">", threshold=0.0, tolerance=0.0)
     assert verdict(claim, Interval(0.0, 0.0, 0.0)) == "not reproduced"
+
+
+def units(shift: float, spread: float = 0.1, count: int = 8) -> Interval:
+    """Student's interval of units around a value."""
+    return jackknife(shift + spread * np.linspace(-1, 1, count), average)
+
+
+STRICT = replace(CLAIM, direction=">", threshold=0.0, tolerance=0.0, margin=1.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (units(0.0), "equivalent"),
+        (units(0.0, 5.0), "inconclusive"),
+        (units(0.05), "equivalent"),  # undecided in sign, and shown to be small
+        (units(0.5), "reproduced"),  # the sign is the claim, however small the difference
+        (units(-0.5), "not reproduced"),
+        (units(0.9, 1.0), "reproduced"),
+        (Interval(0.0, -0.5, 0.5), "equivalent"),  # without units the whole interval is inside
+        (Interval(0.0, -0.5, 1.5), "inconclusive"),
+    ],
+)
+def test_a_difference_within_the_margin_is_equivalent(found: Interval, expected: str) -> None:
+    assert verdict(STRICT, found) == expected
+
+
+def test_only_a_claim_of_a_difference_can_be_equivalent() -> None:
+    for direction in (">=", "<=", "=="):
+        within = replace(CLAIM, direction=direction, threshold=0.0, tolerance=0.01)
+        assert verdict(within, units(0.0)) == "inconclusive"
+
+
+def test_a_primary_claim_needs_its_corrected_p_value_too() -> None:
+    for found, expected in ((units(3.0), "reproduced"), (units(-3.0), "not reproduced")):
+        assert verdict(STRICT, found, holm=0.049) == verdict(STRICT, found) == expected
+        assert verdict(STRICT, found, holm=0.051) == "inconclusive"
+    assert verdict(STRICT, units(0.5), holm=0.051) == "equivalent"
+
+
+def test_the_bound_is_the_loosened_threshold() -> None:
+    bounds = {d: replace(CLAIM, direction=d).bound for d in (">", ">=", "<", "<=", "==")}
+    assert bounds == {">": 0.75, ">=": 0.75, "<": 1.25, "<=": 1.25, "==": 1.0}
 
 
 def test_no_interval_is_not_measured_and_an_undefined_value_is_inconclusive() -> None:
@@ -83,6 +130,12 @@ def test_no_interval_is_not_measured_and_an_undefined_value_is_inconclusive() ->
         ({"margin": math.nan}, "nan"),
         ({"margin": math.inf}, "inf"),
         ({"worlds": ("any",)}, "margin"),
+        ({"worlds": ("any",), "margin": 0.0}, "estimand"),
+        ({"worlds": ("any",), "margin": 0.0, "estimand": "", "primary": "so"}, "primary"),
+        ({"estimand": ""}, "estimand"),
+        ({"estimand": "new dataset"}, "new datasets"),
+        ({"primary": "so", "part_of": "d"}, "part_of"),
+        ({"primary": "so", "estimand": "these datasets"}, "new datasets"),
     ],
 )
 def test_a_claim_that_makes_no_sense_is_refused(changes: dict[str, Any], token: str) -> None:
@@ -96,6 +149,14 @@ def test_the_committed_claims_are_complete() -> None:
     for claim in claims:
         assert claim.key.startswith(f"{claim.notebook}/") and claim.key.count("/") == 1
         assert all((claim.text, claim.source, claim.statistic, claim.why))
+
+
+def test_primary_claims_are_few_have_reasons_and_are_claims_of_a_difference_or_a_bound() -> None:
+    claims = load_claims(CLAIMS)
+    for world in WORLDS:
+        primary = [claim for claim in claims if claim.primary and world in claim.worlds]
+        assert 1 <= len(primary) <= PRIMARY
+        assert all(len(claim.primary) > 40 and not claim.part_of for claim in primary)
 
 
 def test_a_claim_on_prompts_of_the_text_is_judged_in_every_world_and_no_other_in_photo_world() -> (
@@ -130,7 +191,8 @@ def test_how_to_measure_a_claim_depends_on_the_world() -> None:
     given = replace(claim, command="make it", cost="a day")
     assert given.to_measure("paper") == "make it (a day)"
     assert given.to_measure("photos") == claim.to_measure("photos")
-    assert replace(CLAIM, worlds=("any",), margin=0.0).to_measure("any") == "make book NOTEBOOK=01"
+    count = replace(CLAIM, worlds=("any",), margin=0.0, estimand="")
+    assert count.to_measure("any") == "make book NOTEBOOK=01"
 
 
 def test_a_claim_is_the_same_claim_in_every_world() -> None:
@@ -144,9 +206,26 @@ def test_two_claims_with_one_id_and_misspelt_fields_are_refused(tmp_path: Path) 
     (tmp_path / "twice.toml").write_text(text + text)
     with pytest.raises(ValueError, match="duplicate"):
         load_claims(tmp_path / "twice.toml")
+    (tmp_path / "part.toml").write_text(text.replace('part_of = "id1-new"', 'part_of = "id2-new"'))
+    with pytest.raises(ValueError, match="id2-new"):
+        load_claims(tmp_path / "part.toml")
     (tmp_path / "earlier.toml").write_text(text.replace("worlds = [", "world = ["))
     with pytest.raises(TypeError, match="world"):
         load_claims(tmp_path / "earlier.toml")
     (tmp_path / "misspelt.toml").write_text(text.replace("threshold", "treshold"))
     with pytest.raises(TypeError, match="treshold"):
         load_claims(tmp_path / "misspelt.toml")
+
+
+def test_a_world_has_at_most_four_primary_claims(tmp_path: Path) -> None:
+    def written(count: int, worlds: tuple[str, ...] = ("embedded",)) -> Path:
+        lines = []
+        for i in range(count):
+            fields = vars(replace(CLAIM, id=f"c{i}", worlds=worlds, primary="a reason"))
+            lines += ["[[claim]]", *(f"{name} = {json.dumps(v)}" for name, v in fields.items())]
+        (tmp_path / "claims.toml").write_text("\n".join(lines))
+        return tmp_path / "claims.toml"
+
+    assert len(load_claims(written(PRIMARY))) == PRIMARY
+    with pytest.raises(ValueError, match="photos"):
+        load_claims(written(PRIMARY + 1, ("photos",)))

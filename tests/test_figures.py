@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from dip_book import figures, plots
+from dip_book.interval import Interval
 from dip_book.plots import COLOURS, LABELS, MARKERS, use_style
-from dip_book.statistics import Interval
 
 NAMES = ("zero-shot", "linear probe", "CoOp", "DIP")
 SHOTS = [1, 2, 4, 8, 16]

@@ -14,10 +14,12 @@ import pytest
 import torch
 from made_records import made
 
+from dip_book.estimates import estimate
 from dip_book.frame import frame
+from dip_book.interval import Interval
 from dip_book.notebook import begin
 from dip_book.parameters import PARAMETERS, read
-from dip_book.statistics import Interval
+from dip_book.statistics import detectable_effect
 from dip_lib.errors import UnknownNameError
 from dip_study import study
 from dip_study.profiles import FOLDER, load_profile
@@ -139,6 +141,17 @@ def test_numbers_are_written_with_world_and_text(tmp_path: Path) -> None:
     assert found["classes"] == {"value": 120, "text": "120", **few}
 
 
+def test_an_interval_keeps_its_units_and_its_ends_over_these_datasets(tmp_path: Path) -> None:
+    page = begin("01_page", DEFAULTS)
+    gap = estimate({"a": [1.0, 2.0], "b": [3.0, 5.0], "c": [2.0, 2.0]})
+    page.numbers({"gap": gap, "median": Interval(2.0, 1.0, 3.0)}, n={"gap": 9, "median": 7})
+    found = json.loads((tmp_path / "home/reruns/01_page-smoke/numbers.json").read_text())
+    assert found["gap"]["units"] == [1.5, 4.0, 2.0] and found["gap"]["n"] == 3
+    assert found["gap"]["detectable"] == pytest.approx(detectable_effect(gap.units))
+    assert tuple(found["gap"]["these"]) == gap.these
+    assert found["median"]["n"] == 7 and "units" not in found["median"]
+
+
 def test_the_data_of_a_figure_is_written_and_linked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -224,13 +237,13 @@ def test_runs_with_other_parameters_have_other_folders() -> None:
     assert read(WHOLE | {"datasets": every}).key == keys[0] == "embedded-full"
 
 
-def test_fewer_than_five_datasets_say_that_they_decide_nothing(
+def test_fewer_than_six_datasets_say_that_they_decide_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown: list[Any] = []
     monkeypatch.setattr("dip_book.notebook.display", shown.append)
     every = load_profile("embedded-full").datasets
-    for count in (5, len(every)):
+    for count in (6, len(every)):
         begin("02_page", WHOLE | {"datasets": every[:count]})
     assert shown == []
     begin("02_page", WHOLE | {"datasets": every[:4]})

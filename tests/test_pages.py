@@ -14,6 +14,7 @@ from made_records import made, records, study
 from PIL import Image
 
 from dip_book.frame import frame
+from dip_book.interval import Interval
 from dip_book.pages import (
     base_to_new,
     cost,
@@ -22,7 +23,6 @@ from dip_book.pages import (
     information_density,
     own_images,
 )
-from dip_book.statistics import Interval
 from dip_book.tables import differences, gap
 from dip_lib.data import harmonic_mean
 from dip_study import study as studies
@@ -49,6 +49,24 @@ def groups() -> dict[str, pd.DataFrame]:
     """CoOp, DIP with 2.5 points more on new classes, and one zero-shot run a dataset."""
     zero = study("zero-shot", seeds=(0,))
     return {"zero-shot": zero, "CoOp": study(), "DIP": frame(dips(2.5))}
+
+
+@pytest.fixture
+def alike() -> dict[str, pd.DataFrame]:
+    """As ``groups``, on six datasets that are nearly as good: the difference in H is sure."""
+
+    def runs(method: str, shift: float, *seeds: int) -> pd.DataFrame:
+        return frame(
+            made(d, method, s, new=lambda t, n=50 + i / 9 + shift: n)
+            for i, d in enumerate(("arrows", "boxes", "cyrillic", "dingbats", "greek", "latin"))
+            for s in seeds
+        )
+
+    return {
+        "zero-shot": runs("zero-shot", 0, 0),
+        "CoOp": runs("coop", 0, 1, 2),
+        "DIP": runs("dip", 2.5, 1, 2),
+    }
 
 
 def in_a_world(
@@ -81,27 +99,27 @@ def test_kinds_hold_only_datasets_that_are_there() -> None:
     assert base_to_new.kinds_of(["eurosat", "dtd"]) == {}  # photos have no styles
 
 
-def test_the_finding_names_who_is_ahead_and_by_how_much(groups: dict[str, pd.DataFrame]) -> None:
-    said = finding(groups, kinds={"odd": ["greek"]})
+def test_the_finding_names_who_is_ahead_and_by_how_much(alike: dict[str, pd.DataFrame]) -> None:
+    said = finding(alike, kinds={"odd": ["greek"]})
     assert "**+2.5** on new" in said and "DIP is ahead on this mix of styles" in said
-    turned = groups | {"CoOp": groups["DIP"], "DIP": groups["CoOp"]}
+    turned = alike | {"CoOp": alike["DIP"], "DIP": alike["CoOp"]}
     assert "CoOp is ahead. " in finding(turned)
-    assert "not decided" in finding(groups | {"DIP": groups["CoOp"]})
+    assert "not decided" in finding(alike | {"DIP": alike["CoOp"]})
 
 
 def test_of_several_worlds_the_finding_says_first_whether_they_disagree(
-    groups: dict[str, pd.DataFrame],
+    alike: dict[str, pd.DataFrame],
 ) -> None:
-    turned = groups | {"CoOp": groups["DIP"], "DIP": groups["CoOp"]}
-    worlds = {"One World": in_a_world(groups), "Other World": in_a_world(turned)}
+    turned = alike | {"CoOp": alike["DIP"], "DIP": alike["CoOp"]}
+    worlds = {"One World": in_a_world(alike), "Other World": in_a_world(turned)}
     said = base_to_new.finding(worlds)
     assert said.startswith("**The worlds disagree** on DIP minus CoOp in H")
     assert said.index("**Finding in One World.**") < said.index("**Finding in Other World.**")
     agreed = base_to_new.finding(worlds | {"Other World": worlds["One World"]})
     assert "disagree" not in agreed
     kinds = {"odd": ["greek"]}
-    headings = base_to_new.headings(worlds | {"One World": in_a_world(groups, kinds)})
-    assert headings == {"odd": ["greek"], "Other World": ["greek", "latin"]}
+    headings = base_to_new.headings(worlds | {"One World": in_a_world(alike, kinds)})
+    assert headings == {"odd": ["greek"], "Other World": sorted(set(alike["CoOp"]["dataset"]))}
 
 
 def test_the_finding_names_the_learning_rates_that_do_no_worse_on_both_sides(
@@ -157,7 +175,6 @@ def test_the_numbers_are_those_of_the_tables(groups: dict[str, pd.DataFrame]) ->
         differences(groups["DIP"], groups["CoOp"], ["greek"])["h"].value
     )
     assert found["zero_shot_base"].value == pytest.approx(5.5)
-    assert base_to_new.detectable(compared)["dip_minus_coop_new"] == pytest.approx(0, abs=1e-9)
 
 
 # ---- information density ------------------------------------------------------------------------
@@ -224,7 +241,6 @@ def test_a_training_is_told_by_its_start_and_end() -> None:
     numbers = information_density.numbers(found, trends, runs)
     assert numbers["median_rho_id1"] == found.numbers["median_rho_id1"]
     assert numbers["dip_median_rho_rank"] == trends["DIP"]
-    assert set(information_density.detectable(found)) <= set(numbers)
     one, two = (information_density.ranks(dict.fromkeys(n, trends)) for n in (["A"], ["A", "B"]))
     assert two == f"**A.** {one}\n\n**B.** {one}"
 
@@ -293,7 +309,6 @@ def test_few_shot_gaps_are_at_each_number_of_shots_and_over_all(shots: pd.DataFr
     assert said.endswith("DIP is clearly ahead at 1 shot; CoOp is clearly ahead at 4 shots.")
     assert "at no number of shots" in few_shot.difference(EVEN, {2: EVEN, 16: EVEN})
     assert few_shot.numbers(found)["dip_minus_coop_4_shots"] == gaps[4]
-    assert few_shot.detectable(found)["dip_minus_coop"] == pytest.approx(0, abs=1e-9)
 
 
 def test_few_shot_findings_of_several_worlds_begin_with_what_they_disagree_on(

@@ -12,9 +12,9 @@ import pytest
 from made_records import made
 
 from dip_book.frame import frame
+from dip_book.interval import Interval
 from dip_book.pages import condensation, visual_prompts
 from dip_book.pages.visual_runs import Visual
-from dip_book.statistics import Interval
 from dip_study.profiles import load_profile
 
 DATASETS, SEEDS = ("greek", "latin"), (1, 2)
@@ -139,7 +139,6 @@ def test_what_is_said_of_visual_prompts_is_what_the_runs_have(visual: Visual) ->
         }
     )
     assert (numbers["most"], numbers["share"]) == (20, 30)
-    assert set(visual_prompts.detectable_effects(visual)) <= set(numbers)
 
 
 def test_attention_is_averaged_over_blocks_and_shown_by_block(visual: Visual) -> None:

@@ -11,7 +11,7 @@ import pytest
 from test_claims import CLAIM
 
 from dip_book.pilot import half_widths, main, text
-from dip_book.scoreboard import PILOT, load_pilots
+from dip_book.pilots import PILOT, load_pilots
 
 ENTRIES = {
     "key": {"value": 1.0, "low": 0.0, "high": 3.0, "world": "embedded"},

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from test_claims import CLAIM, CLAIMS
 
-from dip_book.claims import load_claims
-from dip_book.scoreboard import FEW, PILOT, Pilot, load_pilots, scoreboard
+from dip_book.claims import FEWEST, load_claims
+from dip_book.pilots import FEW, PILOT, Pilot, load_pilots
+from dip_book.scoreboard import NOTHING, scoreboard
+from dip_book.significance import holm, sign_flip, t_test
 
 BOTH = {"worlds": ("embedded", "photos")}
 PAPER = {"worlds": ("paper",), "command": "make it", "cost": "a day"}
-ANY = {"worlds": ("any",), "margin": 0.0}
-NOTHING = {"value": None, "interval": None, "half_width": None, "n": None}
+ANY = {"worlds": ("any",), "margin": 0.0, "estimand": ""}
 
 
 def board(folder: Path, numbers: dict[str, Any], pilot: str = "", **changes: Any) -> dict[str, Any]:
@@ -54,6 +55,7 @@ def test_a_row_has_value_interval_and_verdict(tmp_path: Path) -> None:
     assert not row["disagree"]
     assert row["judged"] == {
         "embedded": {
+            **NOTHING,
             **{"value": 1.5, "interval": (1.0, 2.0), "half_width": 0.5, "n": 11},
             **{"verdict": "reproduced", "detail": ""},
         }
@@ -93,8 +95,77 @@ def test_a_number_that_decides_nothing_gives_no_verdict_and_says_why(tmp_path: P
     few = enough | {"undecided": "profile smoke, 2 datasets"}
     assert judged(tmp_path, {"key": enough})["verdict"] == "reproduced"
     said = judged(tmp_path, {"key": few})
-    assert (said["verdict"], said["value"], said["interval"]) == ("not measured", None, None)
+    assert (said["verdict"], said["value"]) == ("cannot judge", 2.0)
     assert said["detail"].endswith("profile smoke, 2 datasets")
+
+
+@pytest.mark.parametrize(("n", "verdict"), [(FEWEST - 1, "cannot judge"), (FEWEST, "reproduced")])
+def test_fewer_than_six_datasets_are_shown_and_not_judged(
+    tmp_path: Path, n: int, verdict: str
+) -> None:
+    said = judged(tmp_path, {"key": measured(2.0, n=n)})
+    assert (said["verdict"], said["value"], said["half_width"]) == (verdict, 2.0, 0.25)
+    assert ("5 datasets" in said["detail"]) == (n < FEWEST)
+    count = {"direction": "==", "threshold": 2.0, "tolerance": 0.0, **ANY}
+    assert judged(tmp_path, {"key": measured(2.0, n=1)}, **count)["verdict"] == "by construction"
+
+
+def of_units(units: list[float], **more: Any) -> dict[str, Any]:
+    return measured(sum(units) / len(units), 0.25, n=len(units), units=units, **more)
+
+
+UNITS = [1.3, 0.4, 0.9, 2.0, 0.7, 1.1]
+
+
+def test_units_give_p_values_against_the_bound(tmp_path: Path) -> None:
+    said = judged(tmp_path, {"key": of_units(UNITS, these=[0.5, 1.5])})
+    assert said["p"] == pytest.approx(t_test(UNITS, 0.75))
+    assert said["sign_flip"] == pytest.approx(sign_flip(UNITS, 0.75))
+    assert said["holm"] is None and said["these"] == (0.5, 1.5)
+
+
+def test_primary_claims_are_corrected_for_each_other_in_each_world(tmp_path: Path) -> None:
+    strict = {"direction": ">", "threshold": 0.0, "tolerance": 0.0}
+    clear, weak = [u + 1 for u in UNITS], [u - 0.55 for u in UNITS]
+    numbers = {"a": of_units(clear), "b": of_units(weak), "c": of_units(weak)}
+    for name in ("b", "c"):
+        numbers[name] |= {"low": 0.01, "high": 1.1}
+    (tmp_path / "01_page.json").write_text(json.dumps(numbers))
+    lines = []
+    for name in numbers:
+        claim = replace(CLAIM, id=name, key=f"01_page/{name}", **strict)
+        claim = replace(claim, primary="" if name == "c" else "a reason")
+        fields = vars(claim).items()
+        lines += ["[[claim]]", *(f"{field} = {json.dumps(value)}" for field, value in fields)]
+    (tmp_path / "claims.toml").write_text("\n".join(lines))
+    rows = scoreboard(tmp_path / "claims.toml", tmp_path)
+    a, b, c = (row["judged"]["embedded"] for row in rows)
+    corrected = holm({"a": t_test(clear), "b": t_test(weak)})
+    assert (a["holm"], b["holm"], c["holm"]) == (corrected["a"], corrected["b"], None)
+    assert [row["primary"] for row in rows] == ["a reason", "a reason", ""]
+    assert a["verdict"] == "reproduced" and c["verdict"] == "reproduced"
+    assert b["verdict"] != "reproduced"  # its p-value is not below 0.05
+
+
+def test_a_claim_about_these_datasets_is_judged_by_its_ends_over_seeds(tmp_path: Path) -> None:
+    number = {"key": of_units(UNITS, these=[0.0, 0.5])}
+    said = judged(tmp_path, number, estimand="these datasets")
+    assert (said["interval"], said["verdict"]) == ((0.0, 0.5), "not reproduced")
+    said = judged(tmp_path, {"key": of_units(UNITS)}, estimand="these datasets")
+    assert (said["interval"], said["verdict"]) == (None, "inconclusive")
+
+
+def test_a_count_holds_by_construction_or_fails(tmp_path: Path) -> None:
+    count = {"direction": "==", "threshold": 516, "tolerance": 0, **ANY}
+    for value, verdict in ((516, "by construction"), (515, "not reproduced")):
+        assert judged(tmp_path, {"key": {"value": value}}, **count)["verdict"] == verdict
+
+
+def test_what_is_equivalent_says_to_what(tmp_path: Path) -> None:
+    strict = {"direction": ">", "threshold": 0.0, "tolerance": 0.0}
+    near = [u - 1.0 for u in UNITS]
+    said = judged(tmp_path, {"key": of_units(near)}, **strict)
+    assert said["verdict"] == "equivalent" and "less than 1 from 0" in said["detail"]
 
 
 def test_a_number_counts_only_in_its_own_world(tmp_path: Path) -> None:
@@ -103,7 +174,7 @@ def test_a_number_counts_only_in_its_own_world(tmp_path: Path) -> None:
     assert judged(tmp_path, photos, **PAPER)["verdict"] == "reproduced"
     assert judged(tmp_path, photos)["verdict"] == "not measured"
     for numbers in (glyphs, photos):
-        assert judged(tmp_path, numbers, **ANY)["verdict"] == "reproduced"
+        assert judged(tmp_path, numbers, **ANY)["verdict"] == "by construction"
 
 
 def test_each_world_of_a_page_is_judged_by_the_number_under_its_name(tmp_path: Path) -> None:

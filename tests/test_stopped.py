@@ -20,7 +20,7 @@ from dip_book.pages import (
     rotation,
     transfer,
 )
-from dip_book.tables import average_of, detectable, differences, finished_pairs, gap, summary
+from dip_book.tables import average_of, differences, finished_pairs, gap, summary
 from dip_study.profiles import load_profile
 
 DIP = {"rank": 1, "dropout": 0.5}
@@ -66,7 +66,7 @@ def test_neither_averages_nor_csv_files_have_it() -> None:
     assert list(summary({"none": frame(none), "all": frame(rest)}).index) == ["all"]
 
 
-@pytest.mark.parametrize("compare", [differences, gap, detectable])
+@pytest.mark.parametrize("compare", [differences, gap])
 def test_its_pair_leaves_with_it(compare: Callable[..., Any]) -> None:
     whole = frame(runs_of("coop", 50, stopped=True)), frame(runs_of("coop", 52, **DIP))
     rest = (frame(without(each)) for each in (runs_of("coop", 50), runs_of("coop", 52, **DIP)))
@@ -119,7 +119,6 @@ def test_the_other_pages_pair_what_is_left() -> None:
     compared = base_to_new.Compared(coop_runs, coop_runs, coop_runs, groups, {})
     table = base_to_new.differences_table(compared)
     assert table.loc[("all", "DIP − CoOp"), "new"] == "+2.0 [+2.0, +2.0]"
-    assert base_to_new.detectable(compared)["dip_minus_coop_new"] == pytest.approx(0)
 
     shots = coop + runs_of("coop", 50, shots=4), dip + runs_of("coop", 52, shots=4, **DIP)
     assert few_shot.gap_over_shots(*map(frame, shots[::-1])).value == pytest.approx(2)

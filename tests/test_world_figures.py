@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dip_book import world_figures, worlds
+from dip_book.interval import Interval
 from dip_book.plots import use_style
-from dip_book.statistics import Interval
 
 ONE = {"a": Interval(1, 0, 2), "b": Interval(-1, -2, 0)}
 OTHER = {"a": Interval(5, 4, 9)}

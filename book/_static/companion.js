@@ -2,7 +2,8 @@
 (() => {
   const filter = document.querySelector(".claims-filter");
   if (!filter) return;
-  const rows = [...document.querySelectorAll("table.claims tbody tr")];
+  const rows = [...document.querySelectorAll("table.claims tbody tr[id]")];
+  const parts = [...document.querySelectorAll("table.claims tbody")];
   const said = filter.querySelector("output");
   const show = () => {
     const { verdict, world } = Object.fromEntries(new FormData(filter));
@@ -10,11 +11,12 @@
     for (const row of rows) {
       row.hidden = ![...row.querySelectorAll("td[data-verdict]")].some(wanted); // both of one world
     }
+    for (const part of parts) part.hidden = !part.querySelector("tr[id]:not([hidden])");
     said.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} claims`;
   };
   // a link to a claim must find it, whatever is filtered
   const find = () => {
-    const row = rows.find((each) => `#${each.id}` === location.hash);
+    const row = rows.find((each) => [each, ...each.querySelectorAll("[id]")].some(({ id }) => `#${id}` === location.hash));
     if (row?.hidden) {
       filter.reset();
       show();

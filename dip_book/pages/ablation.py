@@ -12,8 +12,8 @@ import pandas as pd
 
 from dip_book import worlds
 from dip_book.frame import as_read, where
-from dip_book.statistics import Interval
-from dip_book.tables import average_of, detectable, differences, shrunk, summary
+from dip_book.interval import Interval
+from dip_book.tables import average_of, differences, shrunk, summary
 
 Groups = Mapping[str, pd.DataFrame]
 COOP = {"label": "CoOp", "dropout": 0.0}
@@ -128,7 +128,7 @@ def penalty_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _densities(groups: Groups) -> pd.Series:
-    density = {name: average_of(each, "id1", 1).value for name, each in groups.items()}
+    density = {name: average_of(each, "id1").value for name, each in groups.items()}
     return pd.Series(density).round(2)
 
 
@@ -168,8 +168,3 @@ def numbers(groups: Groups) -> dict[str, Interval]:
         "rank4": differences(groups["rank 4"], groups[BOOK]),
     }
     return {f"{name}_{key}": value for name, part in parts.items() for key, value in part.items()}
-
-
-def detectable_effects(groups: Groups) -> dict[str, float]:
-    """The smallest true effect of the frozen words that as many datasets would show."""
-    return {"frozen_branch_h": detectable(groups[BOOK], groups["without frozen words"])}

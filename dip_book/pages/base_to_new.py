@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from dip_book.frame import finished
-from dip_book.statistics import Interval, detectable_effect, paired, wilcoxon
-from dip_book.tables import averages, differences, final, finished_pairs, h_of, subset
+from dip_book.interval import Interval
+from dip_book.significance import sign_flip, t_test
+from dip_book.statistics import detectable_effect
+from dip_book.tables import averages, differences, final, h_of
 from dip_book.worlds import disagreement, paragraphs
 from dip_study.profiles import Profile
 from glyph_world.styles import DESTRUCTIVE, SYSTEMATIC
@@ -122,16 +124,16 @@ def averages_table(compared: Compared) -> pd.DataFrame:
 
 
 def differences_table(compared: Compared) -> pd.DataFrame:
-    """Each pair of groups: differences with intervals, p-value and detectable effect on new."""
+    """Each pair of groups: differences with intervals; p-values and detectable effect on new."""
     groups = compared.groups
 
     def cells(ours: str, theirs: str, datasets: Sequence[str] | None) -> dict[str, str]:
         gaps = differences(groups[ours], groups[theirs], datasets)
-        sides = finished_pairs(groups[ours], groups[theirs])
-        a, b = (subset(final(runs, "new"), datasets) for runs in sides)
+        units = gaps["new"].units
         return {name: f"{gap:+.1f}" for name, gap in gaps.items()} | {
-            "Wilcoxon p (new)": f"{wilcoxon(a, b):.3f}",
-            "detectable": f"{detectable_effect(paired(a, b)):.1f}",
+            "p (new)": f"{t_test(units):.3f}",
+            "by signs": f"{sign_flip(units):.3f}",
+            "detectable": f"{detectable_effect(units):.1f}",
         }
 
     table = {
@@ -193,14 +195,3 @@ def numbers(compared: Compared) -> dict[str, Interval]:
         part = differences(dip, coop, datasets)
         intervals |= {f"{kind}_dip_minus_coop_{k}": v for k, v in part.items()}
     return intervals
-
-
-def detectable(compared: Compared) -> dict[str, float]:
-    """The smallest true differences of DIP and CoOp that as many datasets would show."""
-    dip, coop = finished_pairs(compared.groups["DIP"], compared.groups["CoOp"])
-    new = paired(final(dip, "new"), final(coop, "new"))
-    h = paired(h_of(dip), h_of(coop))
-    return {
-        "dip_minus_coop_new": detectable_effect(new),
-        "dip_minus_coop_h": detectable_effect(h),
-    }

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from dip_book.estimates import jackknife, over_seeds
 from dip_book.frame import finished
-from dip_book.statistics import Interval, detectable_effect, jackknife
+from dip_book.interval import Interval
 from dip_book.tables import Array
 from dip_book.worlds import disagreement, paragraphs
 from dip_lib.data import harmonic_mean
@@ -99,13 +100,35 @@ def gaps(splits: Splits) -> dict[str, Interval]:
     splits. Datasets are the units, each with all its splits and seeds, so an interval says what
     other datasets would have given; ten splits of one dataset do not count as ten datasets. What
     splits and seeds do by chance is averaged out but for a rest that is in the datasets' scatter,
-    and so in the interval. The field's split is left out: it is no random one.
+    and so in the interval. The field's split is left out: it is no random one. The second ends are
+    those over other halves and seeds of the same datasets.
     """
 
     def over_splits(quantity: str) -> Interval:
-        return jackknife(splits.random, lambda m: float(_difference(m.mean(0), quantity).mean()))
+        found = jackknife(splits.random, lambda m: _difference(m.mean(1), quantity).mean(-1))
+        return replace(found, these=_these(splits, quantity, found.value))
 
     return {key: over_splits(key) for key in COLUMNS}
+
+
+def _these(splits: Splits, quantity: str, value: float) -> tuple[float, float] | None:
+    """The ends with the datasets as they are; None for a single seed.
+
+    Halves and seeds are crossed in each dataset, so that the half-widths of both are added in
+    squares. What a seed does in one half alone is in both: the interval is a little wide.
+    """
+
+    def half_width(axis: int) -> float | None:
+        units = [each[1:].mean(axis) for each in splits.cells.values()]
+        ends = over_seeds(units, lambda m: _difference(m.mean(1), quantity))
+        return (ends[1] - ends[0]) / 2 if ends else None
+
+    halves = [half_width(axis) for axis in (1, 0)]
+    known = [half for half in halves if half is not None]
+    if len(known) < len(halves):
+        return None
+    half = math.hypot(*known)
+    return value - half, value + half
 
 
 def spread(splits: Splits) -> pd.DataFrame:
@@ -216,8 +239,3 @@ def numbers(splits: Splits) -> dict[str, Interval | float | int]:
         for cause in PARTS[:3]:
             found[f"{cause}_share_{key}"] = float(part.loc[cause, name])
     return found
-
-
-def detectable_effects(splits: Splits) -> dict[str, float]:
-    """The smallest true differences over random splits that as many datasets would show."""
-    return {f"dip_minus_coop_{key}": detectable_effect(splits.of_runs(key)) for key in ("new", "h")}

@@ -30,7 +30,7 @@ def panels(visual: Visual) -> dict[str, Curves]:
 def _gaps_to_all(visual: Visual, tuned: bool) -> Curves:
     whole, lines = visual.kept(ALL, tuned=tuned), {}
     for colour, ranking in (("zero-shot", "layer"), ("other", "global")):
-        gaps = {k: vars(gap(visual.kept(k, ranking, tuned), whole)) for k in shares(visual)}
+        gaps = {k: gap(visual.kept(k, ranking, tuned), whole).columns for k in shares(visual)}
         lines[colour] = pd.DataFrame.from_dict(gaps, orient="index")
     return lines
 
@@ -39,7 +39,7 @@ def table(visual: Visual) -> pd.DataFrame:
     """A row for each share kept: prompts by block, accuracy, operations and density."""
 
     def mean(runs: pd.DataFrame, column: str) -> float:
-        return average_of(runs, column, 1).value
+        return average_of(runs, column).value
 
     rows, full_flops = {}, mean(visual.kept(ALL), "flops")
     for share in reversed(shares(visual)):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dip_book.costs import RUNS, Result, imagenet
-from dip_book.statistics import Interval
+from dip_book.interval import Interval
 from dip_book.tables import final
 
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from dip_book.frame import finished, where
-from dip_book.statistics import Interval, detectable_effect, paired, paired_difference
-from dip_book.tables import Array, detectable, final, finished_pairs, gap, summary, sweep, sweep_h
+from dip_book.interval import Interval
+from dip_book.statistics import paired, paired_difference
+from dip_book.tables import Array, final, finished_pairs, gap, summary, sweep, sweep_h
 from dip_book.worlds import disagreement, paragraphs
 
 
@@ -116,13 +117,4 @@ def numbers(long: pd.DataFrame, dip: pd.DataFrame) -> dict[str, Interval]:
         "new_change_dip_minus_coop": apart(long),
         "dropout_new": gap(*_half_and_none(dip), "new"),
         "dropout_base": gap(*_half_and_none(dip), "base"),
-    }
-
-
-def detectable_effects(long: pd.DataFrame, dip: pd.DataFrame) -> dict[str, float]:
-    """The smallest true effects that as many datasets would show."""
-    changes = new_changes(long)
-    return {
-        "new_change_dip_minus_coop": detectable_effect(paired(changes["DIP"], changes["CoOp"])),
-        "dropout_new": detectable(*_half_and_none(dip), "new"),
     }

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from dip_book.interval import Interval
 from dip_book.plots import LABELS
-from dip_book.statistics import Interval, detectable_effect, paired, paired_difference
+from dip_book.statistics import paired_difference
 from dip_book.tables import Array, average_of, final, finished_pairs, gap, sweep
 from dip_book.worlds import disagreement, paragraphs
 from dip_lib.data.dataset import dataset_title
@@ -95,7 +96,7 @@ def curves(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
         name: sweep(by_label[name], "shots", "base") for name in ("linear probe", "CoOp", "DIP")
     }
     zero = average_of(by_label["zero-shot"], "base")
-    return lines | {"zero-shot": lines["CoOp"].assign(**vars(zero))}
+    return lines | {"zero-shot": lines["CoOp"].assign(**zero.columns)}
 
 
 def panels(found: Mapping[str, Compared]) -> dict[str, Mapping[str, pd.DataFrame]]:
@@ -141,10 +142,3 @@ def numbers(compared: Compared) -> dict[str, Interval]:
     return {"dip_minus_coop": compared.whole} | {
         f"dip_minus_coop_{shots}_shots": gap for shots, gap in compared.gaps.items()
     }
-
-
-def detectable(compared: Compared) -> dict[str, float]:
-    """The smallest true difference over all numbers of shots that as many datasets would show."""
-    dip, coop = finished_pairs(compared.dip, compared.coop)
-    spread = paired(over_shots(dip), over_shots(coop))
-    return {"dip_minus_coop": detectable_effect(spread)}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
-from dip_book.statistics import Interval
+from dip_book.interval import Interval
 from dip_book.tables import Array, averages, final
 from glyph_world.families import GlyphDataset, glyph_dataset
 from glyph_world.styles import SYSTEMATIC

@@ -5,15 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from dip_book.estimates import estimate
+from dip_book.interval import Interval
 from dip_book.pages import image_hosts
 from dip_book.pages.hosts import RESCALED, Gaps, Pairs, gaps, others
-from dip_book.statistics import (
-    Interval,
-    average_h_difference,
-    hierarchical_bootstrap,
-    paired_difference,
-)
-from dip_book.tables import Array, detectable, differences, final, finished_pairs
+from dip_book.statistics import average_h_difference, paired_difference
+from dip_book.tables import Array, differences, final, finished_pairs
 
 
 def _key(method: str) -> str:
@@ -46,7 +43,7 @@ def mean_gain(pairs: Pairs) -> Interval:
     sides = iter(finished_pairs(*(runs for both in published for runs in both)))
     each = [joined(dense, plain) for dense, plain in zip(sides, sides, strict=True)]
     together = {d: np.stack([gains[d] for gains in each], 1) for d in each[0]}  # (S, methods, 4)
-    return hierarchical_bootstrap(together, over_methods)
+    return estimate(together, over_methods)
 
 
 def seed_spread(dip: pd.DataFrame, coop: pd.DataFrame) -> dict[str, Interval]:
@@ -70,11 +67,3 @@ def image_numbers(image_side: pd.DataFrame) -> dict[str, Interval]:
     for name, both in image_hosts.to_latest(image_side).items():
         intervals |= {f"{name}_{key}": value for key, value in differences(*both).items()}
     return intervals
-
-
-def detectable_effects(pairs: Pairs, image_side: pd.DataFrame) -> dict[str, float]:
-    """The smallest true differences in H that as many datasets would show."""
-    both = {**pairs, **image_hosts.pairs(image_side)}
-    compared = {_key(method): each for method, each in both.items()}
-    compared |= image_hosts.to_latest(image_side)
-    return {f"{name}_h": detectable(*each) for name, each in compared.items()}

@@ -17,7 +17,7 @@ import pandas as pd
 from dip_book import worlds
 from dip_book.correlations import correlation_table
 from dip_book.frame import as_read, finished, where
-from dip_book.statistics import Interval
+from dip_book.interval import Interval
 from dip_book.tables import differences, final
 from dip_lib import harmonic_mean
 from dip_lib.methods import METHODS, CoOp

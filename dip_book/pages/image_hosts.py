@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from dip_book import worlds
+from dip_book.claims import FEWEST
 from dip_book.frame import where
 from dip_book.pages.hosts import Pair, methods, pair
 from dip_book.tables import differences
@@ -63,7 +64,13 @@ def _found(runs: pd.DataFrame) -> str:
         f"{change.ends('+.1f')}): on base classes it is {plain:+.1f} points from zero-shot without "
         f"DIP and {dense:+.1f} with it. DIP on CoOp, with the smallest prompt of all, minus "
         f"{LATEST} is **{distance.value:+.1f}** ({distance.ends('+.1f')}) in H."
+        + _too_few(runs["dataset"].nunique())
     )
+
+
+def _too_few(count: int) -> str:
+    """That so many datasets decide nothing; "" where they are enough."""
+    return f" {count} datasets are too few to judge by: this is shown." if count < FEWEST else ""
 
 
 def groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:

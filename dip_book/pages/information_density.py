@@ -19,7 +19,7 @@ from dip_book.correlations import (
     rho_pooled,
 )
 from dip_book.frame import as_read
-from dip_book.statistics import Interval, detectable_effect
+from dip_book.interval import Interval
 from dip_book.tables import trajectories
 from dip_book.worlds import disagreement, paragraphs
 
@@ -135,7 +135,7 @@ def _ways(found: Followed) -> pd.DataFrame:
         "each run alone, mean over datasets": found.single,
         "all datasets at once, each centred": rho_pooled(found.coop),
     }
-    return pd.DataFrame({way: vars(interval) for way, interval in rows.items()}).T
+    return pd.DataFrame({way: interval.columns for way, interval in rows.items()}).T
 
 
 def starts_and_ends(found: Followed) -> pd.DataFrame:
@@ -228,9 +228,3 @@ def _read_numbers(read: Followed | None, ends: pd.DataFrame | None) -> dict[str,
     if ends is not None:
         found["read_rho_across_runs"] = rho_across_runs(ends)
     return found
-
-
-def detectable(found: Followed) -> dict[str, float]:
-    """The smallest lead of ID_1 over the epoch that as many datasets would show."""
-    beyond = found.table["id1"].abs() - found.table["epoch"].abs()
-    return {"rho_id1_minus_rho_epoch": detectable_effect({n: [v] for n, v in beyond.items()})}

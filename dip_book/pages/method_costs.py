@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dip_book.statistics import Interval, exactly, median_interval
+from dip_book.interval import Interval
+from dip_book.statistics import exactly, median_interval
 from dip_lib import LowRankPrompt
 
 Result = Mapping[str, Any]

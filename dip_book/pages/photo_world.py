@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dip_book.statistics import Interval
+from dip_book.interval import Interval
 from dip_book.tables import averages, final
 from dip_lib.data import load_dataset
 from photo_world.datasets import DECLARED, HERE

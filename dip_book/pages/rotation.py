@@ -14,14 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dip_book.estimates import crossed, estimate
 from dip_book.frame import where
-from dip_book.statistics import (
-    Interval,
-    average_h_difference,
-    crossed_bootstrap,
-    detectable_effect,
-    hierarchical_bootstrap,
-)
+from dip_book.interval import Interval
+from dip_book.statistics import average_h_difference
 from dip_book.tables import Array, final
 from dip_lib import harmonic_mean
 from dip_lib.training.record import FINISHED
@@ -88,14 +84,12 @@ def _h_difference(values: Array) -> Array:
 
 
 def gaps(pairs: Rotation) -> dict[str, Interval]:
-    """DIP minus CoOp over all pairs, families and styles drawn anew: base, new, H of averages."""
+    """DIP minus CoOp over all pairs, of new families in new styles: base, new, H of averages."""
 
     def mean_of(half: int) -> Interval:
-        return crossed_bootstrap(
-            pairs.cells, lambda m: (m[..., half] - m[..., half + 2]).mean((1, 2))
-        )
+        return crossed(pairs.cells, lambda m: (m[..., half] - m[..., half + 2]).mean((1, 2)))
 
-    h = crossed_bootstrap(pairs.cells, lambda m: average_h_difference(m.reshape(len(m), -1, 4)))
+    h = crossed(pairs.cells, lambda m: average_h_difference(m.reshape(len(m), -1, 4)))
     return {"base": mean_of(0), "new": mean_of(1), "h": h}
 
 
@@ -131,8 +125,8 @@ def by_style(pairs: Rotation) -> dict[str, Interval]:
         range(len(pairs.styles)), key=lambda k: (not pairs.systematic[k], pairs.styles[k])
     )
     return {
-        pairs.styles[k]: hierarchical_bootstrap(
-            dict(zip(pairs.families, pairs.cells[:, k], strict=True)), average_h_difference, n=2000
+        pairs.styles[k]: estimate(
+            dict(zip(pairs.families, pairs.cells[:, k], strict=True)), average_h_difference
         )
         for k in order
     }
@@ -181,11 +175,3 @@ def numbers(pairs: Rotation) -> dict[str, Interval | int]:
         "pairs_h_ahead": int((pairs.h > 0).sum()),
     }
     return {f"dip_minus_coop_{key}": gap for key, gap in gaps(pairs).items()} | counts
-
-
-def detectable_effects(pairs: Rotation) -> dict[str, float]:
-    """The smallest true differences that as many families would show."""
-    return {
-        f"dip_minus_coop_{key}": detectable_effect(dict(zip(pairs.families, rows, strict=True)))
-        for key, rows in (("new", pairs.new), ("h", pairs.h))
-    }

@@ -11,8 +11,8 @@ from itertools import product
 import pandas as pd
 
 from dip_book.frame import where
-from dip_book.statistics import Interval
-from dip_book.tables import detectable, differences, summary
+from dip_book.interval import Interval
+from dip_book.tables import differences, summary
 
 Place = tuple[str, str]
 Gaps = Mapping[Place, Mapping[str, Interval]]
@@ -79,9 +79,3 @@ def numbers(gaps_of: Gaps, towers: Sequence[str]) -> dict[str, Interval]:
         for name, place in places.items()
         for key, value in gaps_of[place].items()
     }
-
-
-def detectable_effects(runs: pd.DataFrame, towers: Sequence[str]) -> dict[str, float]:
-    """The smallest true difference in H on the second backbone that as many datasets would show."""
-    dip, coop = (at(runs, towers[-1], WORDS, label) for label in ("DIP", "CoOp"))
-    return {"second_dip_minus_coop_h": detectable(dip, coop)}

@@ -13,7 +13,9 @@ from functools import cached_property
 import pandas as pd
 
 from dip_book import worlds
-from dip_book.statistics import Interval, detectable_effect, paired, paired_difference
+from dip_book.claims import FEWEST
+from dip_book.interval import Interval
+from dip_book.statistics import paired_difference
 from dip_book.tables import Array, final, finished_pairs, over_seeds
 from dip_lib.data.dataset import dataset_title
 from dip_study.profiles import Profile
@@ -105,10 +107,8 @@ def finding(found: Mapping[str, Transferred]) -> str:
 
 def _found(transferred: Transferred, world: str) -> str:
     """DIP minus CoOp, and minus the hand-written prompt, on the parts; which part there is not."""
-    verdict = {1: "ahead", -1: "behind", 0: "neither clearly ahead nor behind"}
     clauses = [
-        f"on {name} **{gap.value:+.1f}** points (95 % interval {gap.ends('+.1f')}; "
-        f"{verdict[gap.sign]})"
+        f"on {name} **{gap.value:+.1f}** points (95 % interval {gap.ends('+.1f')}; {_sided(gap)})"
         for name, gap in transferred.gaps().items()
     ]
     words = [
@@ -126,6 +126,13 @@ def _found(transferred: Transferred, world: str) -> str:
             f"DIP minus the hand-written prompt, which is not trained: {', '.join(words)}.",
         )
     return " ".join(said)
+
+
+def _sided(gap: Interval) -> str:
+    """Which side a gap is on, or that it rests on too few places to say."""
+    if (count := max(1, len(gap.units))) < FEWEST:
+        return f"{count} of them, too few to judge"
+    return {1: "ahead", -1: "behind", 0: "neither clearly ahead nor behind"}[gap.sign]
 
 
 def differences(transferred: Transferred) -> dict[str, Interval]:
@@ -167,14 +174,4 @@ def numbers(transferred: Transferred) -> dict[str, Interval]:
         f"{KEYS[part]}_dip_minus_{key}": gap
         for key, theirs in (("coop", "CoOp"), ("zero", "zero-shot"))
         for part, gap in transferred.gaps("DIP", theirs).items()
-    }
-
-
-def detectable(transferred: Transferred) -> dict[str, float]:
-    """The smallest true differences of DIP and CoOp that as many places would show."""
-    return {
-        f"{KEYS[part]}_dip_minus_coop": detectable_effect(
-            paired(*transferred.pair(part, "DIP", "CoOp"))
-        )
-        for part in transferred.parts
     }

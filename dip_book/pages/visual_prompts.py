@@ -10,16 +10,11 @@ import pandas as pd
 import torch
 from open_clip.transformer import VisionTransformer
 
+from dip_book.estimates import estimate
 from dip_book.frame import finished
+from dip_book.interval import Interval
 from dip_book.pages.visual_runs import ALL, Visual
-from dip_book.statistics import (
-    Interval,
-    detectable_effect,
-    exactly,
-    hierarchical_bootstrap,
-    paired,
-    paired_difference,
-)
+from dip_book.statistics import exactly, paired, paired_difference
 from dip_book.tables import Array, average_of, final, finished_pairs, gap, sweep
 from dip_lib.clip.frozen_vision import frozen_vision_encoder
 
@@ -175,7 +170,7 @@ def rate_table(visual: Visual) -> pd.DataFrame:
         rate: visual.ends(vectors=visual.few, lr=rate, seed=visual.seed) for rate in visual.rates
     }
     ended = {rate: runs for rate, runs in by_rate.items() if len(finished(runs))}
-    rows = {rate: average_of(runs, "val", 1).value for rate, runs in ended.items()}
+    rows = {rate: average_of(runs, "val").value for rate, runs in ended.items()}
     table = pd.DataFrame({"validation accuracy": rows})
     return table.rename_axis("learning rate")
 
@@ -187,8 +182,8 @@ def schedule_table(visual: Visual) -> pd.DataFrame:
         for epochs in dict.fromkeys((visual.epochs, visual.longer)):
             runs = visual.ends(vectors=count, epochs=epochs, seed=visual.seed)
             rows[f"{count} prompts, {epochs} epochs"] = {
-                "test accuracy": average_of(runs, "base", 1).value,
-                "training loss": average_of(runs, "loss", 1).value,
+                "test accuracy": average_of(runs, "base").value,
+                "training loss": average_of(runs, "loss").value,
             }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -238,15 +233,10 @@ def measured(visual: Visual) -> dict[str, dict[str, Array]]:
 
 def numbers(visual: Visual) -> dict[str, Interval | int]:
     """The page's numbers, with the operations of ViT-B/16 under 200 prompts, which are counted."""
-    intervals = {key: hierarchical_bootstrap(values) for key, values in measured(visual).items()}
+    intervals = {key: estimate(values) for key, values in measured(visual).items()}
     most = gap(visual.ends(vectors=visual.most), visual.ends(vectors=NONE))
     with torch.device("meta"):  # ViT-B/16's shapes, without numbers
         tower = frozen_vision_encoder(VisionTransformer(224, 16, 768, 12, 12, 4.0))
     gmacs = exactly(tower.flops([200] * len(tower.blocks)) / 2e9)
     counted = {"most": visual.most, "share": visual.share}
     return intervals | {"most_minus_none": most, "vit_b16_gmacs_200": gmacs} | counted
-
-
-def detectable_effects(visual: Visual) -> dict[str, float]:
-    """The smallest true differences that as many datasets would show."""
-    return {key: detectable_effect(values) for key, values in measured(visual).items()}

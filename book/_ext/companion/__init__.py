@@ -14,7 +14,7 @@ from .gallery import Gallery, Thumb
 from .icons import drop_unused_icons
 from .measured import Measured
 from .reference import CiteUs, autodoc, cite_button
-from .scoreboard import Claims, Score, Verdict
+from .scoreboard import Changed, Claims, Coverage, Score, Verdict
 from .status import Status
 
 
@@ -54,6 +54,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_role("verdict", Verdict())
     app.add_directive("claims", Claims)
     app.add_directive("score", Score)
+    app.add_directive("changed", Changed)
+    app.add_directive("coverage", Coverage)
     app.add_directive("status", Status)
     app.add_directive("explore", Explore)
     app.add_directive("gallery", Gallery)

@@ -1,41 +1,38 @@
 """The scoreboard: a table of claims and verdicts, lines of counts, a verdict in prose.
 
-``{claims}`` is the table of all claims, with a column for each world; with scripts it can be
-filtered by verdict and world. ``{score}`` counts each world's verdicts in a line. Of one claim
-``{verdict}`dip-new` `` is the verdict of the first world that judged it, and
+``{claims}`` is the table of all claims, with a column for each world: primary claims first, then
+exploratory ones, then counts, which hold by construction; claims that state one fact are one row.
+With scripts it can be filtered by verdict and world. ``{score}`` counts each world's verdicts in a
+line. Of one claim ``{verdict}`dip-new` `` is the verdict of the first world that judged it, and
 ``{verdict}`dip-new photos` `` that of Photo World, with its name; both are linked to the table.
-All read ``book/claims.toml``, ``book/pilot.toml`` and the measured numbers.
+``{changed}`` lists the verdicts that changed when intervals were made anew. All read
+``book/claims.toml``, ``book/pilot.toml`` and the measured numbers. ``{coverage}`` shows how often
+intervals hold the truth.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from docutils import nodes
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from dip_book.claims import ANY, VERDICTS
-from dip_book.scoreboard import FEW, PILOT, scoreboard
-from dip_lib.errors import one_of
+from dip_book.changes import BEFORE, changes
+from dip_book.pilots import PILOT
+from dip_book.scoreboard import scoreboard
 
+from .claim_rows import EVERY, SIGNS, WORLDS, Row, choices, grouped, said, score, shown, value_of
 from .gallery import title
 from .measured import numbers_dir
 from .templates import html
 
 logger = logging.getLogger(__name__)
-SIGNS = dict(zip(VERDICTS, "✓✗~?○", strict=True))
-WORLDS = {"embedded": "Glyph World", "photos": "Photo World", "paper": "Real CLIP"}
-EVERY = "Every world"
-"""What stands for a world's name where a count is said once for all."""
 HOME = "book/index"
 """The page that holds the table."""
 FAULTS = (OSError, ValueError, TypeError, KeyError)
-Row = dict[str, Any]
 
 
 def rows_of(env: BuildEnvironment) -> list[Row]:
@@ -47,88 +44,11 @@ def rows_of(env: BuildEnvironment) -> list[Row]:
     return scoreboard(claims, numbers)
 
 
-def prose(text: str) -> str:
-    """The text with typographic signs (minus, at least) in place of ASCII."""
-    return text.replace(">=", "≥").replace("<=", "≤").replace("==", "=")
-
-
-def numbers(*values: float) -> list[str]:
-    """The values with the same digits after the point: none for counts, three below 1, else two."""
-    if all(float(value).is_integer() for value in values):
-        return [f"{value:,.0f}" for value in values]
-    digits = 3 if max(map(abs, values)) < 1 else 2
-    return [f"{value:.{digits}f}" for value in values]
-
-
-def cell(world: str, judged: Row | None) -> Row:
-    """What the table says of a claim in one world; without a verdict, that the world has none."""
-    named = {"world": world, "name": WORLDS.get(world, EVERY)}
-    if judged is None:
-        return named | {"verdict": ""}
-    n, half = judged["n"], judged["half_width"]
-    measured = () if judged["value"] is None else (judged["value"], *(judged["interval"] or ()))
-    value, *ends = numbers(*measured) if measured else ("",)
-    few = half is not None and n is not None and n <= FEW
-    units = [numbers(*measured, half)[-1], n] if few else []
-    return named | {"verdict": judged["verdict"], "value": value, "ends": ends, "few": units}
-
-
-def shown(row: Row, page: str, link: str) -> Row:
-    """What the table says of one claim; ``page`` and ``link`` are the notebook's title and page."""
-    judged = row["judged"]
-    details = {WORLDS.get(world, EVERY): each["detail"] for world, each in judged.items()}
-    rule = {"Source": row["source"], "Statistic": row["statistic"], **details}
-    lines = [prose(f"{name}: {text}") for name, text in rule.items() if text]
-    words = {"claim": prose(row["claim"]), "asked": prose(row["asked"]), "rule": lines}
-    cells = [cell(world, judged.get(world)) for world in ((ANY,) if ANY in judged else WORLDS)]
-    kept = {name: row[name] for name in ("id", "disagree")}
-    return kept | words | {"cells": cells, "page": page, "link": link}
-
-
-def choices(rows: list[Row]) -> dict[str, dict[str, tuple[str, int]]]:
-    """What the filter offers: its name -> value -> text and the number of rows with it."""
-    said = [[each for each in row["cells"] if each["verdict"]] for row in rows]
-    verdicts = Counter(verdict for cells in said for verdict in {each["verdict"] for each in cells})
-    worlds = Counter(each["world"] for cells in said for each in cells)
-    return {
-        "verdict": {v: (f"{SIGNS[v]} {v}", verdicts[v]) for v in VERDICTS if verdicts[v]},
-        "world": {
-            world: (name, worlds[world])
-            for world, name in {**WORLDS, ANY: "counts"}.items()
-            if worlds[world]
-        },
-    }
-
-
-def score(rows: list[Row]) -> list[tuple[str, int, dict[str, int]]]:
-    """Of each world its name, its number of claims and how many have each verdict; counts last."""
-    lines = []
-    for world, name in {**WORLDS, ANY: "Counts, the same in every world"}.items():
-        found = Counter(row["judged"][world]["verdict"] for row in rows if world in row["judged"])
-        if total := found.total():
-            lines.append((name, total, {v: found[v] for v in VERDICTS if found[v]}))
-    return lines
-
-
-def said(rows: list[Row], text: str) -> tuple[str, str, str]:
-    """The claim that "dip-new" or "dip-new photos" names, the verdict, and the world's name.
-
-    Without a world it is the first that judged the claim; then the name is "" unless another would
-    be expected: the first that could.
-
-    Raises:
-        ValueError: an unknown claim, or a world that does not judge it; names the nearest.
-    """
-    name, _, world = text.partition(" ")
-    by_id = {row["id"]: row["judged"] for row in rows}
-    judged = by_id[one_of("claim", name, by_id)]
-    if world:
-        one_of(f"world of claim {name}", world, judged)
-        return name, judged[world]["verdict"], WORLDS.get(world, EVERY)
-    first = next(iter(judged))
-    found = (each for each in judged if judged[each]["verdict"] != "not measured")
-    world = next(found, first)
-    return name, judged[world]["verdict"], "" if world == first else WORLDS[world]
+def home_of(env: BuildEnvironment) -> str:
+    """The address of the page that holds the table, "" on that page itself."""
+    if env.docname == HOME:
+        return ""
+    return str(env.app.builder.get_relative_uri(env.docname, HOME))
 
 
 class Claims(SphinxDirective):
@@ -140,7 +60,10 @@ class Claims(SphinxDirective):
         except FAULTS as error:
             logger.warning("claims: %s", error, location=self.get_location())
             return []
-        return [html("claims.html", rows=rows, choices=choices(rows), signs=SIGNS, worlds=WORLDS)]
+        groups = grouped(rows)
+        count = sum(map(len, groups.values()))
+        known = {"signs": SIGNS, "worlds": WORLDS, "choices": choices(rows), "count": count}
+        return [html("claims.html", groups=groups, **known)]
 
     def page(self, notebook: str) -> tuple[str, str]:
         """The notebook's title and a link to its page; without one, its name and no link."""
@@ -166,6 +89,40 @@ class Score(SphinxDirective):
         return [html("score.html", lines=score(rows), disagree=disagree)]
 
 
+class Changed(SphinxDirective):
+    """A table of the verdicts that changed when intervals were made anew, with the reasons."""
+
+    def run(self) -> list[nodes.Node]:
+        path = Path(self.env.srcdir) / "book" / BEFORE
+        self.env.note_dependency(str(path))
+        try:
+            found = changes(path, rows_of(self.env))
+        except FAULTS as error:
+            logger.warning("changed: %s", error, location=self.get_location())
+            return []
+        rows = [
+            each | {"text": value_of(each["now"]), "where": WORLDS.get(each["world"], EVERY)}
+            for each in found
+        ]
+        home = home_of(self.env)
+        return [html("changed.html", rows=rows, home=home, signs=SIGNS)]
+
+
+class Coverage(SphinxDirective):
+    """A table of how often intervals hold the truth, as :mod:`dip_book.coverage` simulated it."""
+
+    def run(self) -> list[nodes.Node]:
+        path = Path(self.env.srcdir) / "results" / "coverage.json"
+        self.env.note_dependency(str(path))
+        try:
+            rows = json.loads(path.read_text("utf-8"))
+            counts = [f"{count} datasets" for count in rows[0]["coverage"]]
+        except (*FAULTS, IndexError) as error:
+            logger.warning("coverage: %s", error, location=self.get_location())
+            return []
+        return [html("coverage.html", rows=rows, counts=counts)]
+
+
 class Verdict(SphinxRole):
     """The verdict on one claim, linked to its row."""
 
@@ -175,6 +132,5 @@ class Verdict(SphinxRole):
         except FAULTS as error:
             logger.warning("verdict: %s", error, location=self.get_location())
             return [nodes.problematic(self.rawtext, self.rawtext)], []
-        home = self.env.app.builder.get_relative_uri(self.env.docname, HOME)
-        link = f"{'' if self.env.docname == HOME else home}#claim-{claim}"
+        link = f"{home_of(self.env)}#claim-{claim}"
         return [html("verdict_link.html", verdict=verdict, world=world, signs=SIGNS, link=link)], []
