@@ -159,6 +159,8 @@ def test_the_page_says_shows_and_counts_what_it_found() -> None:
     assert len(table) == 3 * 10
     assert (table.loc["validation", "seconds"] != "").all()
     assert set(page.matched_table(found)["datasets"]) <= {1, 2}
+    assert page.grid_table(PROFILE).loc["DIP", 1] == "lr 0.03, dropout 0.5"
+    assert page.grid_table(PROFILE).loc["KgCoOp", 6] == "lr 0.1, 0.25 of the rescaled weight"
     named = page.numbers(found)
     assert {"coop_minus_dip_h_leave_classes_out", "coop_overlap"} <= named.keys()
     assert page.detectable(found).keys() <= named.keys()

@@ -116,34 +116,38 @@ def test_a_run_trains_on_the_images_that_it_had_without_the_left_out_classes() -
 # ---- what a run measures ------------------------------------------------------------------------
 
 
+STEPS = Schedule(epochs=3, batch=32, lr=0.03, checkpoints=1)
+
+
 def short(seed: int = 1, low_rank: LowRank | None = None, **data: Any) -> Run:
-    steps = Schedule(epochs=3, batch=32, lr=0.03, checkpoints=1)
-    return replace(run(seed, low_rank, views=1, **data), schedule=steps)
+    return replace(run(seed, low_rank, views=1, **data), schedule=STEPS)
 
 
 @pytest.fixture(scope="module")
-def features() -> Features:
-    return load_features(load_backbone("glyph-resnet"), load_dataset("greek"), 1)
+def greek(tmp_path_factory: pytest.TempPathFactory) -> Features:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIP_HOME", str(tmp_path_factory.mktemp("home")))
+        return load_features(load_backbone("glyph-resnet"), load_dataset("greek"), 1)
 
 
 def test_accuracies_are_those_of_the_learned_prompt_and_no_test_image_is_read(
-    features: Features,
+    greek: Features,
 ) -> None:
     clip, dataset = load_backbone("glyph-resnet"), load_dataset("greek")
-    blind = replace(features, test=torch.full_like(features.test, torch.nan))
+    blind = replace(greek, test=torch.full_like(greek.test, torch.nan))
     runs = [short(held_out=2), short(2, LowRank(), held_out=2)]
     results = train(runs, clip, dataset, blind)
     for each, (record, tensors) in zip(runs, results, strict=True):
         halves = each.data.classes.part(range(len(dataset.class_names)))
         _, rows = draw(dataset.labels, 16, each.seed, each.data.classes)
-        labels = features.labels["val"]
+        labels = greek.labels["val"]
         (end,) = record["checkpoints"]
         for half, classes in zip(("base", "new"), halves, strict=True):
             own = [row for row in rows if int(labels[row]) in classes]
             names = [dataset.class_names[c] for c in classes]
             with torch.no_grad():
                 text = clip.class_embeddings(tensors["prompt"], names)
-            best = torch.tensor(classes)[(features.val[own] @ text.T).argmax(1)]
+            best = torch.tensor(classes)[(greek.val[own] @ text.T).argmax(1)]
             right = 100 * float((best == labels[own]).double().mean())
             assert end[half] == pytest.approx(right, abs=1e-6)
         assert end["val"] == end["base"]
@@ -152,6 +156,17 @@ def test_accuracies_are_those_of_the_learned_prompt_and_no_test_image_is_read(
         assert {"x 0.25", "x 0.5", "x 0.75"} <= end["shrunk"].keys()
     (alone,) = train(runs[:1], clip, dataset, blind)  # in whatever company
     assert alone.record["checkpoints"] == results[0].record["checkpoints"]
+
+
+def test_a_run_that_diverges_leaves_its_neighbours_their_own_images(greek: Features) -> None:
+    clip, dataset = load_backbone("glyph-resnet"), load_dataset("greek")
+    mad = replace(short(3, held_out=1), schedule=replace(STEPS, lr=1e30))
+    well = [short(held_out=1), short(2, held_out=1)]
+    broken, *others = train([mad, *well], clip, dataset, greek)
+    alone = train(well, clip, dataset, greek)
+    assert broken.record["status"].startswith("stopped")
+    for here, there in zip(others, alone, strict=True):
+        assert here.record["checkpoints"][-1]["shrunk"] == there.record["checkpoints"][-1]["shrunk"]
 
 
 class Counted:

@@ -142,7 +142,9 @@ def test_it_is_the_dataset_of_the_pictures(packed: PackedDataset, pictures: Pict
         assert torch.equal(packed.labels(split), pictures.labels(split))
         assert packed.groups(split) == pictures.groups(split)
     for protocol in PROTOCOLS:
-        assert draw(packed.labels, 4, 2, protocol) == draw(pictures.labels, 4, 2, protocol)
+        assert draw(packed.labels, 4, 2, Classes(protocol)) == draw(
+            pictures.labels, 4, 2, Classes(protocol)
+        )
     assert hash(packed) == hash(load_dataset("eurosat"))
     with pytest.raises(NotPackedError, match="DATA"):
         packed.batches("test")

@@ -16,6 +16,8 @@ from dip_book.statistics import Interval, average_h_difference, detectable_effec
 from dip_book.tables import Array
 from dip_book.worlds import disagreement, paragraphs
 from dip_lib.data import harmonic_mean
+from dip_study.fronts import Setting, settings
+from dip_study.profiles import Profile
 
 REFERENCE = "DIP"
 BETWEEN = 21
@@ -56,12 +58,12 @@ def differences(found: Grid, rule: str) -> dict[str, dict[str, Interval]]:
 # ---- matched accuracy on base classes -----------------------------------------------------------
 
 
-def front(settings: pd.DataFrame) -> pd.Series:
+def front(rows: pd.DataFrame) -> pd.Series:
     """New-class accuracy of a method's settings on one dataset by validation accuracy, ascending.
 
     Both are averaged over seeds first; settings with the same validation accuracy are one point.
     """
-    points = settings.groupby("setting")[["val", "new"]].mean().dropna()
+    points = rows.groupby("setting")[["val", "new"]].mean().dropna()
     return points.groupby("val")["new"].mean()
 
 
@@ -103,6 +105,29 @@ def matched(found: Grid) -> dict[str, tuple[Interval, int]]:
 
 
 # ---- what the page shows ------------------------------------------------------------------------
+
+
+def words(setting: Setting) -> str:
+    """A setting in words: its learning rate, and what else its method chooses."""
+    update, weight = setting.low_rank, setting.weight
+    parts = [f"lr {setting.lr:g}"]
+    if setting.length != 1:
+        parts.append(f"{setting.length:g} of the epochs")
+    if update and update.rank:
+        parts.append(f"dropout {update.dropout:g}")
+    if setting.kept != 1:
+        parts.append(f"{setting.kept:g} of the update")
+    if setting.method != "coop":
+        parts.append("published weight" if weight is None else f"{weight:g} of the rescaled weight")
+    return ", ".join(parts)
+
+
+def grid_table(profile: Profile) -> pd.DataFrame:
+    """Every setting that a method chooses from, in words; the first is that without a choice."""
+    rows = {method: map(words, each) for method, each in settings(profile).items()}
+    return pd.DataFrame({name: pd.Series([*row]) for name, row in rows.items()}).T.rename(
+        columns=lambda i: i + 1
+    )
 
 
 def choice_table(found: Grid) -> pd.DataFrame:

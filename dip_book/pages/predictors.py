@@ -22,11 +22,11 @@ PREDICTORS = {
     "id1_read": "ID_1 as read",
     "rank_effective": "effective rank",
     "rank_stable": "stable rank",
-    "update_norm": "distance from P0 (norm of the update)",
+    "update_norm": "distance from P0",
     "drift_words": "drift of arbitrary words",
     "drift_base": "drift of base names",
-    "val": "accuracy on validation images",
-    "lco": "H with classes left out",
+    "val": "validation accuracy",
+    "lco": "H, classes left out",
 }
 """Column -> its name. None of them knows a new class, its name or a test image."""
 COLUMNS = {"rho": "rho", "held_out": "sign from other datasets", "partial": "given base accuracy"}
@@ -127,7 +127,8 @@ def _found(table: pd.DataFrame) -> str:
 def shown(table: pd.DataFrame) -> dict[str, dict[str, Interval]]:
     """What the figure shows: rho of each predictor, and given base accuracy."""
     rhos = summary(table).rename(index=PREDICTORS)
-    return {COLUMNS[column]: rhos[column].to_dict() for column in ("rho", "partial")}
+    panels = {"rho": "over all trainings", "partial": "given base accuracy"}
+    return {title: rhos[column].to_dict() for column, title in panels.items()}
 
 
 def numbers(table: pd.DataFrame) -> dict[str, Interval]:

@@ -216,11 +216,11 @@ def load_features(
         validation = encode_split(backbone, dataset, "val")
         tested = encode_split(backbone, dataset, "test") if test else validation[:0]
         return Features(whole, validation, tested, labels)
-    drawn = {}
+    drawn, of_test = {}, encode_split(backbone, dataset, "test") if test else None
     for train, val in draws:
         features = encode_views(backbone, dataset, "train", range(views), train)
         drawn["train", tuple(train)] = features
         drawn["val", tuple(val)] = encode_split(backbone, dataset, "val", rows=val)
     nothing = features[0, :0]
-    tested = encode_split(backbone, dataset, "test") if test else nothing
+    tested = nothing if of_test is None else of_test
     return Features(nothing.expand(views, 0, -1), nothing, tested, labels, drawn)

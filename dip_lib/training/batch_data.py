@@ -61,6 +61,16 @@ class EvaluationData:
     new: Split
     val: Split
 
+    def of_runs(self, places: list[int]) -> EvaluationData:
+        """The same for some of the R runs; what all share stays shared."""
+
+        def part(split: Split) -> Split:
+            if split.labels.dim() == 1:
+                return split
+            return Split(split.names, split.images[places], split.labels[places])
+
+        return EvaluationData(part(self.base), part(self.new), part(self.val))
+
 
 def draws(runs: Sequence[Run], dataset: Dataset) -> list[Draw]:
     """The rows of the training and of the validation images of each run."""

@@ -81,7 +81,7 @@ def train(
     whole = [r for r in range(len(runs)) if r not in stopped]
     if method.evaluates_shrunk and whole:
         prompts = final.prompts[0][whole].detach()
-        ways = shrunk(method, prompts, start[whole], frozen, evaluation)
+        ways = shrunk(method, prompts, start[whole], frozen, evaluation.of_runs(whole))
         for r, each in zip(whole, ways, strict=True):
             checkpoints[r][-1]["shrunk"] = each
     seconds = (time.perf_counter() - began) / len(runs)
