@@ -78,14 +78,16 @@ def answer(found: Mapping[str, World], sentence: Callable[[World], str]) -> str:
 
 
 def finding(found: Mapping[str, World]) -> str:
-    """The page's finding: whether the worlds disagree, then what holding the density does."""
-    held = {
-        name: causes.held_density(world.shown)["rank 1, held at its start"]
-        for name, world in found.items()
-    }
+    """The page's finding: whether the worlds disagree on density, then what was found in each."""
+    held = {name: held_at_start(world)["new"] for name, world in found.items()}
     said = {name: where_from(world) for name, world in found.items()}
-    what = "what holding DIP's density at its start does to new classes"
+    what = "what holding the density of rank n at its start does to new classes"
     return disagreement(held, what) + paragraphs(said, "Finding")
+
+
+def held_at_start(world: World) -> dict[str, Interval]:
+    """Rank n with its density held at the start's minus rank n."""
+    return causes.held_density(world.shown)[causes.HELD["rank n"][0]]
 
 
 def rho(world: World, half: str, column: str, label: str = "CoOp") -> Interval:
@@ -164,15 +166,31 @@ def after_training(world: World) -> str:
 def where_from(world: World) -> str:
     """5: what the gain comes from."""
     new = causes.against_coop(world.shown, "new")
-    held = causes.held_density(world.shown)
-    still, dense = held["rank 1, held at its start"], held["full rank, held as DIP's"]
+    still, dense = held_at_start(world), causes.held_density(world.shown)[causes.HELD["CoOp"][-1]]
     names = ("dropout alone", FROZEN_RANDOM, "a quarter of the epochs", causes.SCALED)
     others = ", ".join(f"{name} {new[name]:+.1f}" for name in names)
+    still_said, dense_said = (clearly(each["new"], "better", "worse") for each in (still, dense))
     return (
-        f"On new classes DIP is {new['DIP']:+.1f} points from CoOp; {others}. Holding the as-read "
-        f"density at its start takes DIP's accuracy by {still:+.1f} "
-        f"({clearly(still, 'better', 'worse')}), and holding CoOp's as dense as DIP's by "
-        f"{dense:+.1f} ({clearly(dense, 'better', 'worse')})."
+        f"On new classes DIP is {new['DIP']:+.1f} points from CoOp, and rank n "
+        f"{new['rank n']:+.1f}; {others}. With the density as read held at the words', rank n "
+        f"changes by {still['new']:+.1f} ({still_said}) on new classes "
+        f"and {still['base']:+.1f} on base classes; CoOp held as dense as DIP's prompts by "
+        f"{dense['new']:+.1f} ({dense_said}) and "
+        f"{dense['base']:+.1f}. {beyond(world)}"
+    )
+
+
+def beyond(world: World) -> str:
+    """5, less what a smaller update gives: designs against CoOp's own trade-off."""
+    found = causes.beyond_trade_off(world.shown, world.operated["CoOp"])
+    better = [name for name, gap in found.items() if gap.sign > 0 and name != "CoOp"]
+    worse = [name for name, gap in found.items() if gap.sign < 0 and name != "CoOp"]
+    dip = f"{found['DIP']:+.1f}" if "DIP" in found else "beyond the curve"
+    return (
+        "At the validation accuracy on base classes that CoOp's own scaled update has, DIP is "
+        f"{dip} points from it on new classes; clearly above it are "
+        f"{', '.join(better) or 'none of the designs'}, clearly below "
+        f"{', '.join(worse) or 'none'}."
     )
 
 
@@ -251,7 +269,7 @@ def against_others(world: World) -> str:
 
 def numbers(world: World) -> dict[str, Interval]:
     """The page's numbers: of designs, densities, correlations and surgery."""
-    found = causes.numbers(world.shown)
+    found = causes.numbers(world.shown, world.operated["CoOp"])
     found |= {
         f"dip_minus_coop_{column}": at_the_end(world)[name] for name, column in DENSITIES.items()
     }
