@@ -103,7 +103,10 @@ def breaks() -> list[str]:
 
 
 def table(shown: Rows) -> pd.DataFrame:
-    """Averages of every row: accuracies, H, densities, update norm, drift, trainable parameters."""
+    """Averages of every row: accuracies, H, densities, update norm, drift, trainable parameters.
+
+    The text tower's update is no prompt: it has no density, and its norm is another matrix's.
+    """
     measured = summary(shown)[["base", "new", "H", "numbers"]]
     more = {
         "val": "val",
@@ -114,6 +117,8 @@ def table(shown: Rows) -> pd.DataFrame:
     }
     for name, column in more.items():
         measured[name] = [mean(shown[row], column) for row in measured.index]
+    no_prompt = [row for row in measured.index if shown[row]["method"].eq("tower-update").all()]
+    measured.loc[no_prompt, ["ID1", "ID1 as read", "update norm"]] = np.nan
     order = ["base", "new", "H", *more, "numbers"]
     return measured[order].rename(columns={"numbers": "trainable"})
 

@@ -198,6 +198,8 @@ def at_matched_norm(world: World) -> str:
     """5, of the norm: DIP against CoOp's update at the norm of DIP's."""
     dip, coop = world.operated["DIP"], world.operated["CoOp"]
     gap, share = surgery.matched(dip, coop), surgery.share_matched(dip, coop)
+    if not gap:
+        return "CoOp's update was not evaluated at the norm of DIP's on two datasets or more."
     return (
         f"With CoOp's update scaled to the norm of DIP's of the same dataset and seed, DIP is "
         f"{gap['new']:+.1f} points from it on new classes, {gap['base']:+.1f} on base classes and "
@@ -209,7 +211,7 @@ def at_fixed_norm(world: World) -> str:
     """5, of the spectrum: surgery on CoOp's trained updates."""
     new = surgery.changes(world.operated["CoOp"])
     return (
-        "At fixed norm, new-class accuracy of CoOp's trained prompts changes by "
+        "At the same norm, new-class accuracy of CoOp's trained prompts changes by "
         + ", ".join(f"{gap:+.1f} ({name})" for name, gap in new.items())
         + " points."
     )
