@@ -11,7 +11,7 @@ import pytest
 from made_records import PROFILE, made
 
 from dip_book.frame import frame
-from dip_book.pages import causes, surgery, ten_questions
+from dip_book.pages import causes, surgery, ten_questions, wordless
 from dip_book.statistics import Interval
 from dip_lib.errors import NotMeasuredError
 from dip_lib.methods.surgery import DRAWS, FACTORS
@@ -157,6 +157,26 @@ def test_what_lies_on_coops_own_trade_off_is_not_beyond_it() -> None:
     assert "rank n" not in found  # nothing is extrapolated
 
 
+# ---- few images from random vectors -------------------------------------------------------------
+
+
+def few_images(gain: float = 3.0) -> dict[str, pd.DataFrame]:
+    """CoOp at 40 % and DIP above it, zero-shot at 50 %."""
+    levels = {"CoOp": 40.0, "DIP": 40.0 + gain, "zero-shot": 50.0}
+    runs = study.few_shot(FEW, fingerprint="")
+    every = [record_of(run, base=levels[name]) for name, each in runs.items() for run in each]
+    return causes.by_design(frame(every), runs)
+
+
+def test_random_vectors_are_compared_at_each_number_of_images() -> None:
+    table = wordless.table(few_images())
+    assert table.index.tolist() == [*study.SHOTS]
+    assert (table["DIP"] - table["CoOp"]).tolist() == pytest.approx([3.0] * len(table))
+    assert (table["zero-shot"] == 50).all()
+    said = wordless.sentence(few_images())
+    assert "-10.0" in said and "+3.0" in said
+
+
 # ---- sentences ----------------------------------------------------------------------------------
 
 
@@ -177,6 +197,7 @@ def test_every_answer_is_a_sentence_with_numbers() -> None:
         frame(runs),
         pd.concat([*groups().values()]),
         groups(),
+        few_images(),
     )
     answers = (
         *(ten_questions.everywhere, ten_questions.base_accuracy, ten_questions.beyond_time),

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dip_book.associations import across_and_along, rhos_along
-from dip_book.pages import causes, surgery
+from dip_book.pages import causes, surgery, wordless
 from dip_book.pages.causes import FROZEN_RANDOM, TOWER
 from dip_book.pages.hosts import labelled
 from dip_book.paired_units import difference, mean_interval
@@ -43,6 +43,7 @@ class World:
         trajectories: all checkpoints of every method that trains on stored features.
         ends: last checkpoints of all designs that train a prompt.
         groups: last checkpoints by design, with every setting of which ``shown`` has one.
+        wordless: last checkpoints of few-shot learning from random vectors, by label.
     """
 
     shown: Mapping[str, pd.DataFrame]
@@ -50,6 +51,7 @@ class World:
     trajectories: pd.DataFrame
     ends: pd.DataFrame
     groups: Mapping[str, pd.DataFrame]
+    wordless: Mapping[str, pd.DataFrame]
 
     @classmethod
     def of(cls, runs: pd.DataFrame, hosts: pd.DataFrame, profile: Profile) -> Self:
@@ -69,6 +71,7 @@ class World:
             labelled(at_length, profile),
             pd.concat([*prompts.values()]).drop_duplicates("key"),
             groups,
+            causes.by_design(runs, study.few_shot(profile)),
         )
 
 
@@ -272,6 +275,10 @@ def against_others(world: World) -> str:
 def numbers(world: World) -> dict[str, Interval]:
     """The page's numbers: of designs, densities, correlations and surgery."""
     found = causes.numbers(world.shown, world.operated["CoOp"])
+    found |= {
+        f"wordless_dip_minus_coop_{shots}_shots": wordless.gap(world.wordless, shots)
+        for shots in wordless.shots_of(world.wordless)
+    }
     found |= {
         f"dip_minus_coop_{column}": at_the_end(world)[name] for name, column in DENSITIES.items()
     }
