@@ -12,6 +12,7 @@ from made_records import PROFILE, made
 
 from dip_book.frame import frame
 from dip_book.pages import causes, surgery, ten_questions, wordless
+from dip_book.pages.causes_world import World
 from dip_book.statistics import Interval
 from dip_lib.errors import NotMeasuredError
 from dip_lib.methods.surgery import DRAWS, FACTORS
@@ -191,7 +192,7 @@ def test_a_sentence_says_no_more_than_its_interval() -> None:
 def test_every_answer_is_a_sentence_with_numbers() -> None:
     shown = causes.rows(groups(DIP={"new": 61.0}))
     runs = [record_of(run) for name in ("CoOp", "DIP") for run in DESIGNS[name]]
-    world = ten_questions.World(
+    world = World(
         shown,
         {"CoOp": operated(2.0), "DIP": operated(3.0, rank=1)},
         frame(runs),

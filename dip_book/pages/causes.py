@@ -6,6 +6,7 @@ In each world; groups are frames of last checkpoints by design, as
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -183,7 +184,7 @@ def _above(units: Array) -> float:
 
 def numbers(shown: Rows, operated: pd.DataFrame) -> dict[str, Interval]:
     """The page's numbers of designs: each row minus CoOp, and beyond CoOp's own trade-off."""
-    keys = {name: name.replace(" ", "_").replace(",", "").replace("'", "") for name in shown}
+    keys = {name: re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in shown}
     found = {
         f"{keys[name]}_minus_coop_{quantity}": interval
         for quantity in COLUMNS

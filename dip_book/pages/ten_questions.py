@@ -7,8 +7,6 @@ its interval does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -16,14 +14,12 @@ import pandas as pd
 from dip_book.associations import across_and_along, rhos_along
 from dip_book.pages import causes, surgery, wordless
 from dip_book.pages.causes import FROZEN_RANDOM, TOWER
-from dip_book.pages.hosts import labelled
+from dip_book.pages.causes_world import World
 from dip_book.paired_units import difference, mean_interval
 from dip_book.statistics import Interval
 from dip_book.tables import final, h_of
 from dip_book.worlds import disagreement, paragraphs
 from dip_lib.data.splits import harmonic_mean
-from dip_study import causes as study
-from dip_study.profiles import Profile
 
 DENSITIES = {"ID1": "id1", "ID1 as read": "id1_read"}
 
@@ -31,48 +27,6 @@ DENSITIES = {"ID1": "id1", "ID1 as read": "id1_read"}
 def clearly(interval: Interval, more: str, less: str) -> str:
     """What an interval says of a difference: ``more``, ``less``, or that it cannot be told."""
     return {1: more, -1: less, 0: "no difference that these datasets could show"}[interval.sign]
-
-
-@dataclass(frozen=True, eq=False)
-class World:
-    """What one world has measured for the page.
-
-    Attributes:
-        shown: last checkpoints by row (:func:`dip_book.pages.causes.rows`).
-        operated: last checkpoints of surgery, by the design that was operated on.
-        trajectories: all checkpoints of every method that trains on stored features.
-        ends: last checkpoints of all designs that train a prompt.
-        groups: last checkpoints by design, with every setting of which ``shown`` has one.
-        wordless: last checkpoints of few-shot learning from random vectors, by label.
-    """
-
-    shown: Mapping[str, pd.DataFrame]
-    operated: Mapping[str, pd.DataFrame]
-    trajectories: pd.DataFrame
-    ends: pd.DataFrame
-    groups: Mapping[str, pd.DataFrame]
-    wordless: Mapping[str, pd.DataFrame]
-
-    @classmethod
-    def of(cls, runs: pd.DataFrame, hosts: pd.DataFrame, profile: Profile) -> Self:
-        """Of the runs of the two studies, causes and hosts.
-
-        Raises:
-            NotMeasuredError: runs that hold no density as read.
-        """
-        groups = causes.by_design(runs, study.designs(profile))
-        prompts = {name: each for name, each in groups.items() if not name.startswith("text-tower")}
-        at_length = hosts[hosts["epochs"] == profile.epochs]  # zero-shot runs have none
-        for each in (*prompts.values(), at_length):
-            causes.check_density(each)
-        return cls(
-            causes.rows(groups),
-            causes.by_design(runs, study.surgery(profile)),
-            labelled(at_length, profile),
-            pd.concat([*prompts.values()]).drop_duplicates("key"),
-            groups,
-            causes.by_design(runs, study.few_shot(profile)),
-        )
 
 
 def answer(found: Mapping[str, World], sentence: Callable[[World], str]) -> str:
@@ -285,6 +239,7 @@ def numbers(world: World) -> dict[str, Interval]:
     for column in DENSITIES.values():
         found[f"rho_{column}_new"] = rho(world, "new", column)
         found[f"rho_{column}_base"] = rho(world, "base", column)
+    found |= {f"density_held_{half}": each for half, each in held_at_start(world).items()}
     gaps = surgery.matched(world.operated["DIP"], world.operated["CoOp"])
     found |= {f"dip_minus_coop_at_its_norm_{half}": gap for half, gap in gaps.items()}
     tower = difference(world.shown["DIP"], world.shown[TOWER])
