@@ -1,6 +1,6 @@
-"""Differences and averages over datasets with Student's intervals, which few datasets need.
+"""Averages over datasets where a quantity may be unknown in some runs.
 
-Datasets are the units, each with all its seeds. Symbols: D datasets, S seeds.
+Symbols: D datasets, S seeds.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
-from dip_book.statistics import Interval, average_h_difference, jackknife
-from dip_book.tables import Array, final, finished_pairs
+from dip_book.estimates import Array, estimate
+from dip_book.interval import Interval
+from dip_book.tables import differences as difference
+
+__all__ = ["difference", "mean_interval"]
 
 
 def mean_interval(values: Mapping[str, Array]) -> Interval:
@@ -20,26 +22,6 @@ def mean_interval(values: Mapping[str, Array]) -> Interval:
     Raises:
         ValueError: no dataset has a value.
     """
-    arrays = (np.asarray(each, dtype=float) for each in values.values())
-    known = [array[np.isfinite(array)] for array in arrays]
-    means = np.array([array.mean() for array in known if len(array)])
-    if not len(means):
-        raise ValueError("no dataset has a value to average")
-    return jackknife(means, lambda units: float(units.mean()))
-
-
-def difference(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Interval]:
-    """Ours minus theirs, paired by dataset and seed: "base", "new", and "h" of the averages.
-
-    Args:
-        ours, theirs: rows of last checkpoints, of the same datasets and seeds. Where a run of
-            either stopped, neither side has that seed.
-    """
-    ours, theirs = finished_pairs(ours, theirs)
-    a, b = (final(side, "base", "new") for side in (ours, theirs))
-    units = np.stack([np.concatenate([a[d].mean(0), b[d].mean(0)]) for d in a])  # (D, 4)
-    return {
-        "base": jackknife(units, lambda u: float((u[:, 0] - u[:, 2]).mean())),
-        "new": jackknife(units, lambda u: float((u[:, 1] - u[:, 3]).mean())),
-        "h": jackknife(units, lambda u: float(average_h_difference(u[None])[0])),
-    }
+    arrays = {name: np.asarray(each, dtype=float) for name, each in values.items()}
+    known = {name: array[np.isfinite(array)] for name, array in arrays.items()}
+    return estimate({name: array for name, array in known.items() if len(array)})

@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from dip_book.interval import Interval
 from dip_book.plots import COLOURS, WIDTH
-from dip_book.statistics import Interval
 
 Rows = Mapping[str, Interval]
 LOOKS = (("#222222", "o"), (COLOURS["other"], "D"), ("#8c6d31", "^"), ("#7b4173", "v"))

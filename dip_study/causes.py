@@ -27,7 +27,7 @@ DENSITIES = (0.0, 0.7, 0.9)
 """Levels at which the as-read density is held; 0: that of the words (0.43 and 0.44 in the two
 worlds). The others are about where DIP's prompts of rank n and of rank 1 end, as seen on one
 dataset of each world before any run of this study. Held are full matrices and updates of rank n:
-one of rank 1 can only keep the words' density by staying small."""
+one of rank 1 could keep the words' density only by staying small."""
 RATES = (1.0, 10.0, 100.0)
 """Learning rates of the text-tower update, as multiples of the profile's."""
 RANK_N = LowRank(rank=4, dropout=0.5)

@@ -53,7 +53,7 @@ SHIFTS = {
     "source-r": "dilation+half-tone+rotation",
 }
 HARD_FILE = WORLD_FILE.with_name("source_a.json")
-"""Draws of the source set that the zero-shot ResNet backbone gets wrong; see ``hard.py``."""
+"""Draws of the source set that the zero-shot vision transformer gets wrong; see ``hard.py``."""
 
 NAMES = (*FAMILIES, "source", *SHIFTS)
 

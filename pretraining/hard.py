@@ -1,7 +1,9 @@
 """The hard images of the source set: ``python pretraining/hard.py`` writes ``source_a.json``.
 
-As ImageNet-A was chosen by a ResNet's mistakes, "source-a" keeps those draws that the zero-shot
-ResNet backbone gets wrong. Run it once after pre-training; the list is committed.
+As ImageNet-A was chosen by a ResNet's mistakes, "source-a" keeps those draws that a zero-shot
+backbone gets wrong: the vision transformer, whose prompts are not evaluated there. Chosen by the
+ResNet that is, nearly all of it would be wrong by construction, and whatever moves predictions most
+would win. Run it once after pre-training; the list is committed.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ from glyph_world.captions import tokenizer
 from glyph_world.families import HARD_FILE, GlyphDataset, glyph_dataset
 from glyph_world.models import fingerprint, load_glyph_clip, normalise
 
-TOWER = "glyph-resnet"
+TOWER = "glyph-vit"
 
 
 @torch.no_grad()
 def mistakes() -> list[int]:
-    """Positions among the draws of "source-a" that the zero-shot ResNet backbone gets wrong."""
+    """Positions among the draws of "source-a" that the zero-shot :data:`TOWER` gets wrong."""
     model, _ = load_glyph_clip(TOWER)
     named = glyph_dataset("source-a")
     draws = GlyphDataset(

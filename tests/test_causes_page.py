@@ -11,7 +11,8 @@ import pytest
 from made_records import PROFILE, made
 
 from dip_book.frame import frame
-from dip_book.pages import causes, surgery, ten_questions
+from dip_book.pages import causes, surgery, ten_questions, wordless
+from dip_book.pages.causes_world import World
 from dip_book.statistics import Interval
 from dip_lib.errors import NotMeasuredError
 from dip_lib.methods.surgery import DRAWS, FACTORS
@@ -19,7 +20,8 @@ from dip_lib.training.run import Run
 from dip_study import causes as study
 
 DATASETS = ("arrows", "boxes", "greek")
-FEW = replace(PROFILE, datasets=DATASETS, towers=PROFILE.towers[:1], seeds=(1, 2))
+SEEDS = (1, 2)
+FEW = replace(PROFILE, datasets=DATASETS, seeds=SEEDS, contrasts={})
 DESIGNS = study.designs(FEW, fingerprint="")
 
 
@@ -44,13 +46,13 @@ def groups(**of_designs: Any) -> dict[str, pd.DataFrame]:
 def test_every_design_has_its_own_runs() -> None:
     found = groups()
     assert found.keys() == DESIGNS.keys()
-    assert all(len(each) == len(DATASETS) * 2 for each in found.values())
+    assert all(len(each) == len(DATASETS) * len(SEEDS) for each in found.values())
     assert all(each["last"].all() for each in found.values())
 
 
 def test_settings_are_chosen_by_validation_and_training_alone() -> None:
     ends: dict[str, Any] = {
-        "DIP": {"val": 60.0, "id_read": [0.49, 0.7]},
+        "DIP": {"val": 60.0},
         "loss x 0.5": {"val": 70.0},
         "loss x 0.25": {"val": 61.0},
         "loss x 0.125": {"val": 50.0},
@@ -59,27 +61,30 @@ def test_settings_are_chosen_by_validation_and_training_alone() -> None:
     chosen = causes.choices(groups(**ends))
     assert chosen[causes.SCALED] == "loss x 0.25"
     assert chosen[causes.TOWER] == "text-tower update, rate x 10"
-    assert chosen[causes.COOP_DENSE] == "CoOp, density held at 0.5"
-    assert chosen[causes.DIP_STILL] == "DIP, density held at its start"
-    for name in DESIGNS:  # test accuracies choose nothing
+    for name in (
+        "loss x 0.5",
+        "text-tower update, rate x 1",
+        "DIP",
+    ):  # test accuracies choose nothing
         other = {n: {**ends.get(n, {}), **({"new": 99.0, "base": 99.0} if n == name else {})}
                  for n in DESIGNS}  # fmt: skip
         assert causes.choices(groups(**other)) == chosen
 
 
 def test_rows_are_the_parts_and_holding_the_density_is_paired_with_what_it_holds() -> None:
-    ends = {"DIP": {"new": 70.0}, "CoOp": {"new": 60.0}}
-    ends |= {"DIP, density held at its start": {"new": 69.0}}
+    ends = {"DIP": {"new": 70.0}, "CoOp": {"new": 60.0}, "rank n": {"new": 70.0}}
+    ends |= {"rank n, density held at its start": {"new": 69.0}}
     shown = causes.rows(groups(**ends))
     assert [*shown] == ["CoOp", *(name for part in causes.PARTS.values() for name in part)]
     gaps = causes.against_coop(shown)
     assert gaps["DIP"].value == pytest.approx(10) and "CoOp" not in gaps
     assert set(causes.breaks()) <= set(gaps)
     held = causes.held_density(shown)
-    assert held["rank 1, held at its start"].value == pytest.approx(-1)
+    assert held["rank n, density held at its start"]["new"].value == pytest.approx(-1)
     table = causes.table(shown)
     assert table.index.tolist() == [*shown] and (table["trainable"] == 100).all()
-    assert all(isinstance(each, Interval) for each in causes.numbers(shown).values())
+    found = causes.numbers(shown, operated(2.0))
+    assert all(isinstance(each, Interval) for each in found.values())
 
 
 def test_runs_without_the_density_as_read_are_told() -> None:
@@ -101,7 +106,7 @@ def operated(norm: float, rank: int = 0) -> pd.DataFrame:
         ways |= {f"random {i + 1}": 40.0 + i for i in range(DRAWS)}
         ways |= {f"random width {i + 1}": 41.0 for i in range(DRAWS)}
         rows = {
-            way: {"base": 70.0, "new": new, "val": 70.0, "id1": 0.4, "id1_read": 0.3}
+            way: {"base": 70.0, "new": new, "val": 130 - new, "id1": 0.4, "id1_read": 0.3}
             | {"drift_words": 0.1, "update_norm": norm * float(way[2:] if way[0] == "x" else 1)}
             for way, new in ways.items()
         }
@@ -139,6 +144,40 @@ def test_at_a_norm_accuracy_is_interpolated_and_nothing_lies_beyond_the_factors(
     assert surgery.at_norm(theirs, far).empty
 
 
+def test_what_lies_on_coops_own_trade_off_is_not_beyond_it() -> None:
+    # along it validation accuracy rises from 70 to 78 as new accuracy falls from 60 to 52
+    ends = {
+        "CoOp": {"val": 78.0, "new": 52.0},
+        "DIP": {"val": 75.0, "new": 55.0},
+        "rank 2": {"val": 75.0, "new": 56.5},
+        "rank n": {"val": 90.0, "new": 90.0},
+    }
+    found = causes.beyond_trade_off(causes.rows(groups(**ends)), operated(2.0))
+    assert found["CoOp"].value == pytest.approx(0) and found["DIP"].value == pytest.approx(0)
+    assert found["rank 2"].value == pytest.approx(1.5)
+    assert "rank n" not in found  # nothing is extrapolated
+
+
+# ---- few images from random vectors -------------------------------------------------------------
+
+
+def few_images(gain: float = 3.0) -> dict[str, pd.DataFrame]:
+    """CoOp at 40 % and DIP above it, zero-shot at 50 %."""
+    levels = {"CoOp": 40.0, "DIP": 40.0 + gain, "zero-shot": 50.0}
+    runs = study.few_shot(FEW, fingerprint="")
+    every = [record_of(run, base=levels[name]) for name, each in runs.items() for run in each]
+    return causes.by_design(frame(every), runs)
+
+
+def test_random_vectors_are_compared_at_each_number_of_images() -> None:
+    table = wordless.table(few_images())
+    assert table.index.tolist() == [*study.SHOTS]
+    assert (table["DIP"] - table["CoOp"]).tolist() == pytest.approx([3.0] * len(table))
+    assert (table["zero-shot"] == 50).all()
+    said = wordless.sentence(few_images())
+    assert "-10.0" in said and "+3.0" in said
+
+
 # ---- sentences ----------------------------------------------------------------------------------
 
 
@@ -153,12 +192,13 @@ def test_a_sentence_says_no_more_than_its_interval() -> None:
 def test_every_answer_is_a_sentence_with_numbers() -> None:
     shown = causes.rows(groups(DIP={"new": 61.0}))
     runs = [record_of(run) for name in ("CoOp", "DIP") for run in DESIGNS[name]]
-    world = ten_questions.World(
+    world = World(
         shown,
         {"CoOp": operated(2.0), "DIP": operated(3.0, rank=1)},
         frame(runs),
         pd.concat([*groups().values()]),
         groups(),
+        few_images(),
     )
     answers = (
         *(ten_questions.everywhere, ten_questions.base_accuracy, ten_questions.beyond_time),

@@ -163,7 +163,6 @@ def test_the_page_says_shows_and_counts_what_it_found() -> None:
     assert page.grid_table(PROFILE).loc["KgCoOp", 6] == "lr 0.1, 0.25 of the rescaled weight"
     named = page.numbers(found)
     assert {"coop_minus_dip_h_leave_classes_out", "coop_overlap"} <= named.keys()
-    assert page.detectable(found).keys() <= named.keys()
     rows_by_world.panels({w: page.shown(each) for w, each in both.items()}, "points")
     plt.close("all")
     rows = predictors.trained(runs, found)

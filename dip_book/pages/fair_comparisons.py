@@ -11,8 +11,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from dip_book.estimates import average, jackknife
+from dip_book.interval import Interval
 from dip_book.pages.fair_grid import PRIMARY, RULES, Grid, chosen
-from dip_book.statistics import Interval, average_h_difference, detectable_effect, jackknife
+from dip_book.statistics import average_h_difference
 from dip_book.tables import Array
 from dip_book.worlds import disagreement, paragraphs
 from dip_lib.data import harmonic_mean
@@ -39,9 +41,9 @@ def difference(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Interval]:
     """
     units = pairs(ours, theirs)
     return {
-        "base": jackknife(units, lambda u: float((u[:, 0] - u[:, 2]).mean())),
-        "new": jackknife(units, lambda u: float((u[:, 1] - u[:, 3]).mean())),
-        "h": jackknife(units, lambda u: float(average_h_difference(u[None])[0])),
+        "base": jackknife(units, lambda u: (u[..., 0] - u[..., 2]).mean(1)),
+        "new": jackknife(units, lambda u: (u[..., 1] - u[..., 3]).mean(1)),
+        "h": jackknife(units, average_h_difference),
     }
 
 
@@ -100,7 +102,7 @@ def matched(found: Grid) -> dict[str, tuple[Interval, int]]:
         each = [height(ours[d], fronts[REFERENCE][d]) for d in ours if d in fronts[REFERENCE]]
         known = np.array([h for h in each if np.isfinite(h)])
         if len(known):
-            heights[name] = jackknife(known, lambda u: float(u.mean())), len(known)
+            heights[name] = jackknife(known, average), len(known)
     return heights
 
 
@@ -221,14 +223,3 @@ def numbers(found: Grid) -> dict[str, Interval | int]:
         values[f"{slug(name)}_minus_dip_new_matched"] = interval
         values[f"{slug(name)}_overlap"] = count
     return values
-
-
-def detectable(found: Grid) -> dict[str, float]:
-    """The smallest true differences in H by the primary rule that as many datasets would show."""
-    choice, effects = chosen(found.settings, PRIMARY), {}
-    for name in differences(found, PRIMARY):
-        units = pairs(choice.loc[name], choice.loc[REFERENCE])
-        gaps = harmonic_mean(units[:, 0], units[:, 1]) - harmonic_mean(units[:, 2], units[:, 3])
-        values = {str(i): gap for i, gap in enumerate(gaps)}
-        effects[f"{slug(name)}_minus_dip_h_{slug(PRIMARY)}"] = detectable_effect(values)
-    return effects

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dip_book.estimates import average, jackknife
+from dip_book.interval import Interval
 from dip_book.pages.fair_grid import PLACE, Grid
-from dip_book.statistics import Interval, jackknife, spearman
+from dip_book.statistics import spearman
 from dip_book.tables import Array
 from dip_book.worlds import paragraphs
 
@@ -76,12 +78,12 @@ def correlations(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).groupby(["predictor", "dataset"])[["rho", "partial"]].mean()
 
 
-def oriented(rhos: Array) -> float:
-    """The mean over datasets of rho (D,) times its sign on average over the other datasets.
+def oriented(rhos: Array) -> Array:
+    """The mean over datasets of rho (N, D) times its sign on average over the others: (N,).
 
     A quantity that foretells up on some datasets and down on others foretells nothing.
     """
-    return float((rhos * np.sign(rhos.sum() - rhos)).mean())
+    return (rhos * np.sign(rhos.sum(1, keepdims=True) - rhos)).mean(1)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -91,9 +93,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     for name in PREDICTORS:
         rho, given = (by_dataset.loc[name, column].to_numpy() for column in ("rho", "partial"))
         rows[name] = {
-            "rho": jackknife(rho, lambda u: float(u.mean())),
+            "rho": jackknife(rho, average),
             "held_out": jackknife(rho, oriented),
-            "partial": jackknife(given, lambda u: float(u.mean())),
+            "partial": jackknife(given, average),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

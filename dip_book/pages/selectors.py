@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from dip_book.interval import Interval
 from dip_book.pages.fair_comparisons import difference
 from dip_book.pages.fair_grid import PLACE, Grid
-from dip_book.statistics import Interval
 from dip_lib.data import harmonic_mean
 from dip_lib.data.protocols import Classes
 from dip_lib.data.splits import VAL_SHOTS

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from dip_book.frame import finished
+from dip_book.interval import Interval
 from dip_book.paired_units import difference, mean_interval
-from dip_book.statistics import Interval
 from dip_book.tables import finished_pairs
 from dip_lib.methods.surgery import DRAWS, FACTORS
 
@@ -115,8 +115,13 @@ def norms(runs: pd.DataFrame) -> dict[tuple[str, int], float]:
 
 
 def matched(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Interval]:
-    """Ours as trained minus theirs at the norm of ours: "base", "new", "h"."""
+    """Ours as trained minus theirs at the norm of ours: "base", "new", "h".
+
+    {} where fewer than two datasets have a pair whose norm lies among the evaluated factors.
+    """
     other = at_norm(theirs, norms(ours))
+    if other["dataset"].nunique() < 2:
+        return {}
     pairs = set(zip(other["dataset"], other["seed"], strict=True))
     ends = finished(ours[ours["last"]])
     kept = [(d, s) in pairs for d, s in zip(ends["dataset"], ends["seed"], strict=True)]

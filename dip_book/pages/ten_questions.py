@@ -7,23 +7,19 @@ its interval does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import pandas as pd
 
 from dip_book.associations import across_and_along, rhos_along
-from dip_book.pages import causes, surgery
+from dip_book.interval import Interval
+from dip_book.pages import causes, surgery, wordless
 from dip_book.pages.causes import FROZEN_RANDOM, TOWER
-from dip_book.pages.hosts import labelled
+from dip_book.pages.causes_world import World
 from dip_book.paired_units import difference, mean_interval
-from dip_book.statistics import Interval
 from dip_book.tables import final, h_of
 from dip_book.worlds import disagreement, paragraphs
 from dip_lib.data.splits import harmonic_mean
-from dip_study import causes as study
-from dip_study.profiles import Profile
 
 DENSITIES = {"ID1": "id1", "ID1 as read": "id1_read"}
 
@@ -33,59 +29,22 @@ def clearly(interval: Interval, more: str, less: str) -> str:
     return {1: more, -1: less, 0: "no difference that these datasets could show"}[interval.sign]
 
 
-@dataclass(frozen=True, eq=False)
-class World:
-    """What one world has measured for the page.
-
-    Attributes:
-        shown: last checkpoints by row (:func:`dip_book.pages.causes.rows`).
-        operated: last checkpoints of surgery, by the design that was operated on.
-        trajectories: all checkpoints of every method that trains on stored features.
-        ends: last checkpoints of all designs that train a prompt.
-        groups: last checkpoints by design, with every setting of which ``shown`` has one.
-    """
-
-    shown: Mapping[str, pd.DataFrame]
-    operated: Mapping[str, pd.DataFrame]
-    trajectories: pd.DataFrame
-    ends: pd.DataFrame
-    groups: Mapping[str, pd.DataFrame]
-
-    @classmethod
-    def of(cls, runs: pd.DataFrame, hosts: pd.DataFrame, profile: Profile) -> Self:
-        """Of the runs of the two studies, causes and hosts.
-
-        Raises:
-            NotMeasuredError: runs that hold no density as read.
-        """
-        groups = causes.by_design(runs, study.designs(profile))
-        prompts = {name: each for name, each in groups.items() if not name.startswith("text-tower")}
-        at_length = hosts[hosts["epochs"] == profile.epochs]  # zero-shot runs have none
-        for each in (*prompts.values(), at_length):
-            causes.check_density(each)
-        return cls(
-            causes.rows(groups),
-            causes.by_design(runs, study.surgery(profile)),
-            labelled(at_length, profile),
-            pd.concat([*prompts.values()]).drop_duplicates("key"),
-            groups,
-        )
-
-
 def answer(found: Mapping[str, World], sentence: Callable[[World], str]) -> str:
     """The sentence of every world."""
     return paragraphs({name: sentence(world) for name, world in found.items()})
 
 
 def finding(found: Mapping[str, World]) -> str:
-    """The page's finding: whether the worlds disagree, then what holding the density does."""
-    held = {
-        name: causes.held_density(world.shown)["rank 1, held at its start"]
-        for name, world in found.items()
-    }
+    """The page's finding: whether the worlds disagree on density, then what was found in each."""
+    held = {name: held_at_start(world)["new"] for name, world in found.items()}
     said = {name: where_from(world) for name, world in found.items()}
-    what = "what holding DIP's density at its start does to new classes"
+    what = "what holding the density of rank n at its start does to new classes"
     return disagreement(held, what) + paragraphs(said, "Finding")
+
+
+def held_at_start(world: World) -> dict[str, Interval]:
+    """Rank n with its density held at the start's minus rank n."""
+    return causes.held_density(world.shown)[causes.HELD["rank n"][0]]
 
 
 def rho(world: World, half: str, column: str, label: str = "CoOp") -> Interval:
@@ -164,15 +123,31 @@ def after_training(world: World) -> str:
 def where_from(world: World) -> str:
     """5: what the gain comes from."""
     new = causes.against_coop(world.shown, "new")
-    held = causes.held_density(world.shown)
-    still, dense = held["rank 1, held at its start"], held["full rank, held as DIP's"]
+    still, dense = held_at_start(world), causes.held_density(world.shown)[causes.HELD["CoOp"][-1]]
     names = ("dropout alone", FROZEN_RANDOM, "a quarter of the epochs", causes.SCALED)
     others = ", ".join(f"{name} {new[name]:+.1f}" for name in names)
+    still_said, dense_said = (clearly(each["new"], "better", "worse") for each in (still, dense))
     return (
-        f"On new classes DIP is {new['DIP']:+.1f} points from CoOp; {others}. Holding the as-read "
-        f"density at its start takes DIP's accuracy by {still:+.1f} "
-        f"({clearly(still, 'better', 'worse')}), and holding CoOp's as dense as DIP's by "
-        f"{dense:+.1f} ({clearly(dense, 'better', 'worse')})."
+        f"On new classes DIP is {new['DIP']:+.1f} points from CoOp, and rank n "
+        f"{new['rank n']:+.1f}; {others}. With the density as read held at the words', rank n "
+        f"changes by {still['new']:+.1f} ({still_said}) on new classes "
+        f"and {still['base']:+.1f} on base classes; CoOp held as dense as DIP's prompts by "
+        f"{dense['new']:+.1f} ({dense_said}) and "
+        f"{dense['base']:+.1f}. {beyond(world)}"
+    )
+
+
+def beyond(world: World) -> str:
+    """5, less what a smaller update gives: designs against CoOp's own trade-off."""
+    found = causes.beyond_trade_off(world.shown, world.operated["CoOp"])
+    better = [name for name, gap in found.items() if gap.sign > 0 and name != "CoOp"]
+    worse = [name for name, gap in found.items() if gap.sign < 0 and name != "CoOp"]
+    dip = f"{found['DIP']:+.1f}" if "DIP" in found else "beyond the curve"
+    return (
+        "At the validation accuracy on base classes that CoOp's own scaled update has, DIP is "
+        f"{dip} points from it on new classes; clearly above it are "
+        f"{', '.join(better) or 'none of the designs'}, clearly below "
+        f"{', '.join(worse) or 'none'}."
     )
 
 
@@ -180,6 +155,8 @@ def at_matched_norm(world: World) -> str:
     """5, of the norm: DIP against CoOp's update at the norm of DIP's."""
     dip, coop = world.operated["DIP"], world.operated["CoOp"]
     gap, share = surgery.matched(dip, coop), surgery.share_matched(dip, coop)
+    if not gap:
+        return "CoOp's update was not evaluated at the norm of DIP's on two datasets or more."
     return (
         f"With CoOp's update scaled to the norm of DIP's of the same dataset and seed, DIP is "
         f"{gap['new']:+.1f} points from it on new classes, {gap['base']:+.1f} on base classes and "
@@ -191,7 +168,7 @@ def at_fixed_norm(world: World) -> str:
     """5, of the spectrum: surgery on CoOp's trained updates."""
     new = surgery.changes(world.operated["CoOp"])
     return (
-        "At fixed norm, new-class accuracy of CoOp's trained prompts changes by "
+        "At the same norm, new-class accuracy of CoOp's trained prompts changes by "
         + ", ".join(f"{gap:+.1f} ({name})" for name, gap in new.items())
         + " points."
     )
@@ -251,13 +228,18 @@ def against_others(world: World) -> str:
 
 def numbers(world: World) -> dict[str, Interval]:
     """The page's numbers: of designs, densities, correlations and surgery."""
-    found = causes.numbers(world.shown)
+    found = causes.numbers(world.shown, world.operated["CoOp"])
+    found |= {
+        f"wordless_dip_minus_coop_{shots}_shots": wordless.gap(world.wordless, shots)
+        for shots in wordless.shots_of(world.wordless)
+    }
     found |= {
         f"dip_minus_coop_{column}": at_the_end(world)[name] for name, column in DENSITIES.items()
     }
     for column in DENSITIES.values():
         found[f"rho_{column}_new"] = rho(world, "new", column)
         found[f"rho_{column}_base"] = rho(world, "base", column)
+    found |= {f"density_held_{half}": each for half, each in held_at_start(world).items()}
     gaps = surgery.matched(world.operated["DIP"], world.operated["CoOp"])
     found |= {f"dip_minus_coop_at_its_norm_{half}": gap for half, gap in gaps.items()}
     tower = difference(world.shown["DIP"], world.shown[TOWER])

@@ -19,7 +19,7 @@ from dip_lib.randomness import normal
 
 DRAWS = 3
 """Random sets of directions."""
-FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
+FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 """By which an update is scaled, so that runs can be compared at one norm, or at one accuracy on
 validation images, by interpolation."""
 ROUNDING = 1e-5

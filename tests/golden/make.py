@@ -60,6 +60,7 @@ def golden_runs() -> dict[str, Run]:
         "coop with a low-rank update": run("coop", low_rank=DIP),
         "coop on a target": run("coop", protocol="all-classes", target="greek"),
         "vpt condensed": run("vpt", keep=50.0, tuned=1),
+        "control held": run("control", loss_scale=0.5, held=True, density=0.6),
     }
 
 
