@@ -288,6 +288,10 @@ def test_groups_hold_one_tower_and_one_schedule_each(text_side: pd.DataFrame) ->
         families.loc["KgCoOp + DIP", "greek"] - families.loc["KgCoOp", "greek"]
     )
     assert list(hosts.density_table(pairs).index) == [*("CoOp", "DIP", "KgCoOp", "ProGrad", "DePT")]
+    assert "ρ with as-read ID₁" not in hosts.density_table(pairs)
+    held = {n: tuple(r.assign(id1_read=1 - r["id1"]) for r in both) for n, both in pairs.items()}
+    table = hosts.density_table(held)
+    assert (table["ρ with as-read ID₁"] == -table["ρ with ID₁"]).all()
 
 
 ONE = replace(load_profile("embedded"), towers=("one",), epochs=40)
@@ -433,6 +437,9 @@ def test_tables_of_the_ablation_have_a_row_for_each_value(ablated: pd.DataFrame)
     penalties = ablation.penalty_table(ablated)
     assert list(penalties.index) == [f"{m}, λ = {w}" for m in ("DO", "PP") for w in ("0.1", "10")]
     assert penalties["ID₁"].tolist() == pytest.approx([0.3] * 4)
+    assert "as-read ID₁" not in penalties  # where runs do not hold it
+    held = ablated.assign(id1_read=ablated["id1"] / 2)
+    assert ablation.penalty_table(held)["as-read ID₁"].tolist() == pytest.approx([0.15] * 4)
 
 
 def test_the_nearest_smaller_update_is_nearest_on_base_classes(ablated: pd.DataFrame) -> None:

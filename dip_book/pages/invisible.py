@@ -185,7 +185,7 @@ def bars(found: Mapping[str, Found]) -> list[Bars]:
     return [
         Bars(
             f"{world}, {dataset_title(rows['dataset'].iloc[0])}",
-            ("the prompt", "as block 1 reads it, centred"),
+            ("the prompt", "as block 1 reads it"),
             [
                 [[round(row[name], 3) for name in row.index if _is_share(name, kind)]
                  for kind in ("share", "read")]
