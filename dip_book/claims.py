@@ -193,7 +193,7 @@ def verdict(claim: Claim, interval: Interval | None, holm: float | None = None) 
     """
     if interval is None:
         return "not measured"
-    if any(map(math.isnan, (interval.value, interval.low, interval.high))):
+    if interval.endless or math.isnan(interval.value):
         return "inconclusive"
     whole, none = _met(claim, interval)
     if (whole or none) and (holm is None or holm < SURE):

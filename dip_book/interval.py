@@ -25,13 +25,18 @@ class Interval:
     units: tuple[float, ...] = ()
 
     def __format__(self, digits: str) -> str:
-        if math.isnan(self.low) or math.isnan(self.high):
+        if self.endless:
             return f"{self.value:{digits}}"
         return f"{self.value:{digits}} [{self.low:{digits}}, {self.high:{digits}}]"
 
     def ends(self, digits: str) -> str:
-        """The interval in words: "+1.9 to +4.3"."""
-        return f"{self.low:{digits}} to {self.high:{digits}}"
+        """The interval in words: "+1.9 to +4.3"; "not known" without ends."""
+        return "not known" if self.endless else f"{self.low:{digits}} to {self.high:{digits}}"
+
+    @property
+    def endless(self) -> bool:
+        """Whether an end is not a number: too little was measured for an interval."""
+        return math.isnan(self.low) or math.isnan(self.high)
 
     @property
     def columns(self) -> dict[str, float]:

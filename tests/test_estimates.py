@@ -76,7 +76,7 @@ def test_of_a_single_dataset_the_ends_are_those_over_seeds() -> None:
     assert found.units == ()
     single = estimate({"only": [2.0]})
     assert single.value == 2 and math.isnan(single.low) and single.sign == 0
-    assert f"{single:.1f}" == "2.0"
+    assert (f"{single:.1f}", single.ends(".1f")) == ("2.0", "not known")
 
 
 def test_the_jackknife_of_a_smooth_statistic_agrees_with_its_linear_part() -> None:

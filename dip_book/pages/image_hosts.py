@@ -70,7 +70,8 @@ def _found(runs: pd.DataFrame) -> str:
 
 def _too_few(count: int) -> str:
     """That so many datasets decide nothing; "" where they are enough."""
-    return f" {count} datasets are too few to judge by: this is shown." if count < FEWEST else ""
+    many = "dataset is" if count == 1 else "datasets are"
+    return f" {count} {many} too few to judge by: this is shown." if count < FEWEST else ""
 
 
 def groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
