@@ -163,8 +163,8 @@ def beyond_trade_off(shown: Rows, operated: pd.DataFrame) -> dict[str, Interval]
     images gives as well does not count for a design.
     """
     curve, found = trade_off(operated), dict[str, Interval]()
-    for name, group in shown.items():
-        both = final(group, "val", "new")
+    for name in [each for each in shown if each != "CoOp"]:
+        both = final(shown[name], "val", "new")
         row = np.stack([both[d].mean(0) for d in sorted(both)])[:, None]  # (D, 1, 2)
         if len(row) != len(curve):  # every run of a dataset stopped
             continue

@@ -140,8 +140,8 @@ def where_from(world: World) -> str:
 def beyond(world: World) -> str:
     """5, less what a smaller update gives: designs against CoOp's own trade-off."""
     found = causes.beyond_trade_off(world.shown, world.operated["CoOp"])
-    better = [name for name, gap in found.items() if gap.sign > 0 and name != "CoOp"]
-    worse = [name for name, gap in found.items() if gap.sign < 0 and name != "CoOp"]
+    better = [name for name, gap in found.items() if gap.sign > 0]
+    worse = [name for name, gap in found.items() if gap.sign < 0]
     dip = f"{found['DIP']:+.1f}" if "DIP" in found else "beyond the curve"
     return (
         "At the validation accuracy on base classes that CoOp's own scaled update has, DIP is "
