@@ -24,19 +24,22 @@ from dip_lib import load_backbone
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features, load_features
 from dip_lib.data import Dataset, load_dataset
-from dip_lib.methods import METHODS
+from dip_lib.methods import METHODS, PromptMethod
+from dip_lib.methods.control import Control
 from dip_lib.training.batch_data import draws, training_data
 from dip_lib.training.loop import train_epochs
 from dip_lib.training.run import Run
 from dip_lib.training.runs import Runs
-from dip_study.hosts import methods_of
 from dip_study.profiles import load_profile
 from dip_study.runs import DIP, make_run
 
 FAMILY, BATCH, SHOTS = "greek", 32, 4
-PROFILE = load_profile("embedded")
-HOSTS = ("coop", *methods_of(PROFILE, "text"), *methods_of(PROFILE, "image"))
-"""Those that the book compares."""
+HOSTS = tuple(
+    name
+    for name, kind in METHODS.items()
+    if issubclass(kind, PromptMethod) and kind.side != "none" and kind is not Control
+)
+"""Methods that learn prompts; a control is CoOp with one thing changed, and costs as much."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,13 @@ def row_name(run: Run) -> str:
 
 def rows(hosts: Sequence[str] = HOSTS, shots: int = SHOTS) -> dict[str, Run]:
     """A run of every method, plain and with DIP where pages add it, under the name of its row."""
+    profile = load_profile("embedded")
     same: dict[str, Any] = {"backbone": "glyph-vit", "epochs": 1, "views": 1}
     same |= {"batch": BATCH, "shots": shots}
     runs = []
     for host in hosts:
         ways = (None,) if METHODS[host].alternative_to_dip else (None, DIP)
-        runs += [make_run(PROFILE, FAMILY, host, 1, way, **same) for way in ways]
+        runs += [make_run(profile, FAMILY, host, 1, way, **same) for way in ways]
     return {row_name(run): run for run in runs}
 
 
