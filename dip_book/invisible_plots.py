@@ -54,7 +54,7 @@ def invisible(rows: pd.DataFrame, figure: FigureBase | None = None) -> None:
     upper, lower = canvas(figure, 3.6).subplots(2, 1, sharex=True)
     grown = rows[rows["added"] > 0]
     _lines(upper, grown, ("id", "id_read"))
-    upper.legend(loc="center left", ncols=2)
+    upper.legend(loc="upper left")
     _lines(lower, grown, ("base", "new"))
     lower.legend(loc="lower left", ncols=2)
     upper.set(ylabel="density", ylim=(0, 1.02), xscale="log")

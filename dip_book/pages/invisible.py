@@ -99,6 +99,10 @@ TITLES = {
 }
 
 
+DIGITS = dict.fromkeys(TITLES.values(), 4) | {"base": 1, "new": 1}
+"""Of the columns of the two tables below."""
+
+
 def searches_table(found: Found) -> pd.DataFrame:
     """:func:`mean_searches` with the titles of a table."""
     return mean_searches(found)[[*TITLES, "base", "new"]].rename(columns=TITLES)
