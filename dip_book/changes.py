@@ -24,7 +24,7 @@ def changes(path: Path, rows: Iterable[Row]) -> list[Row]:
     Args:
         path: a table for each claim and world, ``[dip-h.photos]``, with ``verdict``, ``value``
             (with its interval, as it was printed) and ``why``.
-        rows: of :func:`dip_book.scoreboard.scoreboard`.
+        rows: of ``dip_book.scoreboard.scoreboard``.
 
     Raises:
         ValueError: an unknown claim, world or verdict.

@@ -23,7 +23,7 @@ ANY = "any"
 CLAIMED = {"Glyph World": "embedded", "Photo World": "photos", "photos": "paper"}
 """A profile's world -> what claims call it; a claim takes no number of another world."""
 ESTIMANDS = ("new datasets", "these datasets", "repetitions")
-"""What the interval of a claim's number is over; see :mod:`dip_book.estimates`."""
+"""What the interval of a claim's number is over; see ``dip_book/estimates.py``."""
 VERDICTS = (
     "reproduced",
     "not reproduced",
@@ -69,6 +69,7 @@ class Claim:
     estimand: str = ""
     primary: str = ""
     part_of: str = ""
+    seen: str = ""
     command: str = ""
     cost: str = ""
 

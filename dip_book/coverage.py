@@ -150,7 +150,7 @@ def report(residuals: Mapping[str, Array], studies: int = STUDIES) -> list[dict[
 
 
 def write_report(claims: Path, results: Path) -> None:
-    """Write :func:`report` to COVERAGE among the results, a line a row."""
+    """Write ``report`` to COVERAGE among the results, a line a row."""
     lines = ",\n".join(json.dumps(row) for row in report(pools(claims, results)))
     write_atomic(results / COVERAGE, f"[\n{lines}\n]\n".encode())
 

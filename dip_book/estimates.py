@@ -74,7 +74,7 @@ def jackknife(units: Array, statistic: Statistic) -> Interval:
     """A statistic of D units with its 95 % interval: the jackknife's error, Student's quantile.
 
     Of an average it is Student's interval. Of one unit there is none: its ends are nan. It is no
-    interval for a median, whose jackknife's error does not converge: see :func:`median_of`.
+    interval for a median, whose jackknife's error does not converge: see ``median_of``.
 
     Args:
         units: (D, ...); whatever belongs to a unit stays with it.

@@ -1,6 +1,6 @@
 """The claims beside what was measured: a verdict for each world that can judge a claim.
 
-:mod:`dip_book.evidence` finds what a claim's notebook measured, :mod:`dip_book.pilots` which claims
+``dip_book/evidence.py`` finds what a claim's notebook measured, ``dip_book/pilots.py`` which claims
 a world of few datasets cannot judge. Primary claims are decided by their p-values, corrected for
 the other primary claims of the world by Holm's method; all others are exploratory.
 """
@@ -16,6 +16,8 @@ from dip_book.interval import Interval
 from dip_book.pilots import NO_PILOT, PILOT, Pilot, load_pilots
 from dip_book.significance import holm
 
+TOLD = ("source", "statistic", "estimand", "notebook", "asked", "primary", "part_of", "seen")
+"""What a row has from the claim itself, beside its id and text."""
 NOTHING = dict.fromkeys(
     ("value", "interval", "half_width", "n", "these", "p", "sign_flip", "skew", "holm")
 )
@@ -31,13 +33,13 @@ def scoreboard(claims_path: Path, numbers_dir: Path) -> list[Record]:
     Returns:
         Rows with keys id, claim, source, statistic, estimand, notebook, asked (what would confirm
         it), primary (why it is; "" for an exploratory one), part_of (the claim that states the same
-        fact, or ""), disagree (whether it was reproduced in one world and not in another) and
-        judged: each of the claim's worlds, in the book's order, or "any" alone -> value (or None),
-        interval ((low, high) or None), half_width (of a bounded interval, else None), n (its units,
-        or None), these (the ends over seeds, or None), p and sign_flip (two-sided, against the
-        claim's bound, or None), skew (of the units), holm (p corrected, of a primary claim that the
-        world judges),
-        verdict and detail (how to measure it, why it is not judged, or what a verdict lacks).
+        fact, or ""), seen (of its number before it was written, or ""), disagree (whether it was
+        reproduced in one world and not in another) and judged: each of the claim's worlds, in the
+        book's order, or "any" alone -> value (or None), interval ((low, high) or None), half_width
+        (of a bounded interval, else None), n (its units, or None), these (the ends over seeds, or
+        None), p and sign_flip (two-sided, against the claim's bound, or None), skew (of the units),
+        holm (p corrected, of a primary claim that the world judges), verdict and detail (how to
+        measure it, why it is not judged, or what a verdict lacks).
     """
     claims = load_claims(claims_path)
     pilots = load_pilots(claims_path.with_name(PILOT), claims)
@@ -49,11 +51,10 @@ def scoreboard(claims_path: Path, numbers_dir: Path) -> list[Record]:
     for claim in claims:
         judged = {world: each[claim.id] for world, each in by_world.items() if claim.id in each}
         verdicts = {each["verdict"] for each in judged.values()}
-        told = ("source", "statistic", "estimand", "notebook", "asked", "primary", "part_of")
         rows.append(
             {
                 **{"id": claim.id, "claim": claim.text},
-                **{name: getattr(claim, name) for name in told},
+                **{name: getattr(claim, name) for name in TOLD},
                 "disagree": verdicts >= {"reproduced", "not reproduced"},
                 "judged": judged,
             }

@@ -1,7 +1,7 @@
 """p-values of units, and their correction for several claims.
 
 The book's scoreboard is built without numpy, so this needs the standard library alone. Units are
-one number a dataset, as :class:`dip_book.interval.Interval` has them.
+one number a dataset, as ``Interval`` has them.
 """
 
 from __future__ import annotations

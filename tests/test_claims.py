@@ -159,6 +159,12 @@ def test_primary_claims_are_few_have_reasons_and_are_claims_of_a_difference_or_a
         assert all(len(claim.primary) > 40 and not claim.part_of for claim in primary)
 
 
+def test_a_claim_that_a_small_world_judges_says_what_had_been_seen_of_it() -> None:
+    for claim in load_claims(CLAIMS):
+        small = {"embedded", "photos"} & set(claim.worlds)
+        assert bool(claim.seen) == bool(small), claim.id
+
+
 def test_a_claim_on_prompts_of_the_text_is_judged_in_every_world_and_no_other_in_photo_world() -> (
     None
 ):

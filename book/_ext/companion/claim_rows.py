@@ -95,8 +95,8 @@ def shown(row: Row, page: str, link: str) -> Row:
     details = {WORLDS.get(world, EVERY): told(each) for world, each in judged.items()}
     over = f"over {row['estimand']}" if row["estimand"] else ""
     rule = {"Source": row["source"], "Statistic": row["statistic"], "Interval": over}
-    rule |= {"Why primary": row["primary"].removesuffix("."), **details}
-    lines = [prose(f"{name}: {text}") for name, text in rule.items() if text]
+    rule |= {"Why primary": row["primary"], "Seen before it was written": row["seen"], **details}
+    lines = [prose(f"{name}: {text.removesuffix('.')}") for name, text in rule.items() if text]
     words = {"claim": prose(row["claim"]), "asked": prose(row["asked"]), "rule": lines}
     cells = [cell(world, judged.get(world)) for world in ((ANY,) if ANY in judged else WORLDS)]
     kept = {name: row[name] for name in ("id", "disagree", "part_of")}

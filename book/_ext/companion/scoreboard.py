@@ -109,7 +109,7 @@ class Changed(SphinxDirective):
 
 
 class Coverage(SphinxDirective):
-    """A table of how often intervals hold the truth, as :mod:`dip_book.coverage` simulated it."""
+    """A table of how often intervals hold the truth, as ``dip_book/coverage.py`` simulated it."""
 
     def run(self) -> list[nodes.Node]:
         path = Path(self.env.srcdir) / "results" / "coverage.json"
