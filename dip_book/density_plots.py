@@ -6,15 +6,17 @@ In the style of :mod:`dip_book.plots`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
 from dip_book.frame import as_read
 from dip_book.plots import COLOURS, LABELS, MARKERS, WIDTH, band, canvas
-from dip_book.tables import final, trajectories
+from dip_book.tables import Array, final, trajectories
 from dip_lib.data.dataset import dataset_title
 
 
@@ -104,21 +106,40 @@ def trajectory_grid(runs: pd.DataFrame, figure: FigureBase | None = None) -> Non
 
 
 def density_at_the_end(runs: pd.DataFrame, figure: FigureBase | None = None) -> None:
-    """New-class accuracy against ID_1 at the end of training: CoOp at each rate, and DIP."""
-    axes = canvas(figure, 3.4).subplots()
+    """New-class accuracy against ID_1 at the end of training: CoOp at each rate, and DIP.
+
+    Hollow: against as-read ID_1, where the runs hold it.
+    """
+    axes, read = canvas(figure, 3.4).subplots(), as_read(runs)
     for name, of_label in runs.groupby("label"):
-        points = []
-        for rate, at_rate in of_label.groupby("lr"):
-            ends = final(at_rate, "id1", "new")
-            points.append(np.mean([each.mean(0) for each in ends.values()], axis=0))
-            if name == "CoOp":
-                axes.annotate(f"{rate:g}", points[-1], xytext=(6, 3), textcoords="offset points")
-        x, y = np.array(points).T
-        line = "-" if len(points) > 1 else ""
-        axes.plot(x, y, line, color=COLOURS[name], marker=MARKERS[name], label=LABELS[name])
-    axes.set(xlabel="ID$_1$ at the end of training", ylabel="accuracy on new classes, %")
+        points = _ends_at_each_rate(of_label)
+        if name == "CoOp":
+            for rate, (x, y) in points.items():
+                axes.annotate(f"{rate:g}", (x, y), xytext=(6, 3), textcoords="offset points")
+        _ends(axes, points, name, "-", label=LABELS[name])
+        if read is not None:
+            hollow = _ends_at_each_rate(read[read["label"] == name])
+            _ends(axes, hollow, name, ":", fillstyle="none")
+    xlabel = "ID$_1$ at the end of training"
+    xlabel += " (hollow: as read)" if read is not None else ""
+    axes.set(xlabel=xlabel, ylabel="accuracy on new classes, %")
     axes.margins(0.1)
     axes.figure.legend(loc="outside upper center", ncols=2)
+
+
+def _ends_at_each_rate(runs: pd.DataFrame) -> dict[float, Array]:
+    """Learning rate -> (2,) ID_1 and new-class accuracy over datasets and seeds."""
+    ends = {rate: final(at_rate, "id1", "new") for rate, at_rate in runs.groupby("lr")}
+    return {
+        rate: np.mean([each.mean(0) for each in of_rate.values()], axis=0)
+        for rate, of_rate in ends.items()
+    }
+
+
+def _ends(axes: Axes, points: Mapping[float, Array], name: str, line: str, **look: Any) -> None:
+    x, y = np.array([*points.values()]).T
+    line = line if len(points) > 1 else ""
+    axes.plot(x, y, line, color=COLOURS[name], marker=MARKERS[name], **look)
 
 
 def ranks(runs: pd.DataFrame, figure: FigureBase | None = None) -> None:
