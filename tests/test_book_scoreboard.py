@@ -86,7 +86,7 @@ count {verdict}`half-k-parameters any`, {measured}`03_base_to_new/photos/dip_min
     counted = [" ".join(re.sub(r"<[^>]+>", "", line).split()) for line in lines.split("</li>")]
     photos = len(only("photos"))
     assert counted[1] == (
-        f"Photo World, {photos} claims, 3 of them primary: "
+        f"Photo World, {photos} claims, 4 of them primary: "
         f"1 reproduced, 1 not reproduced, {photos - 2} not measured."
     )
     assert counted[3].startswith(f"Counts, which are no evidence, {len(only('any'))} claims: ")
