@@ -36,6 +36,16 @@ def shared_features(features: Path, tmp_path: Path) -> None:
     (tmp_path / "home" / "features").symlink_to(features)
 
 
+@pytest.fixture
+def shared_runs(features: Path, tmp_path: Path, shared_features: None) -> None:
+    """The test's home keeps runs, too, where tests of this session share them.
+
+    A run is named by its settings and code, and many pages show the same ones.
+    """
+    (features.parent / "store").mkdir(exist_ok=True)
+    (tmp_path / "home" / "store").symlink_to(features.parent / "store")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole notebooks first: begun last, the longest would keep one process busy alone."""
     items.sort(key=lambda item: item.path.name != "test_notebooks.py")

@@ -152,9 +152,9 @@ def run_twice(source: Path, profile: str) -> Any:
     return notebook
 
 
-@pytest.mark.usefixtures("shared_features")
+@pytest.mark.usefixtures("shared_runs")
 @each_notebook
-def test_a_notebook_runs_from_nothing_and_again_from_what_it_has_measured(
+def test_a_notebook_runs_without_committed_results_and_again_from_what_is_measured(
     source: Path, smoke_of_few: Path, tmp_path: Path
 ) -> None:
     place, profile = Place(tmp_path), smoke(source)
@@ -172,8 +172,8 @@ def test_a_notebook_runs_from_nothing_and_again_from_what_it_has_measured(
     assert all("smoke" in number["undecided"] for number in found.values())
     # again nothing is measured, and the same is shown
     before = json.loads((tmp_path / "measured.json").read_text())
-    store = tmp_path / "home" / "store"
-    assert {path.name: path.stat().st_mtime_ns for path in store.glob("*")} == before
+    store = (tmp_path / "home" / "store").glob("*")  # to which other tests may add
+    assert {path.name: path.stat().st_mtime_ns for path in store}.items() >= before.items()
     seen = shown(tmp_path / "out.ipynb")
     assert seen[:cells] == seen[cells + 1 :]
 
