@@ -27,6 +27,7 @@ from dip_study import (
     feature_commands,
     picture_commands,
     plan,
+    plan_table,
     profiles,
     store_commands,
     study,
@@ -164,7 +165,7 @@ def _plan(options: argparse.Namespace) -> Answer:
     rows = json.loads(costs.reset_index().to_json(orient="records"))  # not measured: null
     about = {name: getattr(options, name) for name in ("profile", "study", "device")}
     methods = plan.methods(profile, options.study)
-    lines = [plan.table(costs), f"methods: {', '.join(methods)}"]
+    lines = [plan_table.table(costs), f"methods: {', '.join(methods)}"]
     return Answer({**about, "methods": methods, "rows": rows}, lines)
 
 

@@ -25,7 +25,6 @@ from dip_lib.data.photos import PHOTOS
 from dip_lib.data.pictures import Pictures
 from dip_lib.data.splits import VAL_SHOTS
 from dip_lib.errors import one_of
-from dip_lib.fetch.archives import amount
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.vpt import VPT
 from dip_lib.paths import results_dir
@@ -36,17 +35,6 @@ from dip_study.profiles import Profile
 from dip_study.study import STUDIES, studies_of
 
 PLACE = ["tower", "precision", "dataset", "style"]
-LEGEND = """\
-images: to encode, every view counted; none of datasets that stand on feature packs. steps: summed
-over runs. Both as if no class lacked pictures.
-Image side: encoding, once for all prompts, and the passes of methods that prompt the image encoder,
-each counted as three of an encoding, without what prompts add. Text side: training prompts.
-Times are estimates, on a CPU of one core; zero-shot runs, probes and evaluation are not counted.
-A study's row counts what the rows above it do not have already."""
-SIDES = {"image_minutes": "image side", "text_minutes": "text side"}
-"""Columns of minutes -> how the printed table calls them, where they are durations."""
-IMAGE_SIDE = ("image_hosts", "visual")
-"""Studies that prompt the image encoder."""
 Folders = Mapping[str, Path]
 """Of the datasets that a profile brings."""
 BACKWARD = 3
@@ -230,31 +218,3 @@ def methods(profile: Profile, study: str = "all") -> list[str]:
     named = studies_of(profile) if study == "all" else [one_of("study", study, STUDIES)]
     runs = (run for name in named for run in STUDIES[name](profile, fingerprint=""))
     return list(dict.fromkeys(run.label for run in runs))
-
-
-def lasting(minutes: float) -> str:
-    """A duration in the unit that suits it: "12.5 min", "3.4 h", "4.8 days"."""
-    if math.isnan(minutes):
-        return "not measured"
-    hours = minutes / 60
-    if hours < 2:
-        return f"{minutes:,.1f} min"
-    return f"{hours:,.1f} h" if hours < 48 else f"{hours / 24:,.1f} days"
-
-
-def table(costs: pd.DataFrame) -> str:
-    """The costs as plain text, with their sums: text-side methods apart from image-side ones."""
-    parts, names = [costs], list(costs.index.names)
-    blank = ("",) * (len(names) - 1)
-    sums = {"all": costs}
-    if names == ["study"]:
-        sums = {"text-side studies": costs.drop(index=[*IMAGE_SIDE], errors="ignore")} | sums
-    for name, part in sums.items():
-        total = part.sum(skipna=False).rename((name, *blank) if blank else name)
-        parts.append(total.to_frame().T.rename_axis(names))
-    table_shown = pd.concat(parts).astype(costs.dtypes).rename_axis(names)
-    table_shown = table_shown.rename(columns=SIDES)
-    forms = {"disk": amount, "steps": "{:,}".format, "images": "{:,}".format}
-    form: Any = forms | dict.fromkeys(SIDES.values(), lasting)
-    text = table_shown.reset_index().to_string(index=False, formatters=form)
-    return f"{text}\n{LEGEND}"

@@ -31,7 +31,8 @@ from dip_lib.training.measure import Group, measure_group
 from dip_lib.training.run import LowRank, Run
 from dip_study.gate import zero_shots
 from dip_study.measure import dataset_of
-from dip_study.plan import plan, table
+from dip_study.plan import plan
+from dip_study.plan_table import table
 from dip_study.profiles import load_profile
 from dip_study.runs import make_run
 
