@@ -190,13 +190,14 @@ def _found(found: Grid) -> str:
     before, after = (differences(found, rule) for rule in ("no choice", PRIMARY))
     ahead = [name for name, gap in after.items() if gap["h"].sign > 0]
     behind = [name for name, gap in after.items() if gap["h"].sign < 0]
+    open_still = [name for name in after if name not in (*ahead, *behind)]
     matches = matched(found)
     text = (
         f"At the one learning rate of the other pages, CoOp minus DIP is "
         f"**{before['CoOp']['h']:+.1f}** in H; where each chooses among six settings by leaving "
-        f"classes out, it is **{after['CoOp']['h']:+.1f}**. Ahead of DIP are then "
-        f"{', '.join(ahead) or 'none'}, behind it {', '.join(behind) or 'none'}; of the other "
-        f"{len(after) - len(ahead) - len(behind)} methods it is not decided. "
+        f"classes out, it is **{after['CoOp']['h']:+.1f}**. Ahead of DIP are then: "
+        f"{'; '.join(ahead) or 'none'}. Behind it: {'; '.join(behind) or 'none'}. Not decided: "
+        f"{'; '.join(open_still) or 'none'}. "
     )
     if "CoOp" not in matches:
         return text + "CoOp and DIP reach no common accuracy on validation images."

@@ -145,9 +145,8 @@ def beyond(world: World) -> str:
     dip = f"{found['DIP']:+.1f}" if "DIP" in found else "beyond the curve"
     return (
         "At the validation accuracy on base classes that CoOp's own scaled update has, DIP is "
-        f"{dip} points from it on new classes; clearly above it are "
-        f"{', '.join(better) or 'none of the designs'}, clearly below "
-        f"{', '.join(worse) or 'none'}."
+        f"{dip} points from it on new classes. Clearly above it: {'; '.join(better) or 'none'}. "
+        f"Clearly below: {'; '.join(worse) or 'none'}."
     )
 
 
