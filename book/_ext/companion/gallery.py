@@ -49,6 +49,25 @@ def small(content: bytes, size: int = 480) -> bytes:
     return file.getvalue()
 
 
+GLYPH = re.compile(r'id="(DejaVu[\w-]+)"')
+USE = re.compile(r'<use xlink:href="#(\w+)"(?: transform="translate\(([\d.-]+) 0\)")?/>')
+
+
+def short_text(svg: str) -> str:
+    """The drawing with short names of its letters, and their places in whole units of a font.
+
+    A letter of a drawn text is a reference to an outline, and there are thousands on the cards.
+    """
+    for number, name in enumerate(dict.fromkeys(GLYPH.findall(svg))):
+        svg = svg.replace(f'id="{name}"', f'id="l{number}"').replace(f'"#{name}"', f'"#l{number}"')
+
+    def shorter(found: re.Match[str]) -> str:
+        place = f' x="{float(found[2]):.0f}"' if found[2] else ""
+        return f'<use href="#{found[1]}"{place}/>'
+
+    return USE.sub(shorter, svg)
+
+
 def light(svg: str) -> bytes:
     """A drawing with no more than a card shows: small embedded pictures, hundredths of points."""
 
@@ -56,7 +75,9 @@ def light(svg: str) -> bytes:
         picture = small(base64.b64decode(found[1]), 48)
         return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
-    rounded = re.sub(r"(\.\d\d)\d+", r"\1", re.sub(r"\n +", "\n", svg))
+    told = re.sub(r"<metadata>.*?</metadata>\n", "", re.sub(r"\n +", "\n", svg), flags=re.DOTALL)
+    outlines = re.sub(r" ?\n([LQCz]) ?", r"\1", short_text(told))  # a segment each
+    rounded = re.sub(r"(?<!scale\(0)(\.\d\d)\d+", r"\1", outlines)  # letters keep their size
     return re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", smaller, rounded).encode()
 
 
