@@ -23,6 +23,9 @@ def test_it_leads_with_what_was_learnt_and_that_holds() -> None:
     assert glyphs["dip-new"] == "reproduced" and gap["dip_minus_coop_base"]["high"] < 0
     assert "whether both together are better is open" in INDEX
     assert glyphs["dip-h"] == "inconclusive"
+    assert "classic tuning is ahead in Glyph World" in INDEX
+    fair = json.loads((NUMBERS / "18_fair_comparisons.json").read_text("utf-8"))
+    assert fair["coop_minus_dip_h_leave_classes_out"]["low"] > 0
     assert "density and accuracy on unseen classes fall together" in INDEX
     rho = json.loads((NUMBERS / "02_information_density.json").read_text("utf-8"))
     assert rho["median_rho_id1"]["value"] > 0.9 and gap["coop_minus_zero_new"]["high"] < 0
