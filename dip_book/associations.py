@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
+from dip_book.estimates import estimate_known
 from dip_book.frame import finished
-from dip_book.paired_units import mean_interval
 from dip_book.statistics import Interval, spearman
 
 PREDICTORS = {
@@ -66,7 +66,7 @@ def associations(points: pd.DataFrame, given: Sequence[str] = ()) -> dict[str, I
             rho = partial_spearman(sign * rows[column], rows["new"], [rows[g] for g in given])
             found[name].setdefault(str(dataset), []).append(rho)
     return {
-        name: mean_interval({d: np.array(each) for d, each in rhos.items()})
+        name: estimate_known({d: np.array(each) for d, each in rhos.items()})
         for name, rhos in found.items()
         if np.isfinite([each for rho in rhos.values() for each in rho]).any()
     }

@@ -60,6 +60,17 @@ def estimate(values: Values, statistic: Statistic = average) -> Interval:
     return replace(found, these=these)
 
 
+def estimate_known(values: Mapping[str, Array]) -> Interval:
+    """The average over datasets of their means over seeds, of what is known: nan is left out.
+
+    Raises:
+        ValueError: no dataset has a value.
+    """
+    arrays = {name: np.asarray(each, dtype=float) for name, each in values.items()}
+    known = {name: array[np.isfinite(array)] for name, array in arrays.items()}
+    return estimate({name: array for name, array in known.items() if len(array)})
+
+
 def _checked(values: Values) -> list[Array]:
     if not values:
         raise ValueError("no dataset to average over")

@@ -11,9 +11,10 @@ from made_records import records, stop
 from scipy import stats
 
 from dip_book.associations import PREDICTORS, associations, partial_spearman, rho_table, rhos_along
+from dip_book.estimates import estimate_known
 from dip_book.frame import frame
-from dip_book.paired_units import difference, mean_interval
 from dip_book.statistics import spearman
+from dip_book.tables import differences
 
 rng = np.random.default_rng(0)
 
@@ -73,14 +74,14 @@ def test_rho_along_training_is_that_of_the_made_curves() -> None:
 
 def test_a_difference_is_students_over_datasets() -> None:
     ours, theirs = frame(records(shift=2.0)), frame(records())
-    found = difference(ours[ours["last"]], theirs[theirs["last"]])
+    found = differences(ours[ours["last"]], theirs[theirs["last"]])
     assert found["new"].value == pytest.approx(2.0)
     assert (found["new"].low, found["new"].high) == pytest.approx((2.0, 2.0))
     assert found["base"].value == 0 and found["h"].value > 0
     gains = {f"d{i}": np.array([gain, gain]) for i, gain in enumerate(rng.normal(size=8))}
     means = [each.mean() for each in gains.values()]
     low, high = stats.t.interval(0.95, 7, np.mean(means), stats.sem(means))
-    interval = mean_interval(gains)
+    interval = estimate_known(gains)
     assert (interval.low, interval.high) == pytest.approx((low, high))
 
 
@@ -88,7 +89,7 @@ def test_a_stopped_run_leaves_both_sides() -> None:
     some = records(shift=2.0)
     some[0] = stop(some[0])
     ours, theirs = frame(some), frame(records())
-    found = difference(ours[ours["last"]], theirs[theirs["last"]])
+    found = differences(ours[ours["last"]], theirs[theirs["last"]])
     assert found["new"].value == pytest.approx(2.0)
     with pytest.raises(ValueError, match="no dataset"):
-        mean_interval({"greek": np.array([np.nan])})
+        estimate_known({"greek": np.array([np.nan])})

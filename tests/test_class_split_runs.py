@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from counted import Counted
 from few_glyphs import NAMES, Few
 from few_glyphs import run as few_run
 from test_protocols import run
@@ -57,20 +58,6 @@ def test_zero_shot_accuracy_of_a_split_is_that_of_its_names() -> None:
             assert row[half] == pytest.approx(100 * float(right.double().mean()))
             by_group = [group[half] for group in row["by_group"].values() if half in group]
             assert min(by_group) <= row[half] <= max(by_group)
-
-
-class Counted:
-    """A dataset that notes how many images it is asked to draw."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset, self.asked = dataset, list[tuple[str, int]]()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.dataset, name)
-
-    def batches(self, split: str, views: Any, rows: Any, *more: Any) -> Any:
-        self.asked.append((split, len(rows)))
-        return self.dataset.batches(split, views, rows, *more)
 
 
 def test_all_splits_share_the_encoded_images_of_one_draw(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from counted import Counted
 from test_protocols import Task, run
 
 from dip_lib import load_backbone
@@ -167,20 +168,6 @@ def test_a_run_that_diverges_leaves_its_neighbours_their_own_images(greek: Featu
     assert broken.record["status"].startswith("stopped")
     for here, there in zip(others, alone, strict=True):
         assert here.record["checkpoints"][-1]["shrunk"] == there.record["checkpoints"][-1]["shrunk"]
-
-
-class Counted:
-    """A dataset that notes which images it is asked to draw."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset, self.asked = dataset, list[tuple[str, int]]()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.dataset, name)
-
-    def batches(self, split: str, views: Any, rows: Any, *more: Any) -> Any:
-        self.asked.append((split, len(rows)))
-        return self.dataset.batches(split, views, rows, *more)
 
 
 def test_thirds_share_the_encoded_images_of_base_to_new_and_ask_for_no_test_image(

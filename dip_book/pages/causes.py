@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from dip_book.estimates import jackknife
+from dip_book.estimates import estimate_known, jackknife
 from dip_book.frame import finished
 from dip_book.interval import Interval
 from dip_book.pages.surgery import ways
-from dip_book.paired_units import difference, mean_interval
-from dip_book.tables import Array, final, summary
+from dip_book.tables import Array, differences, final, summary
 from dip_lib.errors import NotMeasuredError
 from dip_lib.methods.surgery import FACTORS
 from dip_lib.training.run import Run
@@ -66,7 +65,7 @@ def check_density(runs: pd.DataFrame) -> None:
 
 def mean(group: pd.DataFrame, column: str) -> float:
     """A column's average over datasets, of what finished."""
-    return mean_interval(final(group, column)).value
+    return estimate_known(final(group, column)).value
 
 
 def choices(groups: Groups) -> dict[str, str]:
@@ -95,7 +94,7 @@ def against_coop(shown: Rows, quantity: str = "new") -> dict[str, Interval]:
     """Each row minus CoOp in "base", "new" or "h"."""
     coop = shown["CoOp"]
     return {
-        name: difference(group, coop)[quantity] for name, group in shown.items() if name != "CoOp"
+        name: differences(group, coop)[quantity] for name, group in shown.items() if name != "CoOp"
     }
 
 
@@ -136,7 +135,7 @@ def every_setting(groups: Groups) -> pd.DataFrame:
 def held_density(shown: Rows) -> dict[str, dict[str, Interval]]:
     """What holding the density does, in points: row -> base, new and H minus those when free."""
     return {
-        name: difference(shown[name], shown[free]) for free, rows in HELD.items() for name in rows
+        name: differences(shown[name], shown[free]) for free, rows in HELD.items() for name in rows
     }
 
 

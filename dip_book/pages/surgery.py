@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dip_book.estimates import estimate_known
 from dip_book.frame import finished
 from dip_book.interval import Interval
-from dip_book.paired_units import difference, mean_interval
-from dip_book.tables import finished_pairs
+from dip_book.tables import differences, finished_pairs
 from dip_lib.methods.surgery import DRAWS, FACTORS
 
 AS_TRAINED = "x 1"
@@ -48,7 +48,7 @@ def changes(runs: pd.DataFrame, column: str = "new") -> dict[str, Interval]:
     found = {}
     for name, same in WAYS.items():
         gaps = values[[*same]].mean(axis=1) - values[AS_TRAINED]
-        found[name] = mean_interval({d: each.to_numpy() for d, each in gaps.groupby("dataset")})
+        found[name] = estimate_known({d: each.to_numpy() for d, each in gaps.groupby("dataset")})
     return found
 
 
@@ -125,7 +125,7 @@ def matched(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Interval]:
     pairs = set(zip(other["dataset"], other["seed"], strict=True))
     ends = finished(ours[ours["last"]])
     kept = [(d, s) in pairs for d, s in zip(ends["dataset"], ends["seed"], strict=True)]
-    return difference(*finished_pairs(ends[kept], other))
+    return differences(*finished_pairs(ends[kept], other))
 
 
 def share_matched(ours: pd.DataFrame, theirs: pd.DataFrame) -> float:

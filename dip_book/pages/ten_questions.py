@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from dip_book.associations import across_and_along, rhos_along
+from dip_book.estimates import estimate_known
 from dip_book.interval import Interval
 from dip_book.pages import causes, surgery, wordless
 from dip_book.pages.causes import FROZEN_RANDOM, TOWER
 from dip_book.pages.causes_world import World
-from dip_book.paired_units import difference, mean_interval
-from dip_book.tables import final, h_of
+from dip_book.tables import differences, final, h_of
 from dip_book.worlds import disagreement, paragraphs
 from dip_lib.data.splits import harmonic_mean
 
@@ -50,7 +50,7 @@ def held_at_start(world: World) -> dict[str, Interval]:
 def rho(world: World, half: str, column: str, label: str = "CoOp") -> Interval:
     """Mean over datasets of rho along a method's training."""
     found = rhos_along(world.trajectories, label, column)[half]
-    return mean_interval({str(d): np.array([value]) for d, value in found.items()})
+    return estimate_known({str(d): np.array([value]) for d, value in found.items()})
 
 
 def everywhere(world: World) -> str:
@@ -99,7 +99,7 @@ def at_the_end(world: World) -> dict[str, Interval]:
     """DIP minus CoOp in each density at the end of training."""
     dip, coop = world.shown["DIP"], world.shown["CoOp"]
     return {
-        name: mean_interval(
+        name: estimate_known(
             {
                 d: final(dip, c)[d].mean(keepdims=True) - final(coop, c)[d].mean()
                 for d in final(dip, c)
@@ -177,7 +177,7 @@ def sensitivity(world: World) -> str:
     """6: rank and dropout."""
     dip = world.shown["DIP"]
     names = ("rank 2", "rank n", "rank 1 without dropout", "rank n without dropout")
-    gaps = {name: difference(world.shown[name], dip)["h"] for name in names}
+    gaps = {name: differences(world.shown[name], dip)["h"] for name in names}
     return (
         "In H, beside DIP: " + ", ".join(f"{name} {gap:+.1f}" for name, gap in gaps.items()) + "."
     )
@@ -203,7 +203,7 @@ def on_each_dataset(world: World) -> str:
     """7, in a sentence."""
     gaps = per_dataset(world)["difference"]
     dip, coop = h_of(world.shown["DIP"]), h_of(world.shown["CoOp"])
-    average = mean_interval({d: dip[d].mean(keepdims=True) - coop[d].mean() for d in dip})
+    average = estimate_known({d: dip[d].mean(keepdims=True) - coop[d].mean() for d in dip})
     return (
         f"DIP is ahead of CoOp in H on {(gaps['H'] > 0).sum()} of {len(gaps)} datasets, by "
         f"{average:+.1f} on average and {gaps['H'].min():+.1f} to {gaps['H'].max():+.1f}; on new "
@@ -214,7 +214,7 @@ def on_each_dataset(world: World) -> str:
 def against_others(world: World) -> str:
     """10: a low-rank update of the text tower, and the truncated update of CoOp."""
     shown, dip = world.shown, world.shown["DIP"]
-    tower = difference(dip, shown[TOWER])
+    tower = differences(dip, shown[TOWER])
     rank_one = surgery.changes(world.operated["CoOp"])["rank 1"]
     trained = int(shown[TOWER]["trainable"].median()), int(dip["trainable"].median())
     return (
@@ -241,5 +241,5 @@ def numbers(world: World) -> dict[str, Interval]:
     found |= {f"density_held_{half}": each for half, each in held_at_start(world).items()}
     gaps = surgery.matched(world.operated["DIP"], world.operated["CoOp"])
     found |= {f"dip_minus_coop_at_its_norm_{half}": gap for half, gap in gaps.items()}
-    tower = difference(world.shown["DIP"], world.shown[TOWER])
+    tower = differences(world.shown["DIP"], world.shown[TOWER])
     return found | {f"dip_minus_tower_{half}": gap for half, gap in tower.items()}

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from dip_book.estimates import estimate_known
 from dip_book.frame import where
 from dip_book.interval import Interval
-from dip_book.paired_units import mean_interval
 from dip_book.tables import final, finished_pairs
 
 Groups = Mapping[str, pd.DataFrame]
@@ -28,7 +28,7 @@ def gap(groups: Groups, shots: int, theirs: str = "CoOp", ours: str = "DIP") -> 
     if theirs != "zero-shot":
         sides = finished_pairs(*sides)
     a, b = (final(side, "base") for side in sides)
-    return mean_interval({d: a[d].mean(keepdims=True) - b[d].mean() for d in a})
+    return estimate_known({d: a[d].mean(keepdims=True) - b[d].mean() for d in a})
 
 
 def shots_of(groups: Groups) -> list[int]:
@@ -41,7 +41,7 @@ def table(groups: Groups) -> pd.DataFrame:
     rows = {}
     for shots in shots_of(groups):
         row: dict[str, object] = {
-            label: mean_interval(final(of_label(groups, label, shots), "base")).value
+            label: estimate_known(final(of_label(groups, label, shots), "base")).value
             for label in ("zero-shot", "CoOp", "DIP")
         }
         rows[shots] = row | {"DIP minus CoOp": f"{gap(groups, shots):+.1f}"}
