@@ -32,7 +32,8 @@ def test_class_texts_are_the_embeddings_of_the_classes(bench: Bench) -> None:
     runs = bench.prepare(run("coop"), run("coop", seed=2))
     prompt = runs.learned().prompts[0] + 0.1 * torch.randn(2, 4, 1)
     names = ("greek letter", "small arrow")
-    texts = class_texts(runs.method, Learned((prompt,)), runs.frozen, names)
+    classify = runs.method.classifier(Learned((prompt,)), runs.frozen, names)
+    texts = class_texts(classify, runs.frozen)
     with torch.no_grad():
         expected = bench.clip.class_embeddings(prompt, names)
     torch.testing.assert_close(texts, expected, rtol=0, atol=1e-5)
@@ -52,8 +53,10 @@ def test_checkpoints_hold_the_drift_of_trained_new_and_foreign_names(bench: Benc
 
 def test_a_text_for_every_image_has_no_drift(bench: Bench) -> None:
     runs = bench.prepare(run("cocoop"))
-    nothing = TextDrift.of(runs.method, runs.learned(), runs.frozen, ("a", "b"), ("c", "d"))
-    assert nothing.rows(runs.method, runs.learned(), runs.frozen, 1) == [{}]
+    names = bench.dataset.class_names
+    nothing = TextDrift.of(runs.method, runs.learned(), runs.frozen, names[:3], names[3:])
+    classify = runs.method.classifier(runs.learned(), runs.frozen, names)
+    assert nothing.rows(runs.method, runs.learned(), runs.frozen, classify) == [{}]
 
 
 def test_arbitrary_words_are_known_and_of_no_class() -> None:

@@ -150,7 +150,7 @@ def evaluate(
         for row, share in zip(rows, percent(right), strict=True):
             row["base"] = share
     add_validation(rows, trained or classify, data)
-    moved = drift.rows(method, learned, frozen, runs) if drift else [{} for _ in rows]
+    moved = drift.rows(method, learned, frozen, classify) if drift else [{} for _ in rows]
     read = as_read(method, prompt, frozen)
     spectra = [
         spectrum(prompt[r], start[r], None if read is None else read[r]) for r in range(runs)
