@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 @cache
@@ -14,6 +19,15 @@ def cpu_name(listed: Path = Path("/proc/cpuinfo")) -> str:
     lines = listed.read_text().splitlines() if listed.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.processor() or 'CPU'}, {os.cpu_count()} cores"
+
+
+def work_seconds(device: torch.device) -> float:
+    """A clock whose differences say what a computation costs, in seconds.
+
+    On a CPU the time that cores have spent on this process, all its threads together, so that work
+    beside other processes costs what it costs alone; on a GPU the time that passes.
+    """
+    return time.process_time() if device.type == "cpu" else time.perf_counter()
 
 
 def usable_cores(groups: Path = Path("/sys/fs/cgroup")) -> int:

@@ -35,7 +35,8 @@ def record(
     Args:
         tested: test images of the trained classes, and of the others.
         checkpoints: a row each, from the start to the end.
-        seconds: of one core; of runs trained together this one's share.
+        seconds: of one core, or of a GPU (:func:`dip_lib.machine.work_seconds`); of runs trained
+            together this one's share.
         trainable: trainable parameters.
         status: "finished", or why the run stopped.
         batch_runs: how many runs trained at once.

@@ -5,7 +5,6 @@ Symbols: R runs, n context vectors, d width.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features
 from dip_lib.data import Dataset
+from dip_lib.machine import work_seconds
 from dip_lib.methods.prompts import Learned
 from dip_lib.methods.surgery import operations
 from dip_lib.training.batch_data import draws, evaluation_data, training_data
@@ -47,7 +47,7 @@ def operate(
         "surgery" has for each operation :data:`KEPT`, "id1" and "id1_read". Runs of which an update
         is zero or not finite have no "surgery".
     """
-    began = time.perf_counter()
+    began = work_seconds(clip.device)
     rows = draws(runs, dataset)
     batch = Runs.prepare(runs, clip, training_data(runs, dataset, features, rows))
     evaluation = evaluation_data(runs, dataset, features, rows)
@@ -70,7 +70,7 @@ def operate(
         each = evaluated(changed)
         for r in whole:
             points[r].setdefault("surgery", {})[way] = _kept(each[r])
-    seconds = (time.perf_counter() - began) / len(runs)
+    seconds = (work_seconds(clip.device) - began) / len(runs)
     results = []
     for run, point in zip(runs, points, strict=True):
         end = {"epoch": cast(Schedule, run.schedule).epochs, "loss": None, **point}

@@ -5,13 +5,13 @@ Symbols: R runs, n context vectors, d width.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any, cast
 
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features
 from dip_lib.data import Dataset
+from dip_lib.machine import work_seconds
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.training.batch_data import draws, evaluation_data, training_data
 from dip_lib.training.evaluate import evaluate, shrunk, with_prompted_tower
@@ -19,6 +19,7 @@ from dip_lib.training.loop import train_epochs
 from dip_lib.training.record import FINISHED, Result, record
 from dip_lib.training.run import Run
 from dip_lib.training.runs import Runs, check_batch
+from dip_lib.training.sharpness import sharpness
 from dip_lib.training.text_drift import TextDrift
 
 
@@ -45,7 +46,7 @@ def train(
         ValueError: what :meth:`Runs.prepare` refuses.
     """
     check_batch(runs)
-    began = time.perf_counter()
+    began = work_seconds(backbone.device)
     first, rows = runs[0], draws(runs, dataset)
     reads_pixels = backbone if cast(PromptMethod, first.method).encodes_images else None
     data = training_data(runs, dataset, features, rows, reads_pixels)
@@ -84,7 +85,12 @@ def train(
         ways = shrunk(method, prompts, start[whole], frozen, evaluation.of_runs(whole))
         for r, each in zip(whole, ways, strict=True):
             checkpoints[r][-1]["shrunk"] = each
-    seconds = (time.perf_counter() - began) / len(runs)
+    val = evaluation.val
+    if val.names and not (method.encodes_images or method.text_per_image):
+        for r, rise in enumerate(sharpness(method, final, start, frozen, val)):
+            if r in whole:
+                checkpoints[r][-1]["sharpness"] = rise
+    seconds = (work_seconds(backbone.device) - began) / len(runs)
     results = []
     for r, run in enumerate(runs):
         status = f"stopped: non-finite loss in epoch {stopped[r]}" if r in stopped else FINISHED

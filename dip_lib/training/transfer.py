@@ -5,7 +5,6 @@ Symbols: R runs.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import cast
 
@@ -16,6 +15,7 @@ from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import encode_split
 from dip_lib.data import Dataset
 from dip_lib.data.protocols import Classes, evaluation_halves
+from dip_lib.machine import work_seconds
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.prompts import Learned
 from dip_lib.training.batch_data import EvaluationData
@@ -38,7 +38,7 @@ def transfer(
     Returns:
         A result for each, with one checkpoint and without tensors.
     """
-    began = time.perf_counter()
+    began = work_seconds(clip.device)
     method, test = cast(PromptMethod, runs[0].method), encode_split(clip, target, "test")
     every = Classes("all-classes")
     base, new = evaluation_halves(target, test, every)
@@ -47,7 +47,7 @@ def transfer(
     data = EvaluationData(base, new, new)
     data = with_prompted_tower(data, method, learned, frozen, target, every)
     rows = accuracies(method.classifier(learned, frozen, base.names), data.base, new, len(runs))
-    seconds = (time.perf_counter() - began) / len(runs)
+    seconds = (work_seconds(clip.device) - began) / len(runs)
     results = []
     for run, row in zip(runs, rows, strict=True):
         checkpoint = {"epoch": cast(Schedule, run.schedule).epochs, "loss": None, **row}

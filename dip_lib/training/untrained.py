@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import cast
 
 import numpy as np
@@ -14,6 +13,7 @@ from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features, encode_split
 from dip_lib.data import Dataset
 from dip_lib.data.protocols import Split, among
+from dip_lib.machine import work_seconds
 from dip_lib.methods.probe import LinearProbe
 from dip_lib.methods.zero_shot import ZeroShot
 from dip_lib.training.batch_data import draws, halves, trained_classes, training_data
@@ -24,7 +24,7 @@ from dip_lib.training.run import Run
 
 def zero_shot(run: Run, backbone: Backbone, dataset: Dataset) -> Result:
     """Test accuracy of hand-written templates; on base and new classes also by group of images."""
-    began = time.perf_counter()
+    began = work_seconds(backbone.device)
     test = encode_split(backbone, dataset, "test")
     base, new = halves(run, dataset, test)
     names = (*base.names, *new.names)
@@ -37,7 +37,8 @@ def zero_shot(run: Run, backbone: Backbone, dataset: Dataset) -> Result:
     checkpoint = {"epoch": 0, "loss": None, **accuracy}
     of_base, _ = among(dataset.labels("test"), trained_classes(run, dataset))
     checkpoint["by_group"] = _by_group(dataset, of_base.numpy(), base, new, text)
-    return Result(record(run, (base, new), [checkpoint], time.perf_counter() - began), {})
+    seconds = work_seconds(backbone.device) - began
+    return Result(record(run, (base, new), [checkpoint], seconds), {})
 
 
 def _by_group(
@@ -60,7 +61,7 @@ def _by_group(
 
 def probe(run: Run, dataset: Dataset, features: Features) -> Result:
     """Test accuracy on the trained classes of a probe of every view of the few-shot images."""
-    began = time.perf_counter()
+    began = work_seconds(features.test.device)
     data = training_data([run], dataset, features, draws([run], dataset))
     base, new = halves(run, dataset, features.test)
     images = data.images[0].flatten(0, 1)  # (V * N, e)
@@ -70,5 +71,5 @@ def probe(run: Run, dataset: Dataset, features: Features) -> Result:
     best = classify(base.images).argmax(1)
     accuracy = 100 * float((best == base.labels).double().mean())
     checkpoint = {"epoch": 0, "loss": None, "base": accuracy, "new": None}
-    seconds = time.perf_counter() - began
+    seconds = work_seconds(features.test.device) - began
     return Result(record(run, (base, new), [checkpoint], seconds, classes * (size + 1)), {})
