@@ -22,7 +22,7 @@ def record(entry: Entry, numbers: dict[str, Any]) -> dict[str, Any]:
     run = entry.run
     end = {"epoch": 1, "base": 60.0, "new": 50.0, "val": 60.0, "singular": [2.0, 1.0]}
     end |= {"id": [0.6], "id_read": [0.5], "update_norm": 1.0}
-    end |= {"drift_words": 0.1, "drift_base": 0.1} | numbers
+    end |= {"drift_words": 0.1, "drift_base": 0.1, "sharpness": 0.1} | numbers
     end["shrunk"] = {way: {half: end[half] for half in ("base", "new", "val")} for way in SHRUNK}
     end["shrunk"] |= numbers.get("shrunk", {})
     return {

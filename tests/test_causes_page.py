@@ -87,11 +87,17 @@ def test_rows_are_the_parts_and_holding_the_density_is_paired_with_what_it_holds
     assert all(isinstance(each, Interval) for each in found.values())
 
 
-def test_runs_without_the_density_as_read_are_told() -> None:
+def test_seeds_without_the_density_as_read_are_left_out_and_told_where_none_has_it() -> None:
     old = frame([made()])
     with pytest.raises(NotMeasuredError, match="1 of 1"):
-        causes.check_density(old)
-    causes.check_density(old.assign(id1_read=0.3))
+        causes.with_density(old)
+    newer = old.assign(id1_read=0.3, seed=7)
+    assert causes.with_density(newer).equals(newer)
+    mixed = pd.concat([old.assign(id1_read=float("nan")), newer])
+    assert set(causes.with_density(mixed)["seed"]) == {7}
+    partly = pd.concat([mixed, newer.assign(key="other", id1_read=float("nan"))])
+    with pytest.raises(NotMeasuredError):
+        causes.with_density(partly)
 
 
 # ---- surgery ------------------------------------------------------------------------------------

@@ -53,14 +53,22 @@ def by_design(runs: pd.DataFrame, designs: Mapping[str, Sequence[Run]]) -> dict[
     }
 
 
-def check_density(runs: pd.DataFrame) -> None:
-    """Raise NotMeasuredError where finished runs hold no density as read: they are older."""
+def with_density(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of those seeds at which all that finished hold the density as read.
+
+    Runs that were measured before it was do not.
+
+    Raises:
+        NotMeasuredError: there is no such seed.
+    """
     points = finished(runs)
     known = points["id1_read"].notna() if "id1_read" in points else pd.Series(False, points.index)
-    if not known.all():
+    seeds = [seed for seed, each in known.groupby(points["seed"]) if each.all()]
+    if not seeds:
         old, total = points.loc[~known, "key"].nunique(), points["key"].nunique()
         how = "They hold no density as read: measure them again, with results='fresh'."
         raise NotMeasuredError(old, total, how)
+    return runs[runs["seed"].isin(seeds)]
 
 
 def mean(group: pd.DataFrame, column: str) -> float:

@@ -21,7 +21,8 @@ class World:
     Attributes:
         shown: last checkpoints by row (:func:`dip_book.pages.causes.rows`).
         operated: last checkpoints of surgery, by the design that was operated on.
-        trajectories: all checkpoints of every method that trains on stored features.
+        trajectories: all checkpoints of every method that trains on stored features, of the seeds
+            at which they hold the density as read.
         ends: last checkpoints of all designs that train a prompt.
         groups: last checkpoints by design, with every setting of which ``shown`` has one.
         wordless: last checkpoints of few-shot learning from random vectors, by label.
@@ -39,18 +40,17 @@ class World:
         """Of the runs of the two studies, causes and hosts.
 
         Raises:
-            NotMeasuredError: runs that hold no density as read.
+            NotMeasuredError: at no seed do the runs hold the density as read.
         """
         groups = causes.by_design(runs, study.designs(profile))
         prompts = {name: each for name, each in groups.items() if not name.startswith("text-tower")}
         at_length = hosts[hosts["epochs"] == profile.epochs]  # zero-shot runs have none
-        for each in (*prompts.values(), at_length):
-            causes.check_density(each)
+        ends = pd.concat([*prompts.values()]).drop_duplicates("key")
         return cls(
             causes.rows(groups),
             causes.by_design(runs, study.surgery(profile)),
-            labelled(at_length, profile),
-            pd.concat([*prompts.values()]).drop_duplicates("key"),
+            labelled(causes.with_density(at_length), profile),
+            causes.with_density(ends),
             groups,
             causes.by_design(runs, study.few_shot(profile)),
         )

@@ -63,7 +63,8 @@ def everywhere(world: World) -> str:
         f"Along CoOp's training ID1 goes with new-class accuracy on {(coop > 0).sum()} of "
         f"{len(coop)} datasets (mean rho {rho(world, 'new', 'id1'):.2f}; as read "
         f"{rho(world, 'new', 'id1_read'):.2f}). Over {len(means)} methods mean rho lies between "
-        f"{means[least]:.2f} ({least}) and {means[most]:.2f} ({most})."
+        f"{means[least]:.2f} ({least}) and {means[most]:.2f} ({most}). Seeds: "
+        f"{world.trajectories['seed'].nunique()}."
     )
 
 
