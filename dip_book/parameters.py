@@ -118,7 +118,7 @@ def read(parameters: Mapping[str, Any]) -> Parameters:
             raise ValueError(
                 f"seeds={seeds!r} must be 'all' or whole numbers below 2**63, such as '1,2,3'"
             )
-        profiles = [replace(profile, seeds=numbers) for profile in profiles]
+        profiles = [replace(p, seeds=numbers, trajectory_seeds=()) for p in profiles]
         changed["seeds"] = ",".join(map(str, numbers))
     if epochs is not None:
         if not (numbers := _whole([epochs], 1)):

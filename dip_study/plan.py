@@ -26,6 +26,7 @@ from dip_lib.data.pictures import Pictures
 from dip_lib.data.splits import VAL_SHOTS
 from dip_lib.errors import one_of
 from dip_lib.methods.prompt_method import PromptMethod
+from dip_lib.methods.surgery import Surgery
 from dip_lib.methods.vpt import VPT
 from dip_lib.paths import results_dir
 from dip_lib.training.batches import batches
@@ -135,6 +136,11 @@ def _steps(run: Run, batch: int, images: int) -> int:
     return tuned * (images // batch)
 
 
+def _trains(run: Run) -> bool:
+    """Whether it takes steps; other runs learn nothing, or evaluate what another has learned."""
+    return bool(run.schedule) and not (run.data.target or isinstance(run.method, Surgery))
+
+
 def _cost(
     runs: Sequence[Run],
     known: Set[tuple[object, ...]],
@@ -153,7 +159,7 @@ def _cost(
             cost["images"] += count
             cost["disk"] += 4 * count * int(backbone_config(tower.backbone)["embed_dim"])
             cost["image_minutes"] += count / (60 * rate)
-    trained = [run for run in runs if run.schedule and not run.data.target]
+    trained = [run for run in runs if _trains(run)]
     for run in trained:
         classes = _classes(run, folders)[0]
         images = classes * run.data.shots

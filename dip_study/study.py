@@ -44,6 +44,12 @@ def base_to_new(profile: Profile, **changes: Any) -> list[Run]:
     return once(chain(*parts))  # the selected rate is one of the frontier's
 
 
+def trajectories(profile: Profile, **changes: Any) -> list[Run]:
+    """CoOp and DIP followed along training: with the profile's seeds, and further ones."""
+    every = replace(profile, seeds=(*profile.seeds, *profile.trajectory_seeds))
+    return [*coop(every, **changes), *dip(every, **changes)]
+
+
 def few_shot(profile: Profile, **changes: Any) -> list[Run]:
     """Zero-shot, probe, CoOp and DIP on all classes with 1, 2, 4, 8 and 16 images of each.
 
@@ -161,6 +167,7 @@ def precision(profile: Profile, **changes: Any) -> list[Run]:
 
 STUDIES = {
     "base_to_new": base_to_new,
+    "trajectories": trajectories,
     "precision": precision,
     "few_shot": few_shot,
     "cross_dataset": cross_dataset,
@@ -178,9 +185,9 @@ STUDIES = {
     "causes": causes,
 }
 """Every study by name; each that a profile has is a file of runs under ``results/<profile>``."""
-ON_REQUEST = ("class_splits", "fronts", "causes")
+ON_REQUEST = ("trajectories", "class_splits", "fronts", "causes")
 """Studies that only those profiles have that ask for them (:attr:`Profile.studies`)."""
-ALONG = ("base_to_new", "hosts")
+ALONG = ("base_to_new", "trajectories", "hosts")
 """Those whose pages look along training: of all others the last checkpoint is committed."""
 
 

@@ -13,9 +13,9 @@ from dip_lib.clip.loading import load_backbone
 from dip_lib.errors import UnknownNameError
 from dip_lib.paths import home
 from dip_lib.training.batches import batches
-from dip_study import study
+from dip_study import causes, study
 from dip_study.measure import dataset_of
-from dip_study.plan import methods, plan
+from dip_study.plan import _cost, methods, plan
 from dip_study.plan_table import lasting, table
 from dip_study.profiles import load_profile
 
@@ -175,6 +175,16 @@ def test_few_shot_counts_every_class_and_the_epochs_of_its_shots() -> None:
     assert eurosat["steps"] == 6 * (50 * 1 + 100 * 1 + 100 * 1 + 200 * 2 + 200 * 5)
     draws = sum(16 * shots + min(shots, 4) for shots in (1, 2, 4, 8, 16))
     assert eurosat["images"] == 8100 + 3 * 10 * draws
+
+
+def test_surgery_on_trained_prompts_takes_no_steps() -> None:
+    operated = [run for runs in causes.surgery(SMOKE, fingerprint="").values() for run in runs]
+    trained = [run.source() for run in operated]
+    each, both = (
+        sum(_cost(runs, set(), {}, "cpu", 1.0, 1.0)["steps"] for runs in groups)
+        for groups in ([trained], [operated, trained])
+    )
+    assert 0 < each == both
 
 
 def test_image_side_methods_pay_for_the_passes_of_their_towers() -> None:

@@ -25,23 +25,32 @@ PREDICTORS = {
     "rank_effective": "effective rank",
     "rank_stable": "stable rank",
     "update_norm": "distance from P0",
+    "sharpness": "sharpness",
     "drift_words": "drift of arbitrary words",
     "drift_base": "drift of base names",
     "val": "validation accuracy",
     "lco": "H, classes left out",
 }
-"""Column -> its name. None of them knows a new class, its name or a test image."""
+"""Column -> its name. None of them knows a new class, its name or a test image. A world whose runs
+were measured before a quantity was is shown without it."""
 COLUMNS = {"rho": "rho", "held_out": "sign from other datasets", "partial": "given base accuracy"}
 
 
 def trained(runs: pd.DataFrame, found: Grid) -> pd.DataFrame:
-    """Every different run with all base classes: a row each, with all of ``PREDICTORS``."""
+    """Every different run with all base classes: a row each, with those of ``PREDICTORS`` that the
+    runs hold."""
     own = found.settings[found.settings["kept"] == 1].drop_duplicates("key")
     ends = runs[runs["last"]].set_index("key")
     measured = [name for name in PREDICTORS if name in ends and name not in own]
     table = own.join(ends[[*measured, "singular"]], on="key").dropna(subset=["base", "new"])
     table["rank_stable"] = [_stable_rank(values) for values in table["singular"]]
-    return table.drop(columns="singular").dropna(subset=list(PREDICTORS))
+    table = table.drop(columns="singular")
+    return table.dropna(subset=known(table))
+
+
+def known(table: pd.DataFrame) -> list[str]:
+    """Those of ``PREDICTORS`` that a table of trained prompts has."""
+    return [name for name in PREDICTORS if name in table and table[name].notna().any()]
 
 
 def _stable_rank(singular: Any) -> float:
@@ -70,7 +79,7 @@ def correlations(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (dataset, seed), place in table.groupby(PLACE):
         new, base = (place[half].to_numpy(dtype=float) for half in ("new", "base"))
-        for name in PREDICTORS:
+        for name in known(table):
             values = place[name].to_numpy(dtype=float)
             rho = float(np.nan_to_num(spearman(values, new)))
             row = {"dataset": dataset, "seed": seed, "predictor": name}
@@ -90,7 +99,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Predictor by column of ``COLUMNS``: means over datasets with their intervals."""
     by_dataset = correlations(table)
     rows = {}
-    for name in PREDICTORS:
+    for name in known(table):
         rho, given = (by_dataset.loc[name, column].to_numpy() for column in ("rho", "partial"))
         rows[name] = {
             "rho": jackknife(rho, average),
@@ -113,8 +122,8 @@ def finding(tables: Mapping[str, pd.DataFrame]) -> str:
 
 def _found(table: pd.DataFrame) -> str:
     rhos = summary(table)
-    best = max(PREDICTORS, key=lambda name: rhos.loc[name, "held_out"].value)
-    sized = max(PREDICTORS, key=lambda name: abs(rhos.loc[name, "partial"].value))
+    best = max(rhos.index, key=lambda name: rhos.loc[name, "held_out"].value)
+    sized = max(rhos.index, key=lambda name: abs(rhos.loc[name, "partial"].value))
     places = table.groupby(PLACE).size()
     plain, given = rhos["rho"], rhos["partial"]
     return (
@@ -136,4 +145,4 @@ def shown(table: pd.DataFrame) -> dict[str, dict[str, Interval]]:
 def numbers(table: pd.DataFrame) -> dict[str, Interval]:
     """The page's numbers: each predictor's rho, with the sign of other datasets, and given base."""
     rhos = summary(table)
-    return {f"{column}_{name}": rhos.loc[name, column] for column in COLUMNS for name in PREDICTORS}
+    return {f"{column}_{name}": rhos.loc[name, column] for column in COLUMNS for name in rhos.index}

@@ -58,6 +58,8 @@ class Profile:
             It is no setting for the same reason.
         grid_seeds: how many seeds the studies of many settings take (``dip_study.fronts``,
             ``dip_study.causes``); may be left out. It is no setting for the same reason.
+        trajectory_seeds: further seeds of the runs that are followed along training (the study
+            ``trajectories``); may be left out. It is no setting for the same reason.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Profile:
     studies: tuple[str, ...] = field(default=(), repr=False)
     rescaled: bool = field(default=False, repr=False)
     grid_seeds: int = field(default=1, repr=False)
+    trajectory_seeds: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def backbone(self) -> str:
@@ -151,7 +154,7 @@ def load_profile(name: str) -> Profile:
     path = _path(name)
     values = {"name": path.stem, **_read(path)}
     known = {f.name for f in fields(Profile)}
-    needed = known - {"studies", "rescaled", "grid_seeds"}
+    needed = known - {"studies", "rescaled", "grid_seeds", "trajectory_seeds"}
     if not needed <= values.keys() <= known:
         raise ValueError(
             f"{path.name}: missing {sorted(needed - values.keys())}, "
