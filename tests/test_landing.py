@@ -26,6 +26,13 @@ def test_it_leads_with_what_was_learnt_and_that_holds() -> None:
     assert "classic tuning is ahead in Glyph World" in INDEX
     fair = json.loads((NUMBERS / "18_fair_comparisons.json").read_text("utf-8"))
     assert fair["coop_minus_dip_h_leave_classes_out"]["low"] > 0
+    assert "and undecided in Photo World" in INDEX
+    assert judged["dip-h-fair"]["photos"]["verdict"] == "inconclusive"
+    across = json.loads((NUMBERS / "19_predictors.json").read_text("utf-8"))
+    assert "how little the embeddings of words that belong to no class have moved" in INDEX
+    for world in ("", "photos/"):
+        drift, density = across[f"{world}rho_drift_words"], across[f"{world}rho_id1"]
+        assert drift["high"] < -0.5 and density["low"] < 0 < density["high"]
     assert "density and accuracy on unseen classes fall together" in INDEX
     rho = json.loads((NUMBERS / "02_information_density.json").read_text("utf-8"))
     assert rho["median_rho_id1"]["value"] > 0.9 and gap["coop_minus_zero_new"]["high"] < 0
