@@ -42,3 +42,7 @@ def whiskered(
         frame.index, frame["value"], color=colour, marker=marker, ms=4.5, label=label,
         transform=moved,
     )  # fmt: skip
+    # what is moved on the paper counts for the axes where it is in the data
+    ends = frame[["low", "high"]].stack().droplevel(1)
+    axes.update_datalim([*ends.items()])
+    axes.autoscale_view()

@@ -106,6 +106,10 @@ def test_intervals_stand_side_by_side_where_bands_would_cover_each_other() -> No
         assert same_color(bars.get_color()[0], line.get_color())
         places.append(line.get_transform().transform((1, 50))[0])
     assert np.diff(places).min() >= 4  # pixels: wider than a bar
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    seen = lines["CoOp"][["low", "high"]].to_numpy()
+    assert left < 1 and right > 16 and bottom < seen.min() and seen.max() < top
+    assert top - bottom < 1.5 * np.ptp(seen)
     assert shown(axes) == [str(each) for each in SHOTS]
 
 

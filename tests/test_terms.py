@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import pytest
 from docutils import nodes
 from docutils.utils import new_document
 
+sys.path.append(str(Path(__file__).parents[1] / "book" / "_ext"))  # as Sphinx does
+from companion import terms
+
 ROOT = Path(__file__).parents[1]
 GLOSSARY = (ROOT / "book" / "glossary.md").read_text("utf-8")
-
-
-@pytest.fixture
-def terms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
-    from companion import terms
-
-    yield terms
-    for name in [name for name in sys.modules if name.split(".")[0] == "companion"]:
-        del sys.modules[name]
 
 
 def paragraph(*texts: str) -> nodes.document:
@@ -34,12 +24,12 @@ def paragraph(*texts: str) -> nodes.document:
     return document
 
 
-def test_every_term_has_an_entry_in_the_glossary(terms: Any) -> None:
+def test_every_term_has_an_entry_in_the_glossary() -> None:
     entries = {line.replace(" ", "-") for line in re.findall(r"^(\S.*)$", GLOSSARY, re.MULTILINE)}
     assert set(terms.TERMS.values()) <= entries
 
 
-def test_the_first_use_is_linked_and_no_other(terms: Any) -> None:
+def test_the_first_use_is_linked_and_no_other() -> None:
     document = paragraph("Mean H and H, in ID₁.", "H, ID₁, KgCoOp, CoOp; rank H1 and Hosts.")
     said = [each.astext() for each in document.findall(nodes.paragraph)]
     terms.link_first_uses(document, "glossary.html")
@@ -50,7 +40,7 @@ def test_the_first_use_is_linked_and_no_other(terms: Any) -> None:
     assert not list(document.children[0].findall(nodes.reference))
 
 
-def test_headers_of_a_table_are_linked_once(terms: Any) -> None:
+def test_headers_of_a_table_are_linked_once() -> None:
     table = "<thead><tr><th>H</th><th>mean H</th><th>ECE new</th><th>H</th></tr></thead>"
     rows = "<tr><th>H</th></tr>"
     linked = terms.linked_headers(table + rows, "g.html")

@@ -10,7 +10,7 @@ from test_browser import look, opened, pages
 
 # Tables of results, whether as tables or as cards: what is wrong with them.
 LOST = """const seen = [];
-for (const table of document.querySelectorAll('.bd-article table')) {
+for (const table of document.querySelectorAll('.cell_output table, table.cards')) {
   if (!table.offsetParent) continue;
   const edge = document.querySelector('.bd-article').getBoundingClientRect().right + 1;
   const cells = [...table.querySelectorAll('th, td')].filter(cell => cell.offsetParent);
