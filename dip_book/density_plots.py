@@ -140,7 +140,7 @@ def _name_rates(axes: Axes, points: Mapping[float, Array]) -> None:
         height = max(float(point[1]), height + apart)
         axes.annotate(
             f"learning rate {rate:g}",
-            point,
+            (float(point[0]), float(point[1])),
             xytext=(column, height),
             va="center",
             arrowprops={"arrowstyle": "-", "color": "0.6", "lw": 0.8, "shrinkB": 4},
