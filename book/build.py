@@ -77,7 +77,9 @@ def stage(layout: Layout, measured: Sequence[Path] = ()) -> Path:
     keep(layout.home / "results", site / "results", [path.stem for path in measured])
     config = yaml.safe_load((layout.root / "_config.yml").read_text("utf-8"))
     if fresh := measured_here(site):
-        config["html"]["announcement"] = f"Measured on this machine: notebooks {fresh}."
+        config["html"]["announcement"] = (
+            f"This machine measured notebooks {fresh}; all other pages show the committed runs."
+        )
     (site / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
     return site
 

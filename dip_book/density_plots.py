@@ -53,24 +53,29 @@ def correlation_dots(tables: Mapping[str, pd.DataFrame]) -> None:
         heading = pd.DataFrame(np.nan, index=[f"{world}:"], columns=table.columns)
         parts += [table.sort_values("id1"), *([heading] if len(tables) > 1 else [])]
     ordered = pd.concat(parts)
-    _, axes = plt.subplots(figsize=(WIDTH, 0.34 * len(ordered) + 1.2))
+    _, axes = plt.subplots(figsize=(WIDTH, 0.44 * len(ordered) + 1.2))
     rows = np.arange(len(ordered))
     styles = {
-        "id1": ("o", COLOURS["DIP"], "with ID$_1$", 0.0),
-        "id2": ("s", COLOURS["other"], "with ID$_2$", 0.2),
-        "id1_read": ("x", COLOURS["CVPT"], "with ID$_1$ as read", 0.1),
-        "epoch": ("|", "black", "with minus epoch", -0.2),
+        "id1": ("o", COLOURS["DIP"], "with ID$_1$"),
+        "id2": ("s", COLOURS["other"], "with ID$_2$"),
+        "id1_read": ("x", COLOURS["VPT"], "with ID$_1$ as read"),
+        "epoch": ("|", "black", "with minus epoch"),
     }
-    for column in ordered.columns.intersection([*styles], sort=False):
-        marker, colour, label, offset = styles[column]
-        axes.plot(ordered[column], rows + offset, marker, color=colour, label=label, ms=7, mew=2)
+    shown = [column for column in styles if column in ordered.columns]
+    # a line of its own for each, so that no mark hides another of the same value
+    for column, offset in zip(shown, np.linspace(0.3, -0.3, len(shown)), strict=True):
+        marker, colour, label = styles[column]
+        axes.plot(ordered[column], rows + offset, marker, color=colour, label=label, ms=5, mew=1.6)
     axes.axvline(0.9, color="0.5", ls=":", lw=1.2)
     axes.text(0.89, len(rows) - 0.35, "claimed: ≥ 0.9", ha="right", va="center", color="0.35")
     names = [dataset_title(name) for name in ordered.index]
     axes.set(yticks=rows, yticklabels=names, xlim=(-1.05, 1.05), ylim=(-0.7, len(rows)))
     axes.set(xticks=(-1, -0.5, 0, 0.5, 1))
     axes.set_xlabel("Spearman's ρ of new-class accuracy, CoOp's training")
-    axes.grid(axis="y", color="0.92")
+    for row, known in zip(rows, ordered[shown].notna().any(axis=1), strict=True):
+        if known:  # a world's name has no line: nothing lies on it
+            axes.axhspan(row - 0.42, row + 0.42, color="0.96", lw=0, zorder=0)
+    axes.tick_params(axis="y", length=0)
     across = 3 if len(ordered.columns) == 3 else 2
     axes.figure.legend(loc="outside lower center", ncols=across, handletextpad=0.2, columnspacing=1)
 
@@ -113,9 +118,6 @@ def density_at_the_end(runs: pd.DataFrame, figure: FigureBase | None = None) -> 
     axes, read = canvas(figure, 3.4).subplots(), as_read(runs)
     for name, of_label in runs.groupby("label"):
         points = _ends_at_each_rate(of_label)
-        if name == "CoOp":
-            for rate, (x, y) in points.items():
-                axes.annotate(f"{rate:g}", (x, y), xytext=(6, 3), textcoords="offset points")
         _ends(axes, points, name, "-", label=LABELS[name])
         if read is not None:
             hollow = _ends_at_each_rate(read[read["label"] == name])
@@ -124,7 +126,25 @@ def density_at_the_end(runs: pd.DataFrame, figure: FigureBase | None = None) -> 
     xlabel += " (hollow: as read)" if read is not None else ""
     axes.set(xlabel=xlabel, ylabel="accuracy on new classes, %")
     axes.margins(0.1)
+    _name_rates(axes, _ends_at_each_rate(runs[runs["label"] == "CoOp"]))
     axes.figure.legend(loc="outside upper center", ncols=2)
+
+
+def _name_rates(axes: Axes, points: Mapping[float, Array]) -> None:
+    """Each point's learning rate, one below the other to its right, with a line to the point."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    apart = 0.08 * (high - low)  # a line of text
+    column = max(x for x, _ in points.values()) + 0.06 * (right - left)
+    height = -np.inf
+    for rate, point in sorted(points.items(), key=lambda each: float(each[1][1])):  # upwards
+        height = max(float(point[1]), height + apart)
+        axes.annotate(
+            f"learning rate {rate:g}",
+            (float(point[0]), float(point[1])),
+            xytext=(column, height),
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": "0.6", "lw": 0.8, "shrinkB": 4},
+        )
 
 
 def _ends_at_each_rate(runs: pd.DataFrame) -> dict[float, Array]:

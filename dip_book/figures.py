@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import FigureBase
@@ -21,26 +19,11 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from dip_book.interval import Interval
+from dip_book.lines import banded, looks, whiskered
 from dip_book.plots import COLOURS, LABELS, MARKERS, WIDTH, canvas
 
 Curves = Mapping[str, pd.DataFrame]
 """Label of a run, or any name -> frame with the columns value, low and high."""
-
-
-SPARE = ((COLOURS["other"], "^"), ("#000000", "*"), ("#8c6d31", "p"), ("#7b4173", "h"))
-"""Colours and markers for what has none of its own, in turn."""
-
-
-def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """The colour and marker of each line of a panel."""
-    spare = cycle(SPARE)
-    return {n: (COLOURS[n], MARKERS[n]) if n in MARKERS else next(spare) for n in names}
-
-
-def _line(axes: Axes, look: tuple[str, str], frame: pd.DataFrame, label: str) -> None:
-    colour, marker = look
-    axes.fill_between(frame.index, frame["low"], frame["high"], color=colour, alpha=0.13, lw=0)
-    axes.plot(frame.index, frame["value"], color=colour, marker=marker, ms=4.5, label=label)
 
 
 def height_of(panels: Mapping[str, Curves], across: int = 1) -> float:
@@ -54,6 +37,7 @@ def curves(
     doubling: bool = False,
     across: int = 1,
     labels: Mapping[str, str] = LABELS,
+    whiskers: bool = False,
     figure: FigureBase | None = None,
 ) -> None:
     """One panel for each quantity, a line with its 95 % band for each method.
@@ -63,14 +47,19 @@ def curves(
         doubling: whether x doubles from point to point.
         across: panels in a row.
         labels: label -> what the legend calls it; others stand as they are.
+        whiskers: whether intervals are bars side by side, where bands would cover each other.
         figure: the part of a figure to draw in.
     """
     figure = canvas(figure, height_of(panels, across))
     grid = figure.subplots(-(-len(panels) // across), across, sharex=True, squeeze=False)
     for axes, (name, lines) in zip(grid.flat, panels.items(), strict=False):
         look = looks(lines)
-        for label, frame in lines.items():
-            _line(axes, look[label], frame, labels.get(label, label))
+        places = np.linspace(-6, 6, len(lines))
+        for points, (label, frame) in zip(places, lines.items(), strict=True):
+            if whiskers:
+                whiskered(axes, look[label], frame, labels.get(label, label), points)
+            else:
+                banded(axes, look[label], frame, labels.get(label, label))
             ticks = list(frame.index)
         if doubling and 0 in ticks:  # with a place for none at all
             axes.set_xscale("symlog", base=2, linthresh=1)
@@ -184,11 +173,14 @@ def _plain(axis: Axis) -> None:
 
 
 def bars(values: Mapping[str, float], xlabel: str) -> None:
-    """A dot for each row on a logarithmic axis: DIPs blue, what they are put on orange."""
-    _, axes = plt.subplots(figsize=(WIDTH, 0.28 * len(values) + 0.9))
+    """A dot for each method on a logarithmic axis: with DIP blue, plain ones orange."""
+    _, axes = plt.subplots(figsize=(WIDTH, 0.28 * len(values) + 1.2))
     for y, (name, value) in enumerate(values.items()):
-        kind = "DIP" if name == "dip" or name.endswith("+dip") else "CoOp"
+        kind = "DIP" if name == "DIP" or name.endswith("+ DIP") else "CoOp"
         axes.plot(value, y, MARKERS[kind], color=COLOURS[kind], ms=6.5)
+    for kind, said in (("CoOp", "the method, plain"), ("DIP", "with DIP")):
+        axes.plot([], [], MARKERS[kind], color=COLOURS[kind], ms=6.5, label=said)
+    axes.figure.legend(loc="outside upper center", ncols=2)
     axes.set(xscale="log", xlabel=xlabel, ylim=(len(values) - 0.5, -0.5))
     axes.set_yticks(range(len(values)), list(values))
     _plain(axes.xaxis)

@@ -24,12 +24,16 @@ class Bars:
         groups: what each group of bars is.
         heights: position -> group -> heights in 0..1.
         said: what a line below says at every position.
+        bar: what one bar is, for the legend.
+        axis: what its height is, beside the axis.
     """
 
     title: str
     groups: Sequence[str]
     heights: Sequence[Sequence[Sequence[float]]]
     said: Sequence[str]
+    bar: str = ""
+    axis: str = ""
 
 
 def slider(label: str, positions: Sequence[str], panels: Sequence[Bars]) -> HTML:

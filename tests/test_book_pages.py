@@ -101,7 +101,7 @@ def test_fresh_pages_and_numbers_replace_committed_ones_and_say_so(tmp_path: Pat
     page = index_page(root)
     assert "seven smoke" in page
     assert "0.42 [0.1, 0.6]" in page
-    assert "Measured on this machine: notebooks 03 (smoke)" in page
+    assert "This machine measured notebooks 03 (smoke); all other pages show the" in page
     assert (root / "notebooks" / "03_base_to_new.ipynb").read_bytes() == committed
 
 

@@ -13,6 +13,7 @@ from tiny_book import ROOT, book, build, cells, index_page, row
 from dip_book.claims import load_claims
 
 sys.path.append(str(ROOT / "book" / "_ext"))  # as Sphinx does
+from companion.claim_rows import reasons
 from companion.measured import look_up
 
 WORLDS = {"embedded": "Glyph World", "photos": "Photo World", "paper": "Real CLIP"}
@@ -39,6 +40,21 @@ def test_a_number_of_one_world_is_that_worlds_or_not_measured(tmp_path: Path) ->
     for wrong in ("03/gains", "03/photos/gains", "03/photo/gain", "03/embedded/photos/gain"):
         with pytest.raises(ValueError, match="gain"):
             look_up(tmp_path, wrong)
+
+
+def test_an_open_claim_says_why_and_a_decided_one_nothing() -> None:
+    why = "smallest effect this study can detect: 2"
+    judged = {
+        "embedded": {"verdict": "inconclusive", "detail": why},
+        "photos": {"verdict": "cannot judge", "detail": "rests on 4 datasets"},
+        "paper": {"verdict": "reproduced", "detail": ""},
+    }
+    rows = [{"id": "gain", "judged": judged}]
+    first, second = reasons(rows, "gain")
+    assert first == f"Inconclusive in Glyph World: {why}."
+    assert second == "Cannot judge in Photo World: rests on 4 datasets."
+    with pytest.raises(ValueError, match="gain"):
+        reasons(rows, "gian")
 
 
 def test_every_world_has_its_column_its_line_and_its_verdict(tmp_path: Path) -> None:

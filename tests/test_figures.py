@@ -93,6 +93,26 @@ def test_a_curve_shows_the_values_of_its_table_in_the_colour_of_its_method() -> 
     assert sorted(each.get_text() for each in legend.get_texts()) == said
 
 
+def test_intervals_stand_side_by_side_where_bands_would_cover_each_other() -> None:
+    lines = {name: curve(5) for name in NAMES}  # all the same: bands would be one
+    figures.curves({"accuracy, %": lines}, "images of each class", doubling=True, whiskers=True)
+    (axes,) = drawn().axes
+    places = []
+    for line, bars, table in zip(axes.lines, axes.collections, lines.values(), strict=True):
+        np.testing.assert_allclose(line.get_xdata(), SHOTS)  # moved on the paper, not in the data
+        np.testing.assert_allclose(line.get_ydata(), table["value"])
+        ends = [path.vertices[:, 1] for path in bars.get_paths()]
+        np.testing.assert_allclose(ends, table[["low", "high"]])
+        assert same_color(bars.get_color()[0], line.get_color())
+        places.append(line.get_transform().transform((1, 50))[0])
+    assert np.diff(places).min() >= 4  # pixels: wider than a bar
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    seen = lines["CoOp"][["low", "high"]].to_numpy()
+    assert left < 1 and right > 16 and bottom < seen.min() and seen.max() < top
+    assert top - bottom < 1.5 * np.ptp(seen)
+    assert shown(axes) == [str(each) for each in SHOTS]
+
+
 def test_an_axis_that_doubles_has_a_place_for_nothing_at_all() -> None:
     at = [0, 1, 10, 20, 40]
     figures.curves({"accuracy, %": {"VPT": curve(5, at)}}, "prompts", doubling=True)
@@ -219,13 +239,17 @@ def test_the_map_keeps_zero_in_the_middle_when_all_differences_have_one_sign() -
 
 @pytest.mark.parametrize("top", [2.5, 16.0, 4e3])
 def test_each_row_has_its_dot_and_the_axis_its_plain_numbers(top: float) -> None:
-    values = {"coop": 1.0, "dip": 0.9, "cocoop": top, "cocoop+dip": top / 1.1}
+    values = {"CoOp": 1.0, "DIP": 0.9, "CoCoOp": top, "CoCoOp + DIP": top / 1.1}
     figures.bars(values, "seconds of a step, CoOp = 1")
     (axes,) = drawn().axes
-    for row, (line, (name, value)) in enumerate(zip(axes.lines, values.items(), strict=True)):
+    *marks, plain, dense = axes.lines  # the last two are for the legend
+    for row, (line, (name, value)) in enumerate(zip(marks, values.items(), strict=True)):
         assert (line.get_xdata()[0], line.get_ydata()[0]) == (value, row)
-        kind = "DIP" if "dip" in name else "CoOp"
-        assert same_color(line.get_color(), COLOURS[kind]) and line.get_marker() == MARKERS[kind]
+        kind = dense if "DIP" in name else plain
+        assert same_color(line.get_color(), kind.get_color())
+        assert line.get_marker() == kind.get_marker()
+    (legend,) = axes.figure.legends
+    assert [each.get_text() for each in legend.get_texts()] == ["the method, plain", "with DIP"]
     assert [each.get_text() for each in axes.get_yticklabels()] == list(values)
     low, high = axes.get_xlim()
     inside = [t for t in shown(axes) if low <= float(t) <= high]

@@ -367,14 +367,15 @@ def test_costs_are_relative_to_coop_round_by_round() -> None:
         return sizes | {"seconds_of_a_step": seconds, "seconds_of_judging": [0.002] * 3}
 
     result = {"methods": {"coop": row([0.2, 0.1, 0.4]), "dip": row([0.4, 0.3, 0.8])}}
-    assert method_costs.step_ratios(result) == {"coop": 1, "dip": pytest.approx(2)}
+    assert method_costs.step_ratios(result) == {"CoOp": 1, "DIP": pytest.approx(2)}
+    assert method_costs.title("kgcoop+dip") == "KgCoOp + DIP"
     numbers = method_costs.numbers(result)
     assert numbers["stored_share_4_512"] == Interval(*[516 / 2048] * 3)
     assert numbers["merged_extra_numbers"] == 0
     step = numbers["step_seconds_dip_over_coop"]
     assert isinstance(step, Interval) and (step.value, step.high) == pytest.approx((2, 3))
     assert method_costs.units(result)["step_seconds_dip_over_coop"] == 3
-    assert method_costs.cost_table(result).loc["dip", "ms a step"] == 400
+    assert method_costs.cost_table(result).loc["DIP", "ms a step"] == 400
 
 
 # ---- ablation -----------------------------------------------------------------------------------

@@ -38,6 +38,12 @@
   families.forEach((name) => make("option", { value: name, text: name }, family));
   const said = make("p", { "aria-live": "polite", class: "explore-said" });
   const svg = make("svg", { viewBox: "0 0 340 300", role: "img" });
+  const legend = make("ul", { class: "legend" });
+  for (const [kind, name] of [["coop", "CoOp (full rank)"], ["dip", "DIP (rank 1 and more)"], ["here", "the setting chosen above"]]) {
+    const entry = make("li", {}, legend);
+    make("circle", { cx: 6, cy: 6, r: 5, class: kind }, make("svg", { viewBox: "0 0 12 12", "aria-hidden": "true" }, entry));
+    entry.append(name);
+  }
 
   // ---- the figure: new against base accuracy, one dot a setting ---------------------------------
   const mean = (rows) => rows[0].map((_, i) => rows.reduce((sum, each) => sum + each[i], 0) / rows.length);

@@ -13,7 +13,7 @@
   const height = (share) => share * 110;
 
   // the bars of a panel at one position; groups stand beside each other
-  const draw = (svg, { title, groups, heights, said }, at) => {
+  const draw = (svg, { title, groups, heights, said, axis }, at) => {
     svg.replaceChildren();
     svg.setAttribute("aria-label", `${title}. ${said[at]}`);
     for (const share of [0, 0.5, 1]) {
@@ -21,6 +21,7 @@
       make("line", { x1: 34, x2: 340, y1: y, y2: y, class: "grid" }, svg);
       make("text", { x: 28, y: y + 4, "text-anchor": "end", text: share }, svg);
     }
+    if (axis) make("text", { x: -75, y: 9, transform: "rotate(-90)", "text-anchor": "middle", text: axis }, svg);
     const room = 306 / groups.length;
     groups.forEach((name, group) => {
       const bars = heights[at][group];
@@ -43,6 +44,14 @@
       make("p", { class: "slider-title", text: panel.title }, place);
       const svg = make("svg", { viewBox: "0 0 344 156", role: "img" }, place);
       return { panel, svg, said: make("p", { class: "slider-said", "aria-live": "polite" }, place) };
+    });
+    // what the bars are, once for all panels: each has the same groups and colours
+    const legend = make("ul", { class: "legend" }, place);
+    panels[0].groups.forEach((name, group) => {
+      const entry = make("li", {}, legend);
+      const key = make("svg", { viewBox: "0 0 12 12", "aria-hidden": "true" }, entry);
+      make("rect", { width: 12, height: 12, class: `group${group}` }, key);
+      entry.append(panels[0].bar ? `${panels[0].bar} of ${name}` : name);
     });
     const update = () => {
       const at = Number(input.value);

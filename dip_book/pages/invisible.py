@@ -196,6 +196,8 @@ def bars(found: Mapping[str, Found]) -> list[Bars]:
                 for _, row in rows.iterrows()
             ],
             [_line(row) for _, row in rows.iterrows()],
+            bar="singular values",
+            axis="share of their sum",
         )
         for world, each in found.items()
         for rows in (each.slid,)

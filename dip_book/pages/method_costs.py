@@ -12,8 +12,17 @@ import torch
 from dip_book.interval import Interval
 from dip_book.statistics import exactly, median_interval
 from dip_lib import LowRankPrompt
+from dip_lib.methods import METHODS
 
 Result = Mapping[str, Any]
+
+
+def title(name: str) -> str:
+    """The benchmark's name of a method as the field writes it: "kgcoop+dip" is "KgCoOp + DIP"."""
+    if name == "dip":
+        return METHODS["coop"].low_rank_label
+    method, _, update = name.partition("+")
+    return METHODS[method].label + (" + DIP" if update else "")
 
 
 def _median(result: Result, what: str) -> dict[str, float]:
@@ -22,16 +31,16 @@ def _median(result: Result, what: str) -> dict[str, float]:
 
 
 def step_ratios(result: Result) -> dict[str, float]:
-    """Method -> time of a training step as a multiple of CoOp's."""
+    """Title of a method -> time of a training step as a multiple of CoOp's."""
     steps = _median(result, "seconds_of_a_step")
-    return {name: seconds / steps["coop"] for name, seconds in steps.items()}
+    return {title(name): seconds / steps["coop"] for name, seconds in steps.items()}
 
 
 def cost_table(result: Result) -> pd.DataFrame:
     """A row a method: parameters, bytes, and costs of a step and an evaluation."""
     steps, evaluation = (_median(result, f"seconds_of_{what}") for what in ("a_step", "judging"))
     rows = {
-        name: {
+        title(name): {
             "numbers": row["trainable"],
             "bytes": row["stored_bytes"],
             "ms a step": round(1000 * steps[name], 2),

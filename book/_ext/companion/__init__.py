@@ -14,8 +14,9 @@ from .gallery import Gallery, Thumb
 from .icons import drop_unused_icons
 from .measured import Measured
 from .reference import CiteUs, autodoc, cite_button
-from .scoreboard import Changed, Claims, Coverage, Score, Verdict
+from .scoreboard import Changed, Claims, Coverage, Score, Verdict, Why
 from .status import Status
+from .terms import link_terms
 
 
 def without_thebe_scripts(
@@ -52,6 +53,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", cite_button, priority=800)
     app.add_role("measured", Measured())
     app.add_role("verdict", Verdict())
+    app.add_role("why", Why())
     app.add_directive("claims", Claims)
     app.add_directive("score", Score)
     app.add_directive("changed", Changed)
@@ -64,7 +66,9 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("build-finished", drop_unused_icons)
     app.add_js_file("companion.js", loading_method="defer")
     app.add_js_file("slider.js", loading_method="defer")
+    app.add_js_file("tables.js", loading_method="defer")
     # late, so that every extension has added what is to be dropped
     app.connect("html-page-context", without_thebe_scripts, priority=900)
     app.connect("doctree-resolved", without_thebe_settings, priority=900)
+    app.connect("doctree-resolved", link_terms, priority=950)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

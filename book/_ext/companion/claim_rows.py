@@ -13,6 +13,8 @@ SIGNS = dict(zip(VERDICTS, "✓✗≈~?○=", strict=True))
 WORLDS = {"embedded": "Glyph World", "photos": "Photo World", "paper": "Real CLIP"}
 EVERY = "Every world"
 """What stands for a world's name where a count is said once for all."""
+OPEN = ("inconclusive", "cannot judge")
+"""Verdicts that need a reason."""
 Row = dict[str, Any]
 SKEWED = 1.0
 """Units more skewed than that have an interval that holds the truth less often than it promises."""
@@ -165,3 +167,18 @@ def said(rows: list[Row], text: str) -> tuple[str, str, str]:
     found = (each for each in judged if judged[each]["verdict"] != "not measured")
     world = next(found, first)
     return name, judged[world]["verdict"], "" if world == first else WORLDS[world]
+
+
+def reasons(rows: list[Row], name: str) -> list[str]:
+    """ "Inconclusive in Glyph World: ...", a sentence for each world that has left a claim open.
+
+    Raises:
+        ValueError: an unknown claim; names the nearest.
+    """
+    by_id = {row["id"]: row["judged"] for row in rows}
+    judged = by_id[one_of("claim", name, by_id)]
+    return [
+        f"{each['verdict'].capitalize()} in {WORLDS.get(world, EVERY)}: {each['detail']}."
+        for world, each in judged.items()
+        if each["verdict"] in OPEN
+    ]

@@ -4,7 +4,8 @@
 exploratory ones, then counts, which hold by construction; claims that state one fact are one row.
 With scripts it can be filtered by verdict and world. ``{score}`` counts each world's verdicts in a
 line. Of one claim ``{verdict}`dip-new` `` is the verdict of the first world that judged it, and
-``{verdict}`dip-new photos` `` that of Photo World, with its name; both are linked to the table.
+``{verdict}`dip-new photos` `` that of Photo World, with its name; both are linked to the table, and
+``{why}`dip-new` `` says why worlds have left it open.
 ``{changed}`` lists the verdicts that changed when intervals were made anew. All read
 ``book/claims.toml``, ``book/pilot.toml`` and the measured numbers. ``{coverage}`` shows how often
 intervals hold the truth.
@@ -24,7 +25,19 @@ from dip_book.changes import BEFORE, changes
 from dip_book.pilots import PILOT
 from dip_book.scoreboard import scoreboard
 
-from .claim_rows import EVERY, SIGNS, WORLDS, Row, choices, grouped, said, score, shown, value_of
+from .claim_rows import (
+    EVERY,
+    SIGNS,
+    WORLDS,
+    Row,
+    choices,
+    grouped,
+    reasons,
+    said,
+    score,
+    shown,
+    value_of,
+)
 from .gallery import title
 from .measured import numbers_dir
 from .templates import html
@@ -134,3 +147,15 @@ class Verdict(SphinxRole):
             return [nodes.problematic(self.rawtext, self.rawtext)], []
         link = f"{home_of(self.env)}#claim-{claim}"
         return [html("verdict_link.html", verdict=verdict, world=world, signs=SIGNS, link=link)], []
+
+
+class Why(SphinxRole):
+    """Why a claim is open: a sentence for each world that has not decided it."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        try:
+            text = " ".join(reasons(rows_of(self.env), self.text))
+        except FAULTS as error:
+            logger.warning("why: %s", error, location=self.get_location())
+            return [nodes.problematic(self.rawtext, self.rawtext)], []
+        return [nodes.inline(text, text, classes=["why"])] if text else [], []
