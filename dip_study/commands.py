@@ -34,6 +34,7 @@ from dip_study import (
     told,
 )
 from dip_study.answer import Answer
+from dip_study.engine.cluster import dask_cluster
 from dip_study.measure import measure
 
 EPILOG = """examples:
@@ -45,6 +46,7 @@ EPILOG = """examples:
   dip plan --profile paper                  runs, pictures, disk and time of a study
   dip plan --profile paper --json >plan.json
   dip measure --profile embedded --study hosts   what neither this machine nor results/ has
+  dip measure --profile paper --scheduler tcp://10.0.0.1:8786   on the workers of Dask there
   dip export --profile embedded-full        writes what was measured into results/
   dip features pack --backbone ViT-B-16 --pretrained openai --dataset eurosat --profile paper
                                             image features in one file: text-side studies need no
@@ -106,6 +108,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     cost.set_defaults(run=_plan)
     live = commands.add_parser("measure", help="measure the runs that are missing", **look)
     live.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    cluster = live.add_mutually_exclusive_group()
+    cluster.add_argument("--scheduler", default="", metavar="ADDRESS", help="of Dask's workers")
+    cluster.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="so many of Dask's, on this machine"
+    )
     kept = commands.add_parser("export", help="write measured runs into results/", **look)
     for action, run in ((live, _measure), (kept, _export)):
         action.add_argument("--profile", default="embedded-full", help="a name or a file of yours")
@@ -170,15 +177,26 @@ def _plan(options: argparse.Namespace) -> Answer:
 
 
 def _measure(options: argparse.Namespace) -> Answer:
+    """Those of all studies together, so that no worker waits for the last run of a study."""
     profile = profiles.load_profile(options.profile)
+    store = study.open_store(profile, "missing")
+    studies = dict(study.each_run_once(profile, options.study or study.studies_of(profile)))
+    missing = {name: store.missing(runs, failed=True) for name, runs in studies.items()}
+    wanted = list(chain(*missing.values()))
+    if wanted and (options.scheduler or options.workers):
+        with dask_cluster(options.scheduler, options.workers, options.device) as cluster:
+            measure(wanted, store, options.device, profile.folders, cluster)
+    else:
+        measure(wanted, store, options.device, profile.folders)
     counts, lines = dict[str, Any](), list[str]()
-    for name, runs in study.each_run_once(profile, options.study or study.studies_of(profile)):
-        store = study.open_store(profile, "missing")
-        missing = store.missing(runs)
-        measure(missing, store, options.device, profile.folders)
-        counts[name] = {"runs": len(runs), "measured": len(missing)}
-        lines.append(f"{name:16}{len(runs):,} runs, {len(missing):,} of them measured now")
-    return Answer(counts, lines)
+    for name, runs in studies.items():
+        counts[name] = {"runs": len(runs), "measured": len(missing[name])}
+        line = f"{name:16}{len(runs):,} runs, {len(missing[name]):,} of them measured now"
+        if failed := len(store.missing(runs, failed=True)):
+            counts[name]["failed"] = failed
+            line += f", {failed:,} of these failed: the same command tries them again"
+        lines.append(line)
+    return Answer(counts, lines, int(any("failed" in each for each in counts.values())))
 
 
 def _export(options: argparse.Namespace) -> Answer:

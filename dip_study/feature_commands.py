@@ -30,7 +30,7 @@ from dip_lib.errors import PackError
 from dip_lib.fetch.archives import amount
 from dip_lib.fetch.download import sources
 from dip_study.answer import Answer
-from dip_study.measure import NO_FOLDERS, backbone_of, dataset_of
+from dip_study.loaded import NO_FOLDERS, backbone_of, dataset_of
 from dip_study.profiles import Profile, load_profile
 from dip_study.study import STUDIES
 

@@ -14,6 +14,7 @@ from typing import Any
 from dip_lib.data.dataset import is_photos
 from dip_lib.methods.zero_shot import ZeroShot
 from dip_lib.paths import home
+from dip_lib.training.record import FINISHED
 from dip_lib.training.run import Data, Run
 
 LIMIT = 1.5
@@ -48,13 +49,16 @@ def check(records: Iterable[Mapping[str, Any]]) -> list[str]:
         A line for each record that has no published number to compare with.
 
     Raises:
-        RuntimeError: accuracies more than ``LIMIT`` points off, with the likely causes.
+        RuntimeError: accuracies more than ``LIMIT`` points off, with the likely causes; a
+            zero-shot run that failed.
     """
     off, keys, unknown = list[str](), dict[str, None](), list[str]()
     for record in records:
         run, accuracy = Run.from_dict(record["run"]), record["checkpoints"][-1]
         tower, dataset = run.tower, run.data.dataset
         where = f"{tower.backbone} ({tower.weights}) on {dataset}"
+        if record["status"] != FINISHED:
+            raise RuntimeError(f"nothing was trained: {where}: zero-shot {record['status']}")
         published = PUBLISHED.get(tower.backbone, {}).get(tower.weights, {})
         if dataset not in published:
             unknown.append(f"{where}: no published zero-shot accuracy, so it was not checked")

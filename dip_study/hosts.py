@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from dip_lib.methods import METHODS, CoOp
 from dip_lib.training.run import Run
-from dip_study.measure import backbone_of
+from dip_study.loaded import backbone_of
 from dip_study.profiles import Profile
 from dip_study.runs import DIP, coop, costly, dip, once, seeds, zero_shots
 

@@ -31,7 +31,8 @@ from dip_lib.methods.vpt import VPT
 from dip_lib.paths import results_dir
 from dip_lib.training.batches import batches
 from dip_lib.training.run import Run
-from dip_study.measure import BATCH, dataset_of
+from dip_study.loaded import dataset_of
+from dip_study.measure import BATCH
 from dip_study.profiles import Profile
 from dip_study.study import STUDIES, studies_of
 

@@ -16,7 +16,7 @@ from dip_lib.data.dataset import dataset_source
 from dip_lib.data.packed import pictures_fingerprint
 from dip_lib.methods import METHODS
 from dip_lib.training.run import RECIPE
-from dip_study.measure import dataset_of
+from dip_study.loaded import dataset_of
 from dip_study.profiles import load_profile, names
 
 Cell = Mapping[str, Any]

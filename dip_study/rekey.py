@@ -20,9 +20,10 @@ from dip_lib.methods import METHODS
 from dip_lib.store import Store
 from dip_lib.store.export import every_record, export
 from dip_lib.store.store import load_record, write_record
-from dip_lib.training.record import Record
+from dip_lib.training.record import FAILED, Record
 from dip_lib.training.run import RECIPE, Run
-from dip_study.measure import NO_FOLDERS, measure
+from dip_study.loaded import NO_FOLDERS
+from dip_study.measure import measure
 
 ACCURACIES = ("base", "new", "val", "joint", "ece")
 POINTS = 0.5
@@ -54,10 +55,11 @@ def outdated(method: str, live: Path, exports: Sequence[Path]) -> list[Outdated]
 
 
 def _run_of(record: Any) -> Run | None:
-    """The run of a record; None where it is no record of the present recipe and settings."""
+    """The run of a record; None where it is none of the present recipe and settings, or failed."""
     try:
-        return Run.from_dict(record["run"]) if record["recipe"] == RECIPE else None
-    except (KeyError, TypeError, ValueError):
+        whole = record["recipe"] == RECIPE and not record["status"].startswith(FAILED)
+        return Run.from_dict(record["run"]) if whole else None
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 

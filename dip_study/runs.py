@@ -12,7 +12,7 @@ from dip_lib.data.photos import PHOTOS
 from dip_lib.errors import one_of
 from dip_lib.methods import METHODS
 from dip_lib.training.run import Data, LowRank, Run, Tower, schedule_type
-from dip_study.measure import NO_FOLDERS, dataset_of
+from dip_study.loaded import NO_FOLDERS, dataset_of
 from dip_study.profiles import Profile, setting_names
 
 DIP = LowRank(rank=1, dropout=0.5)

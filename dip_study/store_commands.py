@@ -15,7 +15,7 @@ from dip_lib.store.migrate import migrate_export, migrate_live
 from dip_lib.store.records import fault, is_flat, is_outdated
 from dip_lib.store.store import load_record
 from dip_study.answer import Answer
-from dip_study.measure import NO_FOLDERS
+from dip_study.loaded import NO_FOLDERS
 from dip_study.profiles import load_profile
 from dip_study.rekey import differing, measured_again, outdated, rekey, sample
 from dip_study.runs import is_present

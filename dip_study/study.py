@@ -235,7 +235,7 @@ def collect(
             measures them.
     """
     store = open_store(profile, results)
-    missing = store.missing(specs)
+    missing = store.missing(specs, failed=results != "stored")
     if missing and results == "stored":
         how = (
             f"They are of profile {profile.name!r}, or were made with other code, weights or data "

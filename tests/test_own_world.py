@@ -17,7 +17,7 @@ from glyph_pictures import write_pictures
 from dip_lib.data import load_dataset
 from dip_lib.data.folders import picture_folder
 from dip_study import study
-from dip_study.measure import dataset_of
+from dip_study.loaded import dataset_of
 from dip_study.plan import plan
 from dip_study.profiles import FOLDER, load_profile
 from dip_study.provenance import settings_fingerprint

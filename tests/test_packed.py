@@ -30,7 +30,7 @@ from dip_lib.errors import NotPackedError, PackError, UnknownNameError
 from dip_lib.training.measure import Group, measure_group
 from dip_lib.training.run import LowRank, Run
 from dip_study.gate import zero_shots
-from dip_study.measure import dataset_of
+from dip_study.loaded import dataset_of
 from dip_study.plan import plan
 from dip_study.plan_table import table
 from dip_study.profiles import load_profile

@@ -22,7 +22,7 @@ from dip_lib.data.photos import load_photos
 from dip_lib.data.protocols import Classes, draw
 from dip_lib.data.splits import read_draw
 from dip_study import gate, study
-from dip_study.measure import dataset_of
+from dip_study.loaded import dataset_of
 from dip_study.profiles import load_profile
 
 PAPER = replace(

@@ -14,7 +14,7 @@ from dip_lib.errors import UnknownNameError
 from dip_lib.paths import home
 from dip_lib.training.batches import batches
 from dip_study import causes, study
-from dip_study.measure import dataset_of
+from dip_study.loaded import dataset_of
 from dip_study.plan import _cost, methods, plan
 from dip_study.plan_table import lasting, table
 from dip_study.profiles import load_profile

@@ -21,6 +21,7 @@ from dip_lib.training.parts import AdamWSchedule, Data, LowRank, Schedule, Tower
 from dip_lib.training.run import Run
 from dip_lib.training.trainer import train
 from dip_study import measure
+from dip_study.engine import group
 from dip_study.profiles import FOLDER, load_profile
 from dip_study.runs import make_run
 
@@ -330,7 +331,7 @@ def test_a_run_stopped_by_a_loss_that_is_not_finite_is_said_and_kept_as_such(
 ) -> None:
     monkeypatch.setenv("DIP_WORKERS", "1")
     few = Few()
-    monkeypatch.setattr(measure, "dataset_of", lambda *_: few)
+    monkeypatch.setattr(group, "dataset_of", lambda *_: few)
     # without a warm-up the enormous rate strikes after the first epoch's end
     wild = run(name, lr=1e30, epochs=3, **({"warmup": 0.0} if name == "coop" else {}))
     store = Store(tmp_path / "store")
@@ -362,7 +363,7 @@ def test_what_is_made_of_a_stopped_training_is_no_result_either(
 ) -> None:
     monkeypatch.setenv("DIP_WORKERS", "1")
     few = Few()
-    monkeypatch.setattr(measure, "dataset_of", lambda *_: few)
+    monkeypatch.setattr(group, "dataset_of", lambda *_: few)
     changes: dict[str, Any] = {"keep": 50.0}
     if name == "coop":
         changes = {"warmup": 0.0, "protocol": "all-classes", "target": "latin"}

@@ -32,7 +32,8 @@ from dip_lib.training.parts import LowRank, Schedule
 from dip_lib.training.record import Record
 from dip_lib.training.run import RECIPE, Run
 from dip_study import study
-from dip_study.measure import dataset_of, measure
+from dip_study.loaded import dataset_of
+from dip_study.measure import measure
 from dip_study.profiles import FOLDER, Profile, load_profile, names
 
 SMOKE = replace(load_profile("smoke"), towers=("glyph-resnet",))

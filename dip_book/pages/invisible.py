@@ -17,7 +17,7 @@ from dip_book.pages.invisible_runs import WAYS, bench, chosen, searched, slid, t
 from dip_book.pages.invisible_towers import Seen, of_tower
 from dip_book.slider import Bars
 from dip_lib.data.dataset import dataset_title
-from dip_study.measure import backbone_of
+from dip_study.loaded import backbone_of
 from dip_study.profiles import Profile
 
 LAYOUTS = ("ViT-B-16", "RN50")

@@ -34,7 +34,7 @@ from dip_lib.training.runs import Runs
 from dip_lib.training.same_function import Search, read_density, same_function
 from dip_lib.training.same_spectrum import train_with_spectrum
 from dip_lib.training.text_drift import TextDrift, centred_drift
-from dip_study.measure import backbone_of, dataset_of
+from dip_study.loaded import backbone_of, dataset_of
 from dip_study.profiles import Profile
 from dip_study.runs import make_run
 

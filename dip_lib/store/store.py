@@ -22,6 +22,7 @@ from dip_lib.data.dataset import check_open
 from dip_lib.files import sweep, write_atomic
 from dip_lib.store.export import read_export
 from dip_lib.store.records import Record, fault, is_flat, is_outdated, plain
+from dip_lib.training.record import FAILED
 from dip_lib.training.run import Run
 
 LAYOUT = ".layout"
@@ -61,9 +62,15 @@ class Store:
         """The run's record, or None when it has to be measured."""
         return _read(self.live / f"{run.key()}.json") or self.committed.get(run.key())
 
-    def missing(self, runs: Iterable[Run]) -> list[Run]:
-        """The runs without a record, in their order, each once."""
-        return [run for run in dict.fromkeys(runs) if self.get(run) is None]
+    def missing(self, runs: Iterable[Run], failed: bool = False) -> list[Run]:
+        """The runs without a record, in their order, each once; ``failed``: or with one that says
+        that the run could not be measured, as when memory ran out."""
+        wanted = []
+        for run in dict.fromkeys(runs):
+            record = self.get(run)
+            if record is None or (failed and record["status"].startswith(FAILED)):
+                wanted.append(run)
+        return wanted
 
     def records(self) -> list[Record]:
         """Every run of the present code, live before committed, sorted by key."""

@@ -25,6 +25,14 @@ def batches(runs: Sequence[Run], most: int) -> Iterator[list[Run]]:
             yield batch[start : start + most]
 
 
+def place_of(runs: Sequence[Run]) -> tuple[str, ...]:
+    """What a process keeps at hand from one batch to the next: dataset, style, backbone; of visual
+    prompts also the images of a draw."""
+    data, tower = runs[0].data, runs[0].tower
+    draw = (str(runs[0].seed),) if runs[0].method.side == "visual" else ()
+    return data.dataset, data.style, tower.backbone, *draw
+
+
 def shared_out(runs: Sequence[Run], most: int, workers: int) -> list[list[Run]]:
     """Batches for so many processes: the first of each dataset, then the second of each, ...
 
@@ -38,7 +46,5 @@ def shared_out(runs: Sequence[Run], most: int, workers: int) -> list[list[Run]]:
         whole = list(batches(runs, -(-max(trained) // workers)))
     lines = defaultdict[tuple[str, ...], list[list[Run]]](list)
     for batch in whole:
-        data, tower = batch[0].data, batch[0].tower
-        place = (data.dataset, data.style, tower.backbone)
-        lines[() if batch[0].method.side == "visual" else place].append(batch)
+        lines[() if batch[0].method.side == "visual" else place_of(batch)].append(batch)
     return [batch for turn in zip_longest(*lines.values()) for batch in turn if batch]

@@ -12,6 +12,8 @@ from dip_lib.training.run import RECIPE, Run
 
 Record = dict[str, Any]
 FINISHED = "finished"
+FAILED = "failed: "
+"""How the status of a run begins that this machine could not measure; it can be tried again."""
 
 
 class Result(NamedTuple):
@@ -41,12 +43,7 @@ def record(
         status: "finished", or why the run stopped.
         batch_runs: how many runs trained at once.
     """
-    return {
-        "key": run.key(),
-        "recipe": RECIPE,
-        "code": type(run.method).identity(),
-        "label": run.label,
-        "run": run.to_dict(),
+    return _names(run) | {
         "classes": [len(half.names) for half in tested],
         "test_images": [half.labels.shape[-1] for half in tested],
         "trainable": trainable,
@@ -54,4 +51,27 @@ def record(
         "checkpoints": list(checkpoints),
         "seconds": seconds,
         "batch_runs": batch_runs,
+    }
+
+
+def failed(run: Run, reason: str) -> Record:
+    """The record of a run that could not be measured: of one checkpoint, at which nothing was."""
+    return _names(run) | {
+        "classes": [],
+        "test_images": [],
+        "trainable": 0,
+        "status": f"{FAILED}{reason}",
+        "checkpoints": [{"epoch": 0, "loss": None}],
+        "seconds": 0.0,
+        "batch_runs": 1,
+    }
+
+
+def _names(run: Run) -> Record:
+    return {
+        "key": run.key(),
+        "recipe": RECIPE,
+        "code": type(run.method).identity(),
+        "label": run.label,
+        "run": run.to_dict(),
     }
