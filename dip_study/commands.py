@@ -201,10 +201,10 @@ def _measure(options: argparse.Namespace) -> Answer:
 
 def _export(options: argparse.Namespace) -> Answer:
     profile = profiles.load_profile(options.profile)
-    paths = dict[str, str]()
+    paths, along = dict[str, str](), study.seen_along_training(profile)
     for name, runs in study.each_run_once(profile, options.study or study.studies_of(profile)):
         path = results_dir() / profile.name / f"{name}.json"
         records = study.collect(runs, profile, results="stored")
-        export(records, path, name not in study.ALONG)
+        export(records, path, {run.key() for run in runs if run not in along})
         paths[name] = str(path)
     return Answer(paths, [*paths.values()])

@@ -188,7 +188,8 @@ STUDIES = {
 ON_REQUEST = ("trajectories", "class_splits", "fronts", "causes")
 """Studies that only those profiles have that ask for them (:attr:`Profile.studies`)."""
 ALONG = ("base_to_new", "trajectories", "hosts")
-"""Those whose pages look along training: of all others the last checkpoint is committed."""
+"""Those whose pages look along training: of runs that none of them has the last checkpoint is
+committed."""
 
 
 def studies_of(profile: Profile) -> list[str]:
@@ -208,6 +209,12 @@ def each_run_once(profile: Profile, studies: Iterable[str]) -> Iterator[tuple[st
         runs = [run for run in STUDIES[name](profile) if run not in earlier]
         earlier.update(runs)
         yield name, runs
+
+
+def seen_along_training(profile: Profile) -> set[Run]:
+    """The runs of which some page of the profile shows more than the last checkpoint."""
+    studies = [name for name in ALONG if name in studies_of(profile)]
+    return {run for name in studies for run in STUDIES[name](profile)}
 
 
 # ---- the store of a profile -------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from broken_server import serving
 from glyph_pictures import write_pictures
 from photo_archives import make
@@ -20,7 +21,9 @@ from test_archives import tarred, tree, zipped
 from dip_lib.data.photos import load_photos
 from dip_lib.fetch import download
 from dip_lib.fetch.download import Photos, sources
-from dip_study import plan
+from dip_lib.store import Store
+from dip_lib.training.record import record
+from dip_study import plan, study
 from dip_study.cli import INTERRUPTED, main
 from dip_study.profiles import load_profile
 
@@ -371,6 +374,24 @@ def test_measure_takes_what_this_machine_or_the_committed_results_have_and_expor
     again = json.loads(capsys.readouterr().out)
     assert again == {name: each | {"measured": 0} for name, each in counts.items()}
     assert not (tmp_path / "elsewhere" / "store").exists()
+
+
+def test_a_study_exported_alone_keeps_the_training_of_runs_that_others_look_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIP_RESULTS", str(tmp_path / "results"))
+    smoke, store = load_profile("smoke"), Store(tmp_path / "home" / "store")
+    runs, points = study.dropout(smoke), [{"epoch": epoch, "base": 50.0} for epoch in range(3)]
+    half = type("Half", (), {"names": ("a",), "labels": torch.zeros(3)})()
+    for run in runs:
+        store.put(record(run, (half, half), points, seconds=1.0))
+    assert main(["export", "--profile", "smoke", "--study", "dropout"]) == 0
+    exported = Store(tmp_path / "none", [tmp_path / "results" / "smoke" / "dropout.json"])
+    along = study.seen_along_training(smoke)
+    assert {len(along & {*runs}), len({*runs} - along)}.isdisjoint({0})
+    for run in runs:
+        kept = exported.get(run)
+        assert kept is not None and len(kept["checkpoints"]) == (3 if run in along else 1)
 
 
 @pytest.mark.usefixtures("shared_features")

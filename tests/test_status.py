@@ -110,12 +110,12 @@ def test_a_study_is_current_incomplete_or_stale(tmp_path: Path) -> None:
     runs = [run for run in every if run.tower.precision == "bf16"]
     store = committed(tmp_path)
     records = [record for run in runs if (record := store.get(run))]
-    export(records[:-1], tmp_path / f"{name}.json", ends=True)
+    export(records[:-1], tmp_path / f"{name}.json")
     assert state() == ("incomplete", "109 of 110 runs are measured")
     # as measured before its pictures changed
     old = replace(runs[0], data=replace(runs[0].data, fingerprint="0" * 12))
     records[0] = records[0] | {"run": old.to_dict(), "key": old.key()}
-    export(records, tmp_path / f"{name}.json", ends=True)
+    export(records, tmp_path / f"{name}.json")
     assert state() == ("stale", "1 of 55 runs have earlier code, data or settings")
 
 

@@ -201,11 +201,14 @@ def test_an_export_of_ends_keeps_the_last_checkpoint_alone_and_leaves_the_record
     kept = record(dip())
     start = kept["checkpoints"][0] | {"epoch": 0, "new": 1.0}
     kept["checkpoints"] = [start, *kept["checkpoints"]]
-    export([kept], tmp_path / "ends.json", ends=True)
+    whole = record(dip(seed=2)) | {"checkpoints": kept["checkpoints"]}
+    export([kept, whole], tmp_path / "ends.json", ends=[kept["key"]])
     got = Store(tmp_path / "live", [tmp_path / "ends.json"]).get(dip())
     assert got is not None
     assert [point["epoch"] for point in got["checkpoints"]] == [kept["checkpoints"][-1]["epoch"]]
     assert len(kept["checkpoints"]) == 2
+    other = Store(tmp_path / "live", [tmp_path / "ends.json"]).get(dip(seed=2))
+    assert other is not None and len(other["checkpoints"]) == 2
 
 
 def test_no_runs_make_an_empty_export(tmp_path: Path) -> None:

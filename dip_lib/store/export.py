@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,18 @@ OWN = ("key", "checkpoints")
 """Entries that stay with each run and are never moved to the common part."""
 
 
-def export(records: Iterable[Record], path: Path, ends: bool = False) -> None:
+def export(records: Iterable[Record], path: Path, ends: Container[str] = ()) -> None:
     """Write runs as one file: their common entries once, then a line for each run.
 
     Measured numbers are rounded to 5 significant digits, settings are not, so keys stay valid.
-    ``ends`` keeps of each run only its last checkpoint.
+
+    Args:
+        ends: keys of runs of which only the last checkpoint is kept.
     """
     rounded = (plain(record, DIGITS) | {"run": record["run"]} for record in records)
     # in one order, so that what was read from an export is written as it was
     rows = [{"key": row["key"], **_sorted(row)} for row in rounded]
-    for row in rows if ends else ():
+    for row in (row for row in rows if row["key"] in ends):
         row["checkpoints"] = row["checkpoints"][-1:]
     rows.sort(key=lambda row: json.dumps(row["run"], sort_keys=True))
     common = _shared([{k: v for k, v in row.items() if k not in OWN} for row in rows])

@@ -8,6 +8,7 @@ them (``DATA``, feature packs). A worker that lacks a dataset's packs is sent th
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import sys
@@ -57,7 +58,7 @@ def dask_cluster(scheduler: str = "", workers: int = 0, device: str = "cpu") -> 
         ) from error
     with ExitStack() as stack:
         place = scheduler or stack.enter_context(_local_cluster(workers, device))
-        yield Cluster(stack.enter_context(Client(place, set_as_default=False)))
+        yield Cluster(stack.enter_context(Client(place)))
 
 
 @contextmanager
@@ -69,7 +70,7 @@ def _local_cluster(workers: int, device: str) -> Iterator[Any]:
     with SpecCluster(
         scheduler={"cls": Scheduler, "options": here},
         workers={i: {"cls": Nanny, "options": each} for i, each in enumerate(options)},
-        silence_logs="ERROR",
+        silence_logs=logging.ERROR,
     ) as cluster:
         try:
             yield cluster
@@ -85,7 +86,8 @@ def _local_cluster(workers: int, device: str) -> Iterator[Any]:
 
 def _options(worker: int, of: int, device: str) -> dict[str, Any]:
     """Of a worker here: a thread, no limit of memory, as the processes without Dask; a GPU."""
-    options = {"nthreads": 1, "memory_limit": 0, "host": "127.0.0.1"}
+    options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "host": "127.0.0.1"}
+    options["silence_logs"] = logging.ERROR
     if torch.device(device).type == "cpu":
         return options
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
