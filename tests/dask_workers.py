@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 PLAIN = ("--no-dashboard",)
 
 
@@ -43,7 +44,8 @@ def _process(
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", *module],
-            env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
+            cwd=log.parent,  # python -m would import what lies in this one
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **variables},
             stdout=out,
             stderr=out,
         )

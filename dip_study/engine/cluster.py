@@ -130,7 +130,7 @@ class Cluster:
         """The addresses of the workers with the client's code; each other one is named once.
 
         Raises:
-            RuntimeError: none of the workers has it.
+            RuntimeError: no worker so far had it.
             OSError: the scheduler does not answer.
         """
         there = list(self._client.nthreads())
@@ -139,7 +139,7 @@ class Cluster:
             for each in new:
                 self._accepted[each] = self._accept(each, told.get(each))
         accepted = [each for each in there if self._accepted[each]]
-        if there and not accepted:
+        if there and not any(self._accepted.values()):  # else one was lost, and is waited for
             raise RuntimeError(
                 f"no worker can be used: none has {code_identity()} and the data. Install the same "
                 "version where the workers run, and start them again"
