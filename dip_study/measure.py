@@ -16,7 +16,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dip_lib.data.dataset import check_open
+from dip_lib.files import check_output
 from dip_lib.store import Store
+from dip_lib.store.store import LAYOUT
 from dip_lib.training.batches import shared_out
 from dip_lib.training.record import FAILED, FINISHED, Result
 from dip_lib.training.run import Run
@@ -46,6 +48,7 @@ def measure(
 
     Raises:
         ValueError: a run of a sealed dataset; nothing was measured.
+        OSError: the store cannot be written; nothing was measured.
         RuntimeError: on photos, zero-shot accuracy is off the published one; nothing was trained.
     """
     for dataset in {name for run in runs for name in (run.data.dataset, run.data.target)}:
@@ -64,12 +67,22 @@ def measure(
     def task_of(group: Sequence[Run]) -> Task:
         return Task(tuple(group), device, folders, _sources(group, store))
 
+    new = {*store.missing(chain(*phases), failed=True)}
+
+    def still_wanted(group: Sequence[Run]) -> list[Run]:
+        """Without the runs that another process has put into the store meanwhile."""
+        there = {*group} & new - {*store.missing(group, failed=True)}
+        bar.update(len(there))
+        return [run for run in group if run not in there]
+
+    if any(groups):
+        check_output(store.live / LAYOUT)  # before the work, not after it
     quiet = {} if any(groups) else {"disable": True}
     bar = tqdm(total=sum(map(len, phases)), desc="measuring", unit="run", mininterval=1, **quiet)
     with engine.open(device, max(map(len, groups))) as at_hand, bar:
         for phase, each in zip(phases, groups, strict=True):
             possible, lost = _with_sources(each, store, device)
-            for results in chain([lost], dispatch(possible, at_hand, task_of)):
+            for results in chain([lost], dispatch(possible, at_hand, task_of, still_wanted)):
                 _keep(results, store)
                 bar.update(len(results))
             if phase is phases[0]:

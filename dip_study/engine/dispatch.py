@@ -80,13 +80,17 @@ class _Waiting:
 
 
 def dispatch(
-    groups: Sequence[Sequence[Run]], workers: Workers, task_of: Callable[[Sequence[Run]], Task]
+    groups: Sequence[Sequence[Run]],
+    workers: Workers,
+    task_of: Callable[[Sequence[Run]], Task],
+    still_wanted: Callable[[Sequence[Run]], Sequence[Run]] = lambda runs: runs,
 ) -> Iterator[list[Result]]:
     """Measure groups; yields the results of each as it finishes.
 
     Args:
         groups: in the order of :func:`dip_lib.training.batches.shared_out`.
         task_of: makes a group's task when its turn has come.
+        still_wanted: says which runs of a group are to be measured when its turn has come.
 
     Raises:
         RuntimeError: workers end again and again and nothing is measured.
@@ -100,9 +104,12 @@ def dispatch(
         there = workers.names()
         places = {worker: place for worker, place in places.items() if worker in there}
         for worker in there:
-            if queue and worker not in at_work:
+            while queue and worker not in at_work:
                 group = _next(queue, places, worker)
                 queue.remove(group)
+                group.runs = tuple(still_wanted(group.runs))
+                if not group.runs:
+                    continue
                 at_work[worker], places[worker] = group, place_of(group.runs)
                 workers.start(worker, task_of(group.runs))
         error: Exception | None = None
