@@ -19,7 +19,7 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(RUN) -m uv pip compile --quie
   --python-version 3.11 --no-annotate
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q
 
-.PHONY: help book site publish bench test test-slow lock address clean
+.PHONY: help book site publish bench faults test test-slow lock address clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -59,8 +59,11 @@ publish: $(STAMP)  ## re-measure at five seeds and rewrite the committed noteboo
 	$(RUN) book/build.py publish --profile "$(PROFILE)" --device "$(DEVICE)"
 
 bench: $(STAMP)  ## measure speed and memory on this machine (about half an hour of one core)
-	for each in text_step sweep encode end_to_end methods visual products; do \
+	for each in text_step sweep encode end_to_end methods visual products store; do \
 	  OMP_NUM_THREADS=1 $(RUN) benchmarks/$$each.py --device "$(DEVICE)" || exit 1; done
+
+faults: $(STAMP)  ## kill and interrupt sweeps fifty times each (hours), write results/faults.json
+	OMP_NUM_THREADS=1 $(RUN) tests/faults.py 50
 
 test: $(STAMP)  ## lint, types, layers, quick tests, and the committed notebooks against their outputs
 	.venv/bin/ruff check .

@@ -10,6 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from .explore import Explore
+from .faults import Faults
 from .gallery import Gallery, Thumb
 from .icons import drop_unused_icons
 from .measured import Measured
@@ -59,6 +60,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("changed", Changed)
     app.add_directive("coverage", Coverage)
     app.add_directive("status", Status)
+    app.add_directive("faults", Faults)
     app.add_directive("explore", Explore)
     app.add_directive("gallery", Gallery)
     app.add_directive("thumb", Thumb)
