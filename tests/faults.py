@@ -57,9 +57,9 @@ class Tried:
 
 
 def store(home: Path) -> dict[str, bytes]:
-    """Every stored run of a home, as it is on disk."""
+    """Every finished run in the store of a home, as it is on disk."""
     files = {path.name: path.read_bytes() for path in (home / "store").glob("*.json")}
-    return {name: text for name, text in files.items() if text}
+    return {name: text for name, text in files.items() if b'"status": "finished"' in text}
 
 
 def results(home: Path) -> dict[str, object]:

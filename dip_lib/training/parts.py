@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import Any, Self
 
 from dip_lib.checks import shown, whole
@@ -34,14 +35,21 @@ class Part:
         Raises:
             ValueError: values that it does not have, or ones missing that have no default.
         """
-        known = {field.name for field in fields(cls)}
-        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        known, needed = _names(cls)
         if values.keys() - known or needed - values.keys():
             raise ValueError(
                 f"not the {cls.__name__} of a run: missing {sorted(needed - values.keys())}, "
                 f"unknown {sorted(values.keys() - known)}"
             )
         return cls(**values)
+
+
+@cache
+def _names(part: type[Part]) -> tuple[frozenset[str], frozenset[str]]:
+    """The settings of a part, and those without a default."""
+    every = fields(part)
+    needed = (field.name for field in every if field.default is MISSING)
+    return frozenset(field.name for field in every), frozenset(needed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from dip_lib.methods import METHODS, Method, method_of
@@ -188,8 +188,12 @@ class Run:
 
 def _changed(part: Any) -> dict[str, Any]:
     """The settings of a part that differ from their defaults, or have none."""
+    values = ((name, default, getattr(part, name)) for name, default in _defaults(type(part)))
     return {
-        field.name: getattr(part, field.name)
-        for field in fields(part)
-        if field.default is MISSING or getattr(part, field.name) != field.default
+        name: value for name, default, value in values if default is MISSING or value != default
     }
+
+
+@cache
+def _defaults(part: type[Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((field.name, field.default) for field in fields(part))
