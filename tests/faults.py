@@ -160,9 +160,10 @@ def worker_killed(
     chance, tried = random.Random(seed), Tried(f"SIGKILL of a worker ({engine})")
     while tried.times < times:
         with new_home(features) as home:
-            sweep = begin(home, engine)
+            sweep, seen = begin(home, engine), dict[str, bytes]()
             while sweep.poll() is None and tried.times < times:
                 had = store(home)
+                seen |= {name: text for name, text in had.items() if name not in seen}
                 until(sweep, home, len(had) + chance.randint(1, 4))
                 time.sleep(chance.random() / 5)
                 if sweep.poll() is None and (own := workers(sweep)):
@@ -170,6 +171,7 @@ def worker_killed(
                         chance.choice(own).kill()
                         tried.times, tried.runs = tried.times + 1, tried.runs + len(had)
             assert sweep.wait() == 0, (home / "log").read_text()
+            tried.doubled += sum(store(home).get(name) != text for name, text in seen.items())
             compare(tried, home, expected)
     return tried
 

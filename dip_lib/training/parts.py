@@ -35,7 +35,7 @@ class Part:
         Raises:
             ValueError: values that it does not have, or ones missing that have no default.
         """
-        known, needed = _names(cls)
+        known, needed = _names(cls)  # type: ignore[arg-type]  # a class is hashable
         if values.keys() - known or needed - values.keys():
             raise ValueError(
                 f"not the {cls.__name__} of a run: missing {sorted(needed - values.keys())}, "

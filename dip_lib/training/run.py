@@ -188,9 +188,11 @@ class Run:
 
 def _changed(part: Any) -> dict[str, Any]:
     """The settings of a part that differ from their defaults, or have none."""
-    values = ((name, default, getattr(part, name)) for name, default in _defaults(type(part)))
+    of = type(part)
     return {
-        name: value for name, default, value in values if default is MISSING or value != default
+        name: getattr(part, name)
+        for name, default in _defaults(of)  # type: ignore[arg-type]  # a class is hashable
+        if default is MISSING or getattr(part, name) != default
     }
 
 
