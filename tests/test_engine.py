@@ -24,7 +24,7 @@ from dip_lib.training.record import FAILED, Result, record
 from dip_lib.training.run import Run
 from dip_study import measure
 from dip_study.engine import group
-from dip_study.engine.dispatch import IN_A_ROW, LOSSES, Outcome, dispatch
+from dip_study.engine.dispatch import ALONE, IN_A_ROW, LOSSES, Outcome, dispatch
 from dip_study.engine.group import Task, measured
 from dip_study.engine.identity import code_identity
 from dip_study.engine.processes import portable
@@ -117,7 +117,7 @@ def test_a_group_that_ends_its_workers_is_halved_and_its_run_alone_has_failed() 
     (failed,) = [r.record for r in found if r.record.get("status", "").startswith(FAILED)]
     assert failed["key"] == deadly.key()
     tried = [len(runs) for _, runs in workers.history if deadly in runs]
-    assert tried == [4] * LOSSES + [2] * LOSSES + [1] * LOSSES
+    assert tried == [4] * LOSSES + [2] * LOSSES + [1] * ALONE
 
 
 def test_a_worker_that_does_not_take_a_task_costs_nothing() -> None:

@@ -3,7 +3,7 @@
 The same for all kinds of workers. A worker goes on with the dataset and backbone that it has at
 hand while there are groups of these; workers begin with different ones, so that no two encode the
 same images. A group whose worker was lost goes to another, in halves after the third time, since
-its size may be what ended them; a single run then counts as failed.
+its size may be what ended them; a single run counts as failed after the fifth.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from dip_study.engine.group import Task, failed_result
 
 LOSSES = 3
 """Workers that a group may lose before it is halved."""
-IN_A_ROW = 12
+ALONE = 5
+"""Workers that a single run may lose before it counts as failed: some are lost by chance."""
+IN_A_ROW = 20
 """Workers lost without one result between them: then it is not the groups' fault."""
 
 
@@ -149,10 +151,10 @@ def _after_loss(
     group: _Waiting, task_of: Callable[[Sequence[Run]], Task]
 ) -> tuple[list[_Waiting], list[Result]]:
     """The groups to try again, and the results of what has failed for good."""
-    if group.losses + 1 < LOSSES:
+    if group.losses + 1 < (LOSSES if len(group.runs) > 1 else ALONE):
         return [_Waiting(group.runs, group.losses + 1)], []
     if len(group.runs) > 1:
         middle = len(group.runs) // 2
         return [_Waiting(group.runs[:middle]), _Waiting(group.runs[middle:])], []
-    reason = f"{LOSSES} workers ended while they measured it"
+    reason = f"{ALONE} workers ended while they measured it"
     return [], [failed_result(group.runs[0], reason, task_of(group.runs).device)]
