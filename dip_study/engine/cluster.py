@@ -31,7 +31,7 @@ from dip_study.loaded import dataset_of
 from dip_study.runs import is_present
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, SpecCluster
 
 Packs = list[tuple[str, bytes]]
 """File names and contents of feature packs."""
@@ -57,14 +57,17 @@ def dask_cluster(scheduler: str = "", workers: int = 0, device: str = "cpu") -> 
             "Dask distributed is not installed: pip install 'dip-lib[dask]'"
         ) from error
     with ExitStack() as stack:
-        place = scheduler or stack.enter_context(_local_cluster(workers, device))
-        yield Cluster(stack.enter_context(Client(place)))
+        here = None if scheduler else stack.enter_context(_local_cluster(workers, device))
+        yield Cluster(stack.enter_context(Client(here or scheduler)), here)
 
 
 @contextmanager
 def _local_cluster(workers: int, device: str) -> Iterator[Any]:
+    import dask
     from distributed import Nanny, Scheduler, SpecCluster
 
+    # a worker that starts again on a busy machine is not lost
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "120s"})
     options = [_options(i, workers, device) for i in range(workers)]
     here = {"host": "127.0.0.1", "dashboard_address": ":0", "dashboard": False}
     with SpecCluster(
@@ -82,6 +85,16 @@ def _local_cluster(workers: int, device: str) -> Iterator[Any]:
                     with suppress(ProcessLookupError):
                         os.kill(nanny.pid, 9)
             raise
+
+
+def _replace_ended(cluster: SpecCluster) -> None:
+    """Start workers for those whose process could not be started again; Dask restarts others."""
+    from distributed.core import Status
+
+    for name, nanny in list(cluster.workers.items()):
+        if nanny.status in (Status.failed, Status.closed):
+            cluster.workers.pop(name, None)
+    cluster.scale(len(cluster.worker_spec))
 
 
 def _options(worker: int, of: int, device: str) -> dict[str, Any]:
@@ -104,10 +117,11 @@ class Cluster:
 
     Args:
         client: connected to the scheduler.
+        here: the cluster whose workers were started for this engine, and are when they end.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, here: SpecCluster | None = None) -> None:
+        self._client, self._here = client, here
         self._accepted: dict[str, bool] = {}
         self._at_work: dict[str, tuple[Task, Future]] = {}
         self._sent = set[tuple[str, str]]()  # (worker, dataset): its packs were sent
@@ -134,6 +148,8 @@ class Cluster:
             OSError: the scheduler does not answer.
         """
         there = list(self._client.nthreads())
+        if self._here and len(there) < len(self._here.worker_spec):
+            _replace_ended(self._here)
         if new := [each for each in there if each not in self._accepted]:
             told = self._client.run(host_and_code, workers=new, on_error="return")
             for each in new:
