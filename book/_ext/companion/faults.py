@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+from dip_lib.paths import results_dir
 
 from .templates import html
 
@@ -25,7 +26,7 @@ class Faults(SphinxDirective):
     """The table of ``results/faults.json``, which ``make faults`` writes."""
 
     def run(self) -> list[nodes.Node]:
-        path = Path(self.env.srcdir) / "results" / "faults.json"
+        path = results_dir() / "faults.json"
         self.env.note_dependency(str(path))
         try:
             results = json.loads(path.read_text("utf-8"))
