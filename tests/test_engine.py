@@ -210,9 +210,11 @@ class Odd(Exception):
 
 
 def test_an_error_travels_as_it_is_or_as_its_words() -> None:
-    for error, kind in ((PackError("a", "cut", "again"), PackError), (Odd("a", "b"), RuntimeError)):
+    # distributed, where it is imported, teaches pickle to make odd ones again, too
+    kinds = (PackError("a", "cut", "again"), (PackError,)), (Odd("a", "b"), (RuntimeError, Odd))
+    for error, allowed in kinds:
         there = pickle.loads(pickle.dumps(portable(error)))
-        assert type(there) is kind and str(error) in str(there)
+        assert type(there) in allowed and str(error) in str(there)
 
 
 def test_the_identity_of_code_is_one_for_a_copy_and_another_for_other_code(tmp_path: Path) -> None:
