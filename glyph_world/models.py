@@ -29,10 +29,17 @@ CARD = WEIGHTS / "weights.json"
 
 VOCABULARY = 49_408
 TEXT = {"context_length": 32, "vocab_size": VOCABULARY, "width": 128, "heads": 4, "layers": 3}
+RESNET = {"image_size": 48, "width": 16, "layers": [1, 1, 1, 1], "head_width": 64}
+VIT = {"image_size": 48, "patch_size": 8, "width": 128, "head_width": 32, "layers": 4}
 VISION: dict[str, dict[str, Any]] = {
-    "glyph-resnet": {"image_size": 48, "width": 16, "layers": [1, 1, 1, 1], "head_width": 64},
-    "glyph-vit": {"image_size": 48, "patch_size": 8, "width": 128, "head_width": 32, "layers": 4},
+    "glyph-resnet": RESNET,
+    "glyph-vit": VIT,
+    "glyph-resnet-b": RESNET,
+    "glyph-resnet-c": RESNET,
+    "glyph-vit-b": VIT,
 }
+"""Name -> image encoder. ``glyph-vit`` has the text encoder of ``glyph-resnet``; every other has
+one of its own."""
 EMBEDDING = 128
 MEAN, STD = 0.5, 0.3
 """Normalisation of the images, the same for the three colours."""
