@@ -83,8 +83,20 @@ class Page:
         Their records stay in ``used``. Of runs that stopped the page says how many and why; no
         average or figure has them.
         """
-        each_once = list(dict.fromkeys(runs))
-        records = study.collect(each_once, self.profile, self.device, self.results)
+        return self._frame(runs, self.profile, self.device, self.results)
+
+    def stored(self, runs: Iterable[Run], profile: Profile) -> pd.DataFrame:
+        """Runs of a profile that is not the page's, in the same form. They are never measured.
+
+        Raises:
+            NotMeasuredError: runs are missing, with the command that measures them.
+        """
+        return self._frame(runs, profile, self.device, "stored")
+
+    def _frame(
+        self, runs: Iterable[Run], profile: Profile, device: str, results: str
+    ) -> pd.DataFrame:
+        records = study.collect(list(dict.fromkeys(runs)), profile, device, results)
         self.used.update((record["key"], record) for record in records)
         runs_table = frame(records)
         if line := stopped_runs(runs_table):

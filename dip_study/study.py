@@ -193,12 +193,18 @@ committed."""
 
 
 def studies_of(profile: Profile) -> list[str]:
-    """The studies of a profile: all, but of those on request only the ones that it asks for.
+    """The studies of a profile: all, but of those on request only the ones that it asks for; where
+    it names the ``only`` ones, these.
 
     Raises:
         ValueError: it asks for a study that there is not.
     """
-    asked = [one_of("study", name, STUDIES) for name in profile.studies]
+    asked, only = (
+        [one_of("study", name, STUDIES) for name in names]
+        for names in (profile.studies, profile.only)
+    )
+    if only:
+        return [name for name in STUDIES if name in only]
     return [name for name in STUDIES if name not in ON_REQUEST or name in asked]
 
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ import torch.nn.functional as F
 from corpus import Corpus
 from open_clip.model import CLIP
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from dip_lib.paths import home
@@ -90,14 +92,14 @@ def _text_features(model: CLIP, tokens: Tensor) -> Tensor:
     return F.normalize(x.float(), dim=-1)
 
 
-def _load_teacher(name: str) -> CLIP:
-    """The finished teacher with the compact vocabulary, frozen."""
+def compact(name: str) -> CLIP:
+    """A finished backbone with the compact vocabulary, frozen."""
     whole, _ = load_glyph_clip(name)
-    teacher = build(name, len(vocabulary()))
+    model = build(name, len(vocabulary()))
     state = whole.state_dict()
     state["token_embedding.weight"] = state["token_embedding.weight"][vocabulary()]
-    teacher.load_state_dict(state, strict=False)
-    return teacher.eval().requires_grad_(False)
+    model.load_state_dict(state, strict=False)
+    return model.eval().requires_grad_(False)
 
 
 @dataclass
@@ -172,6 +174,16 @@ def _convolutional(name: str) -> bool:
     return "patch_size" not in VISION[name]
 
 
+@contextmanager
+def _precision(recipe: Recipe, device: str, convolutional: bool = False) -> Iterator[None]:
+    """Matrix products in bf16, if the recipe says so or an encoder is convolutional."""
+    # on a CPU the gradient of PyTorch's fused attention takes most of a step in bf16
+    plain = sdpa_kernel(SDPBackend.MATH) if recipe.bf16 else nullcontext()
+    kind, on = torch.device(device).type, recipe.bf16 or convolutional
+    with plain, torch.autocast(kind, torch.bfloat16, enabled=on):
+        yield
+
+
 def _image_encoder(model: CLIP, recipe: Recipe) -> Callable[[Tensor], Tensor]:
     if not recipe.compiled:
         return model.encode_image
@@ -203,23 +215,29 @@ def _loss(
     if not recipe.locked:
         loss = loss + help_weight * F.cross_entropy(words @ table, which)
     if teacher is not None:
-        kind = images.device.type
-        with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=recipe.bf16):
+        with torch.no_grad(), _precision(recipe, images.device.type):
             goal = F.normalize(teacher.encode_image(images).float(), dim=-1)
         shown = image if recipe.locked else F.normalize(image @ run.bridge, dim=-1)
         loss = loss + recipe.distillation * (1 - (shown * goal).sum(1)).mean()
     return loss, (logits.argmax(1) == target).float().mean()
 
 
-def train(name: str, recipe: Recipe, device: str = "cpu", every: int = 50) -> tuple[CLIP, float]:
+def train(
+    name: str,
+    recipe: Recipe,
+    device: str = "cpu",
+    every: int = 50,
+    start: Callable[[Training], None] = lambda run: None,
+) -> tuple[CLIP, float]:
     """Pre-train ``name``; returns the model (compact vocabulary) and the seconds it took.
 
     A checkpoint is kept every ``every`` steps under the live results; an interrupted call resumes
-    from it. The checkpoint of another recipe is ignored.
+    from it. The checkpoint of another recipe is ignored. ``start`` changes the untrained model.
     """
     corpus = Corpus()
-    teacher = _load_teacher(recipe.teacher).to(device) if recipe.teacher else None
+    teacher = compact(recipe.teacher).to(device) if recipe.teacher else None
     run = _begin(name, recipe, teacher, device)
+    start(run)
     encode = _image_encoder(run.model, recipe)
     saved = home() / "pretrain" / f"{name}.pt"
     run.resume(saved)
@@ -234,13 +252,9 @@ def train(name: str, recipe: Recipe, device: str = "cpu", every: int = 50) -> tu
         images, which = batch.images.to(device), batch.character.to(device)
         if _convolutional(name):
             images = images.contiguous(memory_format=torch.channels_last)
-        kind, quick = images.device.type, recipe.bf16 or _convolutional(name)
-        with torch.autocast(kind, torch.bfloat16, enabled=quick):
+        with _precision(recipe, device, _convolutional(name)):
             image = F.normalize(encode(images).float(), dim=-1)  # (B, e)
-        with (
-            torch.set_grad_enabled(not recipe.locked),
-            torch.autocast(kind, torch.bfloat16, enabled=recipe.bf16),
-        ):
+        with torch.set_grad_enabled(not recipe.locked), _precision(recipe, device):
             words = text_features(run.model, batch.tokens.to(device))  # (B, e)
         loss, top1 = _loss(run, teacher, images, image, words, which)
         run.optimiser.zero_grad(set_to_none=True)

@@ -34,7 +34,7 @@ import hard  # noqa: E402
 from choose import choose  # noqa: E402
 from corpus import Corpus  # noqa: E402
 from pretrain import RECIPES  # noqa: E402
-from training import Recipe, train  # noqa: E402
+from training import Recipe, text_features, train  # noqa: E402
 
 TINY = Recipe(steps=8, batch=32)
 
@@ -332,6 +332,32 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
         assert not torch.equal(first.character[:16], other.character[:16])
     assert len(first.character) == len(first.images) == len(first.tokens) <= TINY.batch
     assert len(set(first.character.tolist())) == len(first.character)
+
+
+def test_short_texts_without_padding_have_the_features_of_the_model() -> None:
+    model, corpus = models.build("glyph-vit", len(vocabulary())).eval(), Corpus()
+    tokens = corpus.tokens(["a small alpha.", "the character greek small letter alpha.", "bold."])
+    padded = torch.nn.functional.pad(tokens, (0, model.context_length - tokens.shape[1]))
+    with torch.no_grad():
+        theirs = model.encode_text(padded, normalize=True)
+        torch.testing.assert_close(text_features(model, tokens), theirs, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_beside_a_teacher_the_text_encoder_is_its_own_or_the_teachers(
+    own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIP_HOME", str(tmp_path))
+    recipe = Recipe(steps=2, batch=16, teacher="glyph-resnet", own_text=own, scale_floor=60.0)
+    trained, _ = train("glyph-vit", recipe)
+    teacher, _ = models.load_glyph_clip("glyph-resnet")
+    texts = tokenizer()(["a photo of a greek small letter alpha."])
+    ids = torch.zeros(models.VOCABULARY, dtype=torch.long)
+    ids[vocabulary()] = torch.arange(len(vocabulary()))
+    with torch.no_grad():
+        ours, theirs = trained.encode_text(ids[texts], True), teacher.encode_text(texts, True)
+    assert torch.allclose(ours, theirs, atol=1e-5) != own
+    assert trained.logit_scale.exp().item() == pytest.approx(60, rel=0.01)  # the floor
 
 
 def test_a_killed_pretraining_goes_on_to_the_same_weights(

@@ -53,6 +53,8 @@ class Profile:
             relative to the file. It is no setting: the pictures' fingerprint is.
         studies: those on request (``ON_REQUEST`` in ``dip_study.study``) that the profile has, too;
             may be left out. It is no setting either: a study more changes no run of another.
+        only: the studies that the profile has, and no others; may be left out. It is no setting for
+            the same reason.
         rescaled: whether methods with a weight are measured with the published one and with one
             for the backbone's logit scale, too (``dip_study.hosts.rescaled``); may be left out.
             It is no setting for the same reason.
@@ -87,6 +89,7 @@ class Profile:
     precision: str
     folders: Mapping[str, Path] = field(default_factory=dict, repr=False)
     studies: tuple[str, ...] = field(default=(), repr=False)
+    only: tuple[str, ...] = field(default=(), repr=False)
     rescaled: bool = field(default=False, repr=False)
     grid_seeds: int = field(default=1, repr=False)
     trajectory_seeds: tuple[int, ...] = field(default=(), repr=False)
@@ -154,7 +157,7 @@ def load_profile(name: str) -> Profile:
     path = _path(name)
     values = {"name": path.stem, **_read(path)}
     known = {f.name for f in fields(Profile)}
-    needed = known - {"studies", "rescaled", "grid_seeds", "trajectory_seeds"}
+    needed = known - {"studies", "only", "rescaled", "grid_seeds", "trajectory_seeds"}
     if not needed <= values.keys() <= known:
         raise ValueError(
             f"{path.name}: missing {sorted(needed - values.keys())}, "
