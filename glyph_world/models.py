@@ -1,8 +1,8 @@
-"""The two small CLIPs of Glyph World: open_clip's own ``CLIP`` class in a small configuration.
+"""The small CLIPs of Glyph World: open_clip's own ``CLIP`` class in a small configuration.
 
-Both share one text encoder (width 128, 3 layers, 32 positions, open_clip's byte-pair vocabulary).
-Only the embedding rows of tokens that occur in captions were trained; only those are stored, in
-half precision, and scattered into the full table on loading.
+Their text encoders have one layout (width 128, 3 layers, 32 positions, open_clip's byte-pair
+vocabulary). Only the embedding rows of tokens that occur in captions were trained; only those are
+stored, in half precision, and scattered into the full table on loading.
 """
 
 from __future__ import annotations

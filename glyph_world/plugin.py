@@ -27,7 +27,7 @@ def _preprocess(image: Image.Image) -> Tensor:
 
 
 def load(name: str) -> Backbone:
-    """One of the two small CLIPs, on the CPU in fp32, with its committed weights."""
+    """One of the small CLIPs, on the CPU in fp32, with its committed weights."""
     model, known_tokens = models.load_glyph_clip(name)
     return Backbone(
         name,
