@@ -38,8 +38,8 @@ VISION: dict[str, dict[str, Any]] = {
     "glyph-resnet-c": RESNET,
     "glyph-vit-b": VIT,
 }
-"""Name -> image encoder. ``glyph-vit`` has the text encoder of ``glyph-resnet``; every other has
-one of its own."""
+"""Name -> image encoder of what can be pre-trained; :func:`committed` names those that were.
+``glyph-vit`` has the text encoder of ``glyph-resnet``; every other has one of its own."""
 EMBEDDING = 128
 MEAN, STD = 0.5, 0.3
 """Normalisation of the images, the same for the three colours."""
@@ -96,9 +96,17 @@ def weights_path(name: str) -> Path:
     return WEIGHTS / f"{one_of('glyph backbone', name, VISION)}.safetensors"
 
 
+def committed() -> list[str]:
+    """Names of the models that have weights, which the model card lists, in the order of VISION."""
+    card = json.loads(CARD.read_text())
+    return [name for name in VISION if name in card]
+
+
 def fingerprint(name: str) -> str:
     """First 12 digits of the sha256 that the model card records for ``name``."""
-    return str(json.loads(CARD.read_text())[one_of("glyph backbone", name, VISION)]["sha256"])[:12]
+    return str(json.loads(CARD.read_text())[one_of("glyph backbone", name, committed())]["sha256"])[
+        :12
+    ]
 
 
 def load_glyph_clip(name: str) -> tuple[CLIP, frozenset[int]]:

@@ -53,5 +53,5 @@ def _config(name: str) -> dict[str, Any]:
 
 DATASETS = DatasetSource(WORLD, families.NAMES, families.glyph_dataset, styles.PAIRING)
 BACKBONES = BackboneSource(
-    WORLD, {name: _config(name) for name in models.VISION}, load, models.fingerprint
+    WORLD, {name: _config(name) for name in models.committed()}, load, models.fingerprint
 )

@@ -298,7 +298,7 @@ def test_the_words_for_looks_are_the_captions_own() -> None:
 # ---- models and pre-training --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*models.VISION])
+@pytest.mark.parametrize("name", models.committed())
 def test_committed_weights_load_and_match_their_card(name: str) -> None:
     model, seen = models.load_glyph_clip(name)
     assert seen == frozenset(vocabulary().tolist())

@@ -26,7 +26,7 @@ from dip_study import study
 from dip_study.profiles import load_profile
 
 PROFILES = {
-    "Glyph World": ("embedded-full", "embedded-vit", "embedded-b", "embedded-c", "embedded-vit-b"),
+    "Glyph World": ("embedded-full", "embedded-vit", "embedded-b"),
     "Photo World": ("photos-full", "photos-4", "photos-b"),
 }
 """World -> the profile that judges its claims, then those of further pre-trainings."""
