@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from matplotlib.figure import FigureBase
@@ -23,22 +23,31 @@ from dip_book.plots import in_each_world
 from dip_book.tables import averages, differences
 from dip_lib.errors import NotMeasuredError
 from dip_study import study
-from dip_study.profiles import load_profile
+from dip_study.profiles import Profile, load_profile
 
-PROFILES = {
-    "Glyph World": ("embedded-full", "embedded-vit", "embedded-b"),
-    "Photo World": ("photos-full", "photos-4", "photos-b"),
+TOWERS = {
+    ("embedded-full", "glyph-resnet"): True,
+    ("embedded-full", "glyph-vit"): False,
+    ("embedded-b", "glyph-resnet-b"): False,
+    ("photos-full", "photo-lite0"): True,
+    ("photos-4", "photo-lite0-4"): False,
+    ("photos-b", "photo-lite0-b"): False,
 }
-"""World -> the profile that judges its claims, then those of further pre-trainings."""
+"""Profile and backbone of each pre-training -> whether the claims of its world are judged in it;
+the judging one of a world comes first."""
 CLAIMS = {
     "dip-new": "DIP minus CoOp on new classes, points",
     "dip-h": "DIP minus CoOp in H, points",
     "id-beyond-time": "lead of ID₁ over training time in |ρ|",
 }
 """Primary claim -> its statistic, in a few words."""
-ELSEWHERE = {"dip-h-fair": "each method choosing among six settings was measured in one alone"}
+ELSEWHERE = {
+    "dip-h-fair": "is measured in the judging pre-trainings alone: each method chooses among six "
+    "settings there"
+}
 """Primary claims that further pre-trainings have no number for, and why."""
 COLUMNS = {"base": "base", "new": "new", "h": "H"}
+LABELS = ("zero-shot", "CoOp", "DIP")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +58,10 @@ class Pretraining:
         world: its name.
         tower: the backbone.
         judges: whether the claims of the world are judged in it.
-        runs: of :func:`dip_study.study.base_to_new`.
-        scores: label ("zero-shot", "CoOp", "DIP") -> base, new and H, averages over datasets.
-        claims: primary claim -> its statistic.
+        runs: zero-shot, CoOp and DIP, at the learning rate selected in this pre-training.
+        scores: label -> base, new and H, averages over datasets.
+        claims: primary claim -> its statistic; without "id-beyond-time" where the runs have no
+            checkpoints along training.
     """
 
     world: str
@@ -66,67 +76,47 @@ class Pretraining:
         return int(self.runs.loc[self.runs["label"] == "DIP", "seed"].nunique())
 
     @property
-    def datasets(self) -> int:
-        return int(self.runs["dataset"].nunique())
+    def name(self) -> str:
+        """Of its row in a figure."""
+        return f"{self.world}: {self.tower}" if self.judges else self.tower
 
 
-def pretraining(runs: pd.DataFrame, profile_name: str, judges: bool) -> Pretraining:
-    """What the runs of a profile's study give."""
-    profile = load_profile(profile_name)
-    found = compared(runs, profile)
-    gap = differences(found.groups["DIP"], found.groups["CoOp"])
-    lead = correlation_numbers(found.groups["CoOp"])["rho_id1_minus_rho_epoch"]
-    shown = runs[runs["backbone"] == profile.backbone]
-    return Pretraining(
-        world=profile.world,
-        tower=profile.backbone,
-        judges=judges,
-        runs=shown,
-        scores={label: averages(group) for label, group in found.groups.items()},
-        claims={"dip-new": gap["new"], "dip-h": gap["h"], "id-beyond-time": lead},
-    )
+def pretraining(runs: pd.DataFrame, profile: Profile, judges: bool) -> Pretraining:
+    """What the runs of a profile's first backbone give."""
+    groups = compared(runs, profile).groups
+    gap, coop = differences(groups["DIP"], groups["CoOp"]), groups["CoOp"]
+    claims = {"dip-new": gap["new"], "dip-h": gap["h"]}
+    if not coop["last"].all():
+        claims["id-beyond-time"] = correlation_numbers(coop)["rho_id1_minus_rho_epoch"]
+    scores = {label: averages(groups[label]) for label in LABELS}
+    return Pretraining(profile.world, profile.backbone, judges, runs, scores, claims)
 
 
 def stored(page: Page) -> list[Pretraining]:
-    """Every pre-training whose runs are stored, the judging one of each world first.
-
-    Of the others the page says how to measure them; where the judging one is among them, the whole
-    world is left out.
-    """
-    found, missing = list[Pretraining](), list[str]()
-    for judging, *further in PROFILES.values():
-        for name in (judging, *further):
-            profile = load_profile(name)
-            try:
-                runs = page.stored(study.base_to_new(profile), profile)
-            except NotMeasuredError:
-                missing.append(name)
-                if name == judging:
-                    break
-                continue
-            found.append(pretraining(runs, name, judges=name == judging))
+    """Every pre-training whose runs are stored; of the others the page says how to measure them."""
+    found, missing = list[Pretraining](), dict[str, None]()
+    for (name, tower), judges in TOWERS.items():
+        one = replace(load_profile(name), towers=(tower,))
+        try:
+            runs = page.stored([*study.zero_shots(one), *study.coop(one), *study.dip(one)], one)
+        except NotMeasuredError:
+            missing[name] = None
+        else:
+            found.append(pretraining(runs, one, judges))
     if missing:
-        commands = (f"`dip measure --profile {name} --study base_to_new`" for name in missing)
-        page.say(f"Not measured here: {', '.join(commands)}.")
+        commands = ", ".join(f"`dip measure --profile {name}`" for name in missing)
+        page.say(f"Not all pre-trainings are measured here: {commands}.")
     return found
 
 
 def points(found: Iterable[Pretraining]) -> dict[str, dict[str, Interval]]:
     """Claim's statistic -> row -> the interval of a judging pre-training, or a point."""
-    rows = {
-        claim: {
-            f"{each.world}: {each.tower}" if each.judges else each.tower: (
-                each.claims[claim] if each.judges else _point(each.claims[claim])
-            )
-            for each in found
-        }
-        for claim in CLAIMS
-    }
-    return {CLAIMS[claim]: each for claim, each in rows.items()}
-
-
-def _point(interval: Interval) -> Interval:
-    return Interval(interval.value, math.nan, math.nan)
+    rows: dict[str, dict[str, Interval]] = {words: {} for words in CLAIMS.values()}
+    for each in found:
+        for claim, mark in each.claims.items():
+            point = Interval(mark.value, math.nan, math.nan)
+            rows[CLAIMS[claim]][each.name] = mark if each.judges else point
+    return {words: marks for words, marks in rows.items() if marks}
 
 
 def draw(rows: Mapping[str, Mapping[str, Interval]]) -> None:
@@ -136,7 +126,7 @@ def draw(rows: Mapping[str, Mapping[str, Interval]]) -> None:
     """
 
     def breaks(panel: Mapping[str, Interval]) -> list[str]:
-        return [name for name in panel if ": " in name][1:]
+        return [name for name in panel if ": " in name and name != next(iter(panel))]
 
     def draw_one(panel: Mapping[str, Interval], figure: FigureBase | None = None) -> None:
         figures.intervals(panel, "", breaks(panel), figure)
@@ -144,54 +134,48 @@ def draw(rows: Mapping[str, Mapping[str, Interval]]) -> None:
     def height(panel: Mapping[str, Interval]) -> float:
         return float(0.33 * figures.row_heights(panel, breaks(panel))[-1] + 1.0)
 
-    if any(rows.values()):
+    if rows:
         in_each_world(rows, draw_one, height)
 
 
 def table(found: Sequence[Pretraining]) -> pd.DataFrame:
-    """Seeds, and average accuracy without tuning, of CoOp and of DIP, in each pre-training."""
+    """Seeds, learning rate, and average accuracy without tuning, of CoOp and of DIP."""
     rows = {}
     for each in found:
+        (rate,) = each.runs.loc[each.runs["label"] == "DIP", "lr"].unique()
         scores = {
             (label, column): f"{each.scores[label][key].value:.1f}"
-            for label in ("zero-shot", "CoOp", "DIP")
+            for label in LABELS
             for key, column in COLUMNS.items()
         }
-        rows[each.world, each.tower] = {("", "seeds"): str(each.seeds)} | scores
-    return pd.DataFrame(rows).T
-
-
-def claims_table(found: Sequence[Pretraining]) -> pd.DataFrame:
-    """Each claim's statistic in each pre-training: with its interval where the claim is judged."""
-    rows = {
-        (each.world, each.tower): {
-            CLAIMS[claim]: f"{value:+.2f}" if each.judges else f"{value.value:+.2f}"
-            for claim, value in each.claims.items()
-        }
-        for each in found
-    }
+        about = {("", "seeds"): str(each.seeds), ("", "rate"): f"{rate:g}"}
+        rows[each.world, each.tower] = about | scores
     return pd.DataFrame(rows).T
 
 
 def said(found: Sequence[Pretraining]) -> str:
-    """For each claim and world: how many further pre-trainings have the sign, and lie inside."""
+    """For each claim and world: how many further pre-trainings have its sign, and lie inside."""
     lines = []
     for claim, words in CLAIMS.items():
-        parts = []
-        for world in dict.fromkeys(each.world for each in found):
-            (judged,) = (e.claims[claim] for e in found if e.world == world and e.judges)
-            further = [e.claims[claim].value for e in found if e.world == world and not e.judges]
-            if further:
-                same = sum((value > 0) == (judged.value > 0) for value in further)
-                inside = sum(judged.ends_hold(value) for value in further)
-                parts.append(
-                    f"{world} {judged.value:+.2f} ({judged.ends('+.2f')}); of {len(further)} "
-                    f"further pre-trainings {same} have its sign and {inside} lie inside its "
-                    f"interval ({', '.join(f'{value:+.2f}' for value in further)})"
-                )
-        lines.append(f"- *{words}*: {'. '.join(parts)}.")
-    missing = [f"`{claim}`: {why}" for claim, why in ELSEWHERE.items()]
-    return "\n".join([*lines, *(f"- {each}." for each in missing)])
+        worlds = dict.fromkeys(each.world for each in found if each.judges)
+        parts = [part for world in worlds if (part := _said(found, claim, world))]
+        lines += [f"- *{words}*: {'; '.join(parts)}."] if parts else []
+    return "\n".join([*lines, *(f"- `{claim}` {why}." for claim, why in ELSEWHERE.items())])
+
+
+def _said(found: Sequence[Pretraining], claim: str, world: str) -> str:
+    here = [each for each in found if each.world == world and claim in each.claims]
+    judged = next(each.claims[claim] for each in here if each.judges)
+    further = {each.tower: each.claims[claim].value for each in here if not each.judges}
+    if not further:
+        return ""
+    same = sum((value > 0) == (judged.value > 0) for value in further.values())
+    inside = sum(judged.ends_hold(value) for value in further.values())
+    values = ", ".join(f"{tower} {value:+.2f}" for tower, value in further.items())
+    return (
+        f"{world} {judged.value:+.2f} ({judged.ends('+.2f')}), further pre-trainings: {values}; "
+        f"{same} of {len(further)} with its sign, {inside} inside its interval"
+    )
 
 
 def drawn(rows: Mapping[str, Mapping[str, Interval]]) -> pd.DataFrame:
