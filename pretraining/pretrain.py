@@ -28,8 +28,8 @@ RATE = 10.0
 # The rule, fixed before the towers that it is for were trained: of no floor, 50 and 100 the highest
 # floor whose zero-shot accuracy (top-1 of 981, fonts of pre-training) is at most 2 points below the
 # accuracy of no floor, in short trainings that continue the finished glyph-resnet (scale.py).
-# Found with sixty steps each: no floor 63.8 % at a scale of 22, floor 100 62.0 %. What it costs from
-# the start is not known: see the model card.
+# Found with sixty steps each: no floor 63.8 % at a scale of 22, floor 100 62.0 %. What it costs
+# from the start is not known: see the model card.
 LARGE_SCALE = Recipe(steps=600, bf16=True, scale_rate=RATE, scale_floor=100.0)
 RECIPES = {
     "glyph-resnet": Recipe(steps=1000),
