@@ -200,6 +200,7 @@ def publish(layout: Layout, profile: str, device: str) -> None:
     from execute import execute, shown_profiles
 
     from dip_book.coverage import write_report
+    from dip_book.pages.pretrainings import TOWERS
     from dip_book.summary import write_summary
 
     sources = layout.sources().values()
@@ -208,7 +209,8 @@ def publish(layout: Layout, profile: str, device: str) -> None:
         if default != (wanted := shown_profiles(source, profile)):
             sys.exit(f"{source.name} shows profile {default!r}: publish that, not {wanted!r}")
     where = {**os.environ, "DIP_HOME": str(layout.home)}
-    for each in profile.split(","):
+    further = (name for name, _ in TOWERS)  # other pre-trainings of the worlds
+    for each in dict.fromkeys([*profile.split(","), *further]):
         for step in (["measure", "--device", device], ["export"]):
             command = [sys.executable, "-m", "dip_study.cli", *step, "--profile", each]
             subprocess.run(command, env=where, check=True, preexec_fn=without_ctrl_c)

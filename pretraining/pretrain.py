@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from corpus import Corpus
+from encoders import text_features
 from open_clip.model import CLIP
-from training import Recipe, text_features, train
+from training import Recipe, train
 
 from glyph_world.captions import vocabulary
 from glyph_world.draw import masks

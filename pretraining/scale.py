@@ -13,10 +13,11 @@ import json
 import torch
 import torch.nn.functional as F
 from corpus import Corpus
+from encoders import compact, text_features
 from open_clip.model import CLIP
 from pretrain import RATE, accuracy
 from torch import Tensor
-from training import Recipe, Training, compact, text_features, train
+from training import Recipe, Training, train
 
 from glyph_world.world import PRETRAINING_FONTS, characters, full_name
 

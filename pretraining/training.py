@@ -18,22 +18,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from corpus import Corpus
+from encoders import compact, convolutional, image_encoder, precision, text_features
 from open_clip.model import CLIP
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from dip_lib.paths import home
 from glyph_world.captions import vocabulary
-from glyph_world.models import EMBEDDING, VISION, build, load_glyph_clip
+from glyph_world.models import EMBEDDING, build
 from glyph_world.world import characters
 
 LARGEST_SCALE = 100
@@ -71,35 +70,6 @@ class Recipe:
     def locked(self) -> bool:
         """Whether the text encoder is the teacher's, and stays as it is."""
         return bool(self.teacher) and not self.own_text
-
-
-def text_features(model: CLIP, tokens: Tensor) -> Tensor:
-    """Unit text features (B, e) of (B, L) tokens; as the model's own, without its padding.
-
-    The shorter half of the texts is encoded without the positions that only the longer half needs.
-    """
-    order = tokens.argmax(-1).argsort()  # by where the end token is, the largest
-    halves = [_text_features(model, tokens[rows]) for rows in order.chunk(2)]
-    return torch.cat(halves)[order.argsort()]
-
-
-def _text_features(model: CLIP, tokens: Tensor) -> Tensor:
-    length = int(tokens.argmax(-1).max()) + 1
-    tokens = tokens[:, :length]
-    x = model.token_embedding(tokens) + model.positional_embedding[:length]
-    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
-    x = x[torch.arange(len(tokens)), tokens.argmax(-1)] @ model.text_projection
-    return F.normalize(x.float(), dim=-1)
-
-
-def compact(name: str) -> CLIP:
-    """A finished backbone with the compact vocabulary, frozen."""
-    whole, _ = load_glyph_clip(name)
-    model = build(name, len(vocabulary()))
-    state = whole.state_dict()
-    state["token_embedding.weight"] = state["token_embedding.weight"][vocabulary()]
-    model.load_state_dict(state, strict=False)
-    return model.eval().requires_grad_(False)
 
 
 @dataclass
@@ -150,7 +120,7 @@ def _begin(name: str, recipe: Recipe, teacher: CLIP | None, device: str) -> Trai
         for key, parameter in model.named_parameters():
             parameter.requires_grad_(key.startswith("visual.") or key == "logit_scale")
     model.to(device).train()
-    if _convolutional(name):
+    if convolutional(name):
         model.visual.to(memory_format=torch.channels_last)
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     matrices = [p for n, p in named if p.ndim >= 2 and "embedding" not in n]
@@ -168,33 +138,6 @@ def _log_floor(recipe: Recipe, step: int) -> float:
     """Log of the smallest logit scale after a step: it rises over the first half of training."""
     rise = min(1, 2 * step / recipe.steps)
     return rise * math.log(max(1, recipe.scale_floor))
-
-
-def _convolutional(name: str) -> bool:
-    return "patch_size" not in VISION[name]
-
-
-@contextmanager
-def _precision(recipe: Recipe, device: str, convolutional: bool = False) -> Iterator[None]:
-    """Matrix products in bf16, if the recipe says so or an encoder is convolutional."""
-    # on a CPU the gradient of PyTorch's fused attention takes most of a step in bf16
-    plain = sdpa_kernel(SDPBackend.MATH) if recipe.bf16 else nullcontext()
-    kind, on = torch.device(device).type, recipe.bf16 or convolutional
-    with plain, torch.autocast(kind, torch.bfloat16, enabled=on):
-        yield
-
-
-def _image_encoder(model: CLIP, recipe: Recipe) -> Callable[[Tensor], Tensor]:
-    if not recipe.compiled:
-        return model.encode_image
-    whole = torch.compile(model.encode_image, dynamic=False)
-
-    def encode(images: Tensor) -> Tensor:
-        # batches differ a little in size, and another size would compile anew: fill it up
-        filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, recipe.batch - len(images)))
-        return whole(filled)[: len(images)]
-
-    return encode
 
 
 def _loss(
@@ -215,7 +158,7 @@ def _loss(
     if not recipe.locked:
         loss = loss + help_weight * F.cross_entropy(words @ table, which)
     if teacher is not None:
-        with torch.no_grad(), _precision(recipe, images.device.type):
+        with torch.no_grad(), precision(recipe.bf16, images.device.type):
             goal = F.normalize(teacher.encode_image(images).float(), dim=-1)
         shown = image if recipe.locked else F.normalize(image @ run.bridge, dim=-1)
         loss = loss + recipe.distillation * (1 - (shown * goal).sum(1)).mean()
@@ -238,7 +181,7 @@ def train(
     teacher = compact(recipe.teacher).to(device) if recipe.teacher else None
     run = _begin(name, recipe, teacher, device)
     start(run)
-    encode = _image_encoder(run.model, recipe)
+    encode = image_encoder(run.model, recipe.compiled, recipe.batch)
     saved = home() / "pretrain" / f"{name}.pt"
     run.resume(saved)
     before, began = run.seconds, time.perf_counter()
@@ -250,11 +193,11 @@ def train(
             group["lr"] = lr * group["rate"]
         batch = corpus.batch(recipe.batch, recipe.seed, step)
         images, which = batch.images.to(device), batch.character.to(device)
-        if _convolutional(name):
+        if convolutional(name):
             images = images.contiguous(memory_format=torch.channels_last)
-        with _precision(recipe, device, _convolutional(name)):
+        with precision(recipe.bf16 or convolutional(name), device):
             image = F.normalize(encode(images).float(), dim=-1)  # (B, e)
-        with torch.set_grad_enabled(not recipe.locked), _precision(recipe, device):
+        with torch.set_grad_enabled(not recipe.locked), precision(recipe.bf16, device):
             words = text_features(run.model, batch.tokens.to(device))  # (B, e)
         loss, top1 = _loss(run, teacher, images, image, words, which)
         run.optimiser.zero_grad(set_to_none=True)

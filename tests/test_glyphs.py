@@ -33,8 +33,9 @@ sys.path.append(str(ROOT / "pretraining"))  # as when one of its programs is run
 import hard  # noqa: E402
 from choose import choose  # noqa: E402
 from corpus import Corpus  # noqa: E402
+from encoders import text_features  # noqa: E402
 from pretrain import RECIPES  # noqa: E402
-from training import Recipe, text_features, train  # noqa: E402
+from training import Recipe, train  # noqa: E402
 
 TINY = Recipe(steps=8, batch=32)
 
