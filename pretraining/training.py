@@ -113,7 +113,7 @@ def _begin(name: str, recipe: Recipe, teacher: CLIP | None, device: str) -> Trai
     torch.manual_seed(recipe.seed)
     model = build(name, len(vocabulary()))
     prototypes = nn.Parameter((0.1 * torch.randn(len(characters()), EMBEDDING)).to(device))
-    bridge = nn.Parameter(torch.randn(EMBEDDING, EMBEDDING) * EMBEDDING**-0.5).to(device)
+    bridge = nn.Parameter((torch.randn(EMBEDDING, EMBEDDING) * EMBEDDING**-0.5).to(device))
     if teacher is not None and recipe.locked:
         text = {k: v for k, v in teacher.state_dict().items() if not k.startswith("visual.")}
         model.load_state_dict(text, strict=False)
