@@ -129,7 +129,7 @@ def test_only_the_pretraining_and_the_seeds_are_others(name: str, tower: str) ->
     assert tower in profile.towers
     if profile == judging:
         return
-    free = {"name", "towers", "seeds", "lr", "studies", "only", "grid_seeds"}
+    free = {"name", "towers", "seeds", "lr", "studies", "only", "grid_seeds"} | {"trajectory_seeds"}
     for each in fields(profile):
         if each.name not in free:
             assert getattr(profile, each.name) == getattr(judging, each.name), each.name
