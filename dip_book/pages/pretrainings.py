@@ -58,7 +58,7 @@ class Pretraining:
         world: its name.
         tower: the backbone.
         judges: whether the claims of the world are judged in it.
-        runs: zero-shot, CoOp and DIP, at the learning rate selected in this pre-training.
+        runs: zero-shot, CoOp and DIP, at the learning rate of its profile.
         scores: label -> base, new and H, averages over datasets.
         claims: primary claim -> its statistic; without "id-beyond-time" where the runs have no
             checkpoints along training.
