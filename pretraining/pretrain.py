@@ -31,7 +31,7 @@ RATE = 10.0
 # accuracy of no floor, in short trainings that continue the finished glyph-resnet (scale.py).
 # Found with sixty steps each: no floor 63.8 % at a scale of 22, floor 100 62.0 %. What it costs
 # from the start is not known: see the model card.
-LARGE_SCALE = Recipe(steps=600, bf16=True, scale_rate=RATE, scale_floor=100.0)
+LARGE_SCALE = Recipe(steps=1200, bf16=True, scale_rate=RATE, scale_floor=100.0)
 RECIPES = {
     "glyph-resnet": Recipe(steps=1000),
     "glyph-vit": Recipe(steps=1200, teacher="glyph-resnet", compiled=True),
