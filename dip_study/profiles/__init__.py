@@ -60,6 +60,9 @@ class Profile:
             ``dip_study.causes``); may be left out. It is no setting for the same reason.
         trajectory_seeds: further seeds of the runs that are followed along training (the study
             ``trajectories``); may be left out. It is no setting for the same reason.
+        judge: where the method beyond the paper is judged (``dip_study.beyond``): its ``tower``,
+            the ``datasets``, how many random class ``splits`` each has, and the datasets on which
+            it was ``developed``; may be left out. It is no setting for the same reason.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Profile:
     rescaled: bool = field(default=False, repr=False)
     grid_seeds: int = field(default=1, repr=False)
     trajectory_seeds: tuple[int, ...] = field(default=(), repr=False)
+    judge: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def backbone(self) -> str:
@@ -154,7 +158,7 @@ def load_profile(name: str) -> Profile:
     path = _path(name)
     values = {"name": path.stem, **_read(path)}
     known = {f.name for f in fields(Profile)}
-    needed = known - {"studies", "rescaled", "grid_seeds", "trajectory_seeds"}
+    needed = known - {"studies", "rescaled", "grid_seeds", "trajectory_seeds", "judge"}
     if not needed <= values.keys() <= known:
         raise ValueError(
             f"{path.name}: missing {sorted(needed - values.keys())}, "
