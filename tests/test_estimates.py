@@ -154,7 +154,11 @@ def test_a_p_value_over_seeds_is_below_5_percent_exactly_outside_the_ends() -> N
     for end in ends:
         assert p_over_seeds(arrays, average, end) == pytest.approx(0.05)
     assert p_over_seeds(arrays, average, value) == pytest.approx(1)
-    assert p_over_seeds(arrays, average, ends[1] + 1) < 0.05 < p_over_seeds(arrays, average, value + 1e-9)
+    assert (
+        p_over_seeds(arrays, average, ends[1] + 1)
+        < 0.05
+        < p_over_seeds(arrays, average, value + 1e-9)
+    )
     one = [np.array([[1.0], [2.0], [4.0]])[:, 0]]
     assert p_over_seeds(one, average) == pytest.approx(stats.ttest_1samp(one[0], 0).pvalue)
     assert math.isnan(p_over_seeds([np.ones(2), np.ones(1)], average))
