@@ -32,4 +32,4 @@ def tried(table: pd.DataFrame, numbers: int) -> None:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="0.92")
-    axes.set_xlabel("H of the averages over six families, a dot a setting")
+    axes.set_xlabel("H, a dot a setting")

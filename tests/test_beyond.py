@@ -17,6 +17,7 @@ from dip_lib.data import harmonic_mean
 from dip_study import fronts, study
 from dip_study.beyond import COMPARED, OURS, closed, judge_entries, judged, seen, settings
 from dip_study.fronts import MOST, Entry
+from dip_study.plan import plan
 from dip_study.profiles import load_profile
 
 FULL, PHOTOS, SMOKE = (load_profile(name) for name in ("embedded-full", "photos-full", "smoke"))
@@ -98,6 +99,8 @@ def test_a_place_has_its_half_and_seed_and_the_judges_tower() -> None:
 def test_nothing_runs_before_the_judge_is_opened() -> None:
     shut = replace(SMOKE, studies=())
     assert "beyond" in closed(shut) and study.STUDIES["beyond"](shut) == []
+    with pytest.raises(ValueError, match="beyond"):
+        plan(shut, "beyond")
     assert closed(SMOKE) == "" and len(study.STUDIES["beyond"](SMOKE)) > 0
     assert (
         closed(load_profile("paper")) == "" and study.STUDIES["beyond"](load_profile("paper")) == []
