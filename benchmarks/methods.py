@@ -26,6 +26,7 @@ from dip_lib.clip.features import Features, load_features
 from dip_lib.data import Dataset, load_dataset
 from dip_lib.methods import METHODS, PromptMethod
 from dip_lib.methods.control import Control
+from dip_lib.methods.subspace import Subspace
 from dip_lib.training.batch_data import draws, training_data
 from dip_lib.training.loop import train_epochs
 from dip_lib.training.run import Run
@@ -37,9 +38,10 @@ FAMILY, BATCH, SHOTS = "greek", 32, 4
 HOSTS = tuple(
     name
     for name, kind in METHODS.items()
-    if issubclass(kind, PromptMethod) and kind.side != "none" and kind is not Control
+    if issubclass(kind, PromptMethod) and kind.side != "none" and kind not in (Control, Subspace)
 )
-"""Methods that learn prompts; a control is CoOp with one thing changed, and costs as much."""
+"""Methods that learn prompts; a control is CoOp with one thing changed, and costs as much, and so
+does a subspace."""
 
 
 @dataclass(frozen=True)

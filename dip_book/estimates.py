@@ -122,12 +122,19 @@ def _quantile(freedom: float) -> float:
 
 def _combined(value: float, parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
     """Ends from independent errors (variance, degrees of freedom) that add up: Satterthwaite."""
+    error, freedom = _sum(parts)
+    if error == 0:
+        return value, value
+    half = _quantile(freedom) * error
+    return value - half, value + half
+
+
+def _sum(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
+    """The error of independent parts (variance, degrees of freedom) together, and its freedom."""
     variance = sum(part for part, _ in parts)
     if variance == 0:
-        return value, value
-    freedom = variance**2 / sum(part**2 / freedom for part, freedom in parts)
-    half = _quantile(freedom) * math.sqrt(variance)
-    return value - half, value + half
+        return 0.0, math.inf
+    return math.sqrt(variance), variance**2 / sum(part**2 / freedom for part, freedom in parts)
 
 
 def over_seeds(arrays: Sequence[Array], statistic: Statistic) -> tuple[float, float] | None:
@@ -142,6 +149,28 @@ def over_seeds(arrays: Sequence[Array], statistic: Statistic) -> tuple[float, fl
     """
     if any(len(array) < 2 for array in arrays):
         return None
+    return _combined(*_over_seeds(arrays, statistic))
+
+
+def p_over_seeds(arrays: Sequence[Array], statistic: Statistic, against: float = 0.0) -> float:
+    """Two-sided p of the test that goes with the ends of :func:`over_seeds`: is it ``against``?
+
+    Below 0.05 exactly where the 95 % interval leaves ``against`` out. nan if a dataset has a single
+    seed.
+    """
+    if any(len(array) < 2 for array in arrays):
+        return math.nan
+    value, parts = _over_seeds(arrays, statistic)
+    error, freedom = _sum(parts)
+    if error == 0:
+        return float(value == against)
+    return float(2 * stats.t.sf(abs(value - against) / error, freedom))
+
+
+def _over_seeds(
+    arrays: Sequence[Array], statistic: Statistic
+) -> tuple[float, list[tuple[float, int]]]:
+    """The statistic of the means over seeds, and each dataset's variance and degrees of freedom."""
     means = np.stack([array.mean(0) for array in arrays])
     variants = np.repeat(means[None], sum(map(len, arrays)), axis=0)  # (N, D, ...)
     ends = np.cumsum([len(array) for array in arrays])
@@ -152,7 +181,7 @@ def over_seeds(arrays: Sequence[Array], statistic: Statistic) -> tuple[float, fl
     for left in np.split(statistic(variants), ends[:-1]):
         count = len(left)
         parts.append((float((count - 1) ** 2 * left.var(ddof=1) / count), count - 1))
-    return _combined(float(statistic(means[None])[0]), parts)
+    return float(statistic(means[None])[0]), parts
 
 
 def crossed(values: Array, statistic: Statistic) -> Interval:

@@ -147,7 +147,8 @@ class Page:
     def _worlds_of(self, runs: pd.DataFrame) -> list[str]:
         """The worlds of the page that have some of the runs."""
         shown = set(runs["backbone"])
-        return [p.world for p in self.parameters.profiles if shown & set(p.towers)]
+        towers = {p.world: {*p.towers, p.judge.get("tower")} for p in self.parameters.profiles}
+        return [world for world, own in towers.items() if shown & own]
 
     def benchmark(self, name: str) -> Record:
         """What ``benchmarks/<name>.py`` measured: the last short run of this machine ("fresh" makes

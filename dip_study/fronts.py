@@ -8,7 +8,7 @@ where nothing is chosen: the profile's learning rate, the whole length, the publ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
@@ -105,8 +105,16 @@ def settings(profile: Profile) -> dict[str, tuple[Setting, ...]]:
     return grid | hosts
 
 
+class Place(NamedTuple):
+    """Where a method chooses one of its settings."""
+
+    dataset: str
+    seed: int
+    class_split: int = 0
+
+
 class Entry(NamedTuple):
-    """A setting of a method on a dataset and seed, and the run that measures it.
+    """A setting of a method at a place, and the run that measures it.
 
     Attributes:
         setting: its number, from 0.
@@ -118,27 +126,44 @@ class Entry(NamedTuple):
     kept: float
     dataset: str
     seed: int
+    class_split: int
     held_out: int
     run: Run
 
 
-def entries(profile: Profile, **changes: Any) -> Iterator[Entry]:
-    """Every setting on every dataset and the first ``Profile.grid_seeds`` seeds.
+def places(profile: Profile) -> Iterator[Place]:
+    """Every dataset and the first ``Profile.grid_seeds`` seeds, with the field's class split."""
+    for dataset in profile.datasets:
+        for seed in profile.seeds[: profile.grid_seeds]:
+            yield Place(dataset, seed)
+
+
+def entries_at(
+    profile: Profile,
+    grid: Mapping[str, tuple[Setting, ...]],
+    where: Iterable[Place],
+    **changes: Any,
+) -> Iterator[Entry]:
+    """Every setting of a grid at every place.
 
     Each is there with all base classes, and with every third of these left out that can be: of
     datasets with few classes a third may be a single one, and tell nothing.
     """
-    grid = settings(profile)
-    for dataset in profile.datasets:
-        count = class_count(dataset, folders=profile.folders)
-        parts = (0, *folds(count))
-        for seed in profile.seeds[: profile.grid_seeds]:
-            for method, of_method in grid.items():
-                for number, each in enumerate(of_method):
-                    run = each.run(profile, dataset, seed, **changes)
-                    for part in parts:
-                        without = replace(run, data=replace(run.data, held_out=part))
-                        yield Entry(method, number, each.kept, dataset, seed, part, without)
+    for place in where:
+        count = class_count(place.dataset, folders=profile.folders)
+        parts = (0, *folds(count, place.class_split))
+        own = {"class_split": place.class_split, **changes}
+        for method, of_method in grid.items():
+            for number, each in enumerate(of_method):
+                run = each.run(profile, place.dataset, place.seed, **own)
+                for part in parts:
+                    without = replace(run, data=replace(run.data, held_out=part))
+                    yield Entry(method, number, each.kept, *place, part, without)
+
+
+def entries(profile: Profile, **changes: Any) -> Iterator[Entry]:
+    """Every setting of :func:`settings` at :func:`places`."""
+    return entries_at(profile, settings(profile), places(profile), **changes)
 
 
 def fronts(profile: Profile, **changes: Any) -> list[Run]:

@@ -202,12 +202,17 @@ def plan(
         once), ``steps`` (of training, summed over runs), ``images`` (to encode, every view
         counted; on photos those of the test split and of the few-shot draws alone), ``disk``
         (bytes of features), ``image_minutes`` and ``text_minutes``; NaN: not measured.
+
+    Raises:
+        ValueError: an unknown study, or one of which the profile has no runs.
     """
     options = profile.folders, device, images_per_second, steps_per_second
     if study != "all":
         shared: dict[tuple[str, ...], list[Run]] = {}
         for run in STUDIES[one_of("study", study, STUDIES)](profile, fingerprint=""):
             shared.setdefault(_place(run), []).append(run)
+        if not shared:
+            raise ValueError(f"profile {profile.name} has no runs of the study {study!r}")
         rows = {place: _cost(runs, set(), *options) for place, runs in shared.items()}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(PLACE)
     table, done, known = {}, dict[Run, None](), set[tuple[object, ...]]()

@@ -18,6 +18,7 @@ from dip_lib.prompt.low_rank import SITES
 from dip_lib.store import Store
 from dip_lib.training.record import Record
 from dip_lib.training.run import LowRank, Run, Schedule
+from dip_study.beyond import beyond
 from dip_study.causes import causes
 from dip_study.class_splits import class_splits
 from dip_study.fronts import fronts
@@ -183,9 +184,10 @@ STUDIES = {
     "class_splits": class_splits,
     "fronts": fronts,
     "causes": causes,
+    "beyond": beyond,
 }
 """Every study by name; each that a profile has is a file of runs under ``results/<profile>``."""
-ON_REQUEST = ("trajectories", "class_splits", "fronts", "causes")
+ON_REQUEST = ("trajectories", "class_splits", "fronts", "causes", "beyond")
 """Studies that only those profiles have that ask for them (:attr:`Profile.studies`)."""
 ALONG = ("base_to_new", "trajectories", "hosts")
 """Those whose pages look along training: of runs that none of them has the last checkpoint is

@@ -42,7 +42,13 @@ class Declared:
     template: str = ""
     subset: str = ""
     sealed: str = ""
+    opened: str = ""
     photographs: str = ""
+
+    @property
+    def closed(self) -> str:
+        """The claim that it is kept for until that opens it; "" where it is open."""
+        return "" if self.opened == self.sealed else self.sealed
 
     @property
     def pictures(self) -> str:

@@ -52,7 +52,7 @@ DATASETS = DatasetSource(
     datasets.load,
     pictures={name: each.pictures for name, each in DECLARED.items()},
     titles={name: each.title for name, each in DECLARED.items()},
-    sealed={name: each.sealed for name, each in DECLARED.items() if each.sealed},
+    sealed={name: f"the claim {each.closed!r}" for name, each in DECLARED.items() if each.closed},
 )
 
 __all__ = ["BACKBONES", "DATASETS", "PACKS"]

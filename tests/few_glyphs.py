@@ -30,7 +30,9 @@ COUNTS = {"train": 3, "val": 3, "test": 5}
 """Images of each class."""
 DIP = LowRank(rank=1, dropout=0.5)
 HOSTS = tuple(
-    name for name, kind in METHODS.items() if issubclass(kind, PromptMethod) and kind.side != "none"
+    name
+    for name, kind in METHODS.items()
+    if issubclass(kind, PromptMethod) and kind.side != "none" and kind.sites
 )
 """Methods that learn prompts for the text tower, and may hold them as DIPs."""
 IMAGE_SIDE = tuple(name for name in HOSTS if METHODS[name].encodes_images)

@@ -9,7 +9,15 @@ import pytest
 from scipy import stats
 from test_statistics import study
 
-from dip_book.estimates import crossed, estimate, jackknife, median_of, over_seeds
+from dip_book.estimates import (
+    average,
+    crossed,
+    estimate,
+    jackknife,
+    median_of,
+    over_seeds,
+    p_over_seeds,
+)
 from dip_book.statistics import average_h_difference
 
 
@@ -137,6 +145,23 @@ def test_a_median_lies_between_order_statistics_and_needs_six_datasets() -> None
 
 def test_a_seed_alone_gives_no_interval_over_seeds() -> None:
     assert over_seeds([np.ones(2), np.ones(1)], lambda m: m.mean(1)) is None
+
+
+def test_a_p_value_over_seeds_is_below_5_percent_exactly_outside_the_ends() -> None:
+    arrays = [np.array(each) for each in study(datasets=5).values()]
+    value, ends = estimate(study(datasets=5)).value, over_seeds(arrays, average)
+    assert ends is not None
+    for end in ends:
+        assert p_over_seeds(arrays, average, end) == pytest.approx(0.05)
+    assert p_over_seeds(arrays, average, value) == pytest.approx(1)
+    assert (
+        p_over_seeds(arrays, average, ends[1] + 1)
+        < 0.05
+        < p_over_seeds(arrays, average, value + 1e-9)
+    )
+    one = [np.array([[1.0], [2.0], [4.0]])[:, 0]]
+    assert p_over_seeds(one, average) == pytest.approx(stats.ttest_1samp(one[0], 0).pvalue)
+    assert math.isnan(p_over_seeds([np.ones(2), np.ones(1)], average))
 
 
 def test_a_jackknife_of_one_unit_has_no_interval() -> None:

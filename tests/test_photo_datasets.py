@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from dip_book.claims import load_claims
 from dip_lib.clip import load_backbone
 from dip_lib.clip.features import load_features
+from dip_lib.data import dataset as datasets
 from dip_lib.data import load_dataset
 from dip_lib.data.dataset import check_open, dataset_title, picture_sources
 from dip_lib.data.pack_files import pack_paths, read_pack
@@ -22,9 +24,11 @@ from dip_study.measure import measure
 from dip_study.profiles import load_profile
 from dip_study.runs import make_run
 from photo_world.datasets import DECLARED, HERE, SPLITS
+from photo_world.plugin import DATASETS
 
 OPEN = [name for name, about in DECLARED.items() if not about.sealed]
 SEALED = [name for name, about in DECLARED.items() if about.sealed]
+CLOSED = [name for name in SEALED if DECLARED[name].closed]
 OWN = [name for name, about in DECLARED.items() if about.split]
 WEB = json.loads((HERE / "web.json").read_text("utf-8"))
 TWINS = json.loads((HERE / "twins.json").read_text("utf-8"))
@@ -89,11 +93,26 @@ def test_packs_are_small_and_whole_and_say_whose_they_are() -> None:
         assert header.note == about.subset
 
 
-def test_the_store_refuses_sealed_datasets_and_says_what_opens_them(tmp_path: Path) -> None:
-    profile = load_profile("photos-smoke")
+def test_a_dataset_was_kept_for_a_claim_and_only_that_one_opens_it() -> None:
+    claims = {claim.id for claim in load_claims(HERE.parent / "book" / "claims.toml")}
     for name in SEALED:
-        with pytest.raises(ValueError, match="evidence chapter"):
+        about = DECLARED[name]
+        assert about.sealed in claims and about.opened in ("", about.sealed)
+        assert not replace(about, opened=about.sealed).closed
+        assert replace(about, opened="").closed == about.sealed
+    assert all(not about.opened for about in DECLARED.values() if not about.sealed)
+
+
+def test_the_store_refuses_sealed_datasets_and_says_what_opens_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {"photo-clothing": "the claim 'beyond-the-paper'"} | DATASETS.sealed
+    assert {*CLOSED} == {*DATASETS.sealed}
+    monkeypatch.setattr(datasets, "plugins", lambda _: [replace(DATASETS, sealed=kept)])
+    for name in kept:
+        with pytest.raises(ValueError, match="beyond-the-paper"):
             check_open(name)
+    profile = load_profile("photos-smoke")
     sealed = make_run(profile, "photo-clothing", "coop", 1)
     store = Store(tmp_path, [])
     with pytest.raises(ValueError, match="photo-clothing"):

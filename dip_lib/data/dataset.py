@@ -110,7 +110,7 @@ def check_open(name: str) -> None:
     if source and name in source.sealed:
         raise ValueError(
             f"{name} is sealed: no run of it is measured or kept until it is opened by "
-            f"{source.sealed[name]}, in a commit that clears its line 'sealed'"
+            f"{source.sealed[name]}, in a commit of its own"
         )
 
 

@@ -19,6 +19,7 @@ from dip_lib.methods.prograd import ProGrad
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.promptsrc import PromptSRC
 from dip_lib.methods.spt import SPT
+from dip_lib.methods.subspace import Subspace
 from dip_lib.methods.surgery import Surgery
 from dip_lib.methods.tower_update import TowerUpdate
 from dip_lib.methods.vpt import VPT
@@ -44,6 +45,7 @@ METHODS: dict[str, type[Method]] = {
         CVPT,
         Control,
         Surgery,
+        Subspace,
         TowerUpdate,
     )
 }

@@ -40,14 +40,22 @@ class Start:
             as P0 + A B.
         others: trained beside them, such as a projection or a head.
         rates: learning rate of each of ``others`` as a multiple of the run's.
+        directions: (k, n, d), fixed, where a first prompt without classes' own vectors trains k
+            coordinates z from 0 and is P0 + sum_i z_i D_i; None: all its entries train.
     """
 
     prompts: tuple[Tensor, ...]
     others: tuple[Tensor, ...] = ()
     rates: tuple[float, ...] = ()
+    directions: Tensor | None = None
 
     def trainable(self, rank: int) -> int:
-        """Trainable parameters; a prompt as P0 + A B has ``rank`` (n + d), 0: all n d."""
+        """Trainable parameters; a prompt as P0 + A B has ``rank`` (n + d), 0: all n d.
+
+        Of one with directions its coordinates.
+        """
+        if self.directions is not None:
+            return len(self.directions) + sum(other.numel() for other in self.others)
 
         def size(prompt: Tensor) -> int:
             *lead, n, d = prompt.shape

@@ -147,7 +147,8 @@ def descend(
         staged: () False: what is trained beside prompts learns at ``lr``, not a multiple of it.
     """
     parts = len(state.prompts)
-    moves = [state.full & alive, alive, alive] * parts + [alive] * len(state.others)
+    right = torch.zeros_like(alive) if state.along else alive  # directions are fixed
+    moves = [state.full & alive, alive, right] * parts + [alive] * len(state.others)
     rates = [1.0] * (3 * parts) + list(state.rates)
     zero = torch.zeros((), device=lr.device)
     for tensor, v, gradient, move, rate in zip(

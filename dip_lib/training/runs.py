@@ -1,8 +1,9 @@
 """R runs of one method, ready to train: what the trainer, the classifier and benchmarks share.
 
 Whatever trains has a leading R. A run whose prompts are full matrices trains them; one with a
-low-rank update trains factors: P = base + mask * (A B). Runs may differ in seed, rank, dropout,
-learning rate and in the settings that their method lists in ``per_run``.
+low-rank update trains factors: P = base + mask * (A B). Where a method fixes the directions of its
+prompt, their coordinates train. Runs may differ in seed, rank, dropout, learning rate and in the
+settings that their method lists in ``per_run``.
 
 Symbols: R runs, C classes, n vectors of a prompt, d width, r largest rank (smaller ones are padded
 with zeros, whose gradients stay zero). Where every class has a prompt of its own, C comes behind R.
@@ -35,11 +36,21 @@ from dip_lib.training.run import Run
 
 
 class Factored(NamedTuple):
-    """A prompt base + A B. The base trains where there is no rank, else the factors do."""
+    """A prompt base + A B. The base trains where there is no rank, else the factors do.
+
+    Along fixed directions, A (1, k) are the coordinates, which train, and B (k, n d) are the
+    directions.
+    """
 
     base: Tensor  # (..., n, d)
     a: Tensor  # (..., n, r)
     b: Tensor  # (..., r, d)
+
+    @classmethod
+    def along(cls, prompt: Tensor, directions: Tensor) -> Factored:
+        """A prompt (n, d) that moves along directions (k, n, d) alone, from where it is."""
+        flat = directions.flatten(1)
+        return cls(prompt, flat.new_zeros(1, len(flat)), flat)
 
 
 def factored(prompt: Tensor, index: int, run: Run, has_words: bool) -> Factored:
@@ -72,6 +83,7 @@ class State:
     seeds: Tensor  # (R,)
     site: str
     rates: tuple[float, ...]  # of others, as multiples of the run's
+    along: bool = False  # whether prompts move along fixed directions, whose coordinates train
 
     @property
     def trained(self) -> list[Tensor]:
@@ -85,6 +97,9 @@ class State:
         )
 
     def _prompt(self, index: int, prompt: Factored, step: Tensor | None) -> Tensor:
+        if self.along:
+            flat = low_rank_prompt(prompt.base.flatten(1)[:, None], prompt.a, prompt.b)
+            return flat.view_as(prompt.base)
         if step is None:
             return low_rank_prompt(*prompt)
         of_row, of_column = SITES[self.site]
@@ -120,8 +135,11 @@ def stack(starts: Sequence[Start], runs: Sequence[Run], has_words: bool) -> Stat
     device = starts[0].prompts[0].device
     factored_prompts = [
         [factored(prompt, i, run, has_words) for i, prompt in enumerate(start.prompts)]
+        if start.directions is None
+        else [Factored.along(prompt, start.directions) for prompt in start.prompts]
         for start, run in zip(starts, runs, strict=True)
     ]
+    along = starts[0].directions is not None
     dropout = [run.low_rank.dropout if run.low_rank else 0.0 for run in runs]
     return State(
         tuple(_stack(prompts) for prompts in zip(*factored_prompts, strict=True)),
@@ -129,11 +147,12 @@ def stack(starts: Sequence[Start], runs: Sequence[Run], has_words: bool) -> Stat
             torch.stack(tensors).requires_grad_()
             for tensors in zip(*(start.others for start in starts), strict=True)
         ),
-        torch.tensor([not run.rank for run in runs], device=device).view(-1, 1, 1),
+        torch.tensor([not (run.rank or along) for run in runs], device=device).view(-1, 1, 1),
         torch.tensor(dropout, device=device).view(-1, 1, 1),
         torch.tensor([run.seed for run in runs], device=device),
         runs[0].site,
         starts[0].rates or (1.0,) * len(starts[0].others),
+        along,
     )
 
 

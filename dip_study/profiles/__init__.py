@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,9 @@ class Profile:
             ``dip_study.causes``); may be left out. It is no setting for the same reason.
         trajectory_seeds: further seeds of the runs that are followed along training (the study
             ``trajectories``); may be left out. It is no setting for the same reason.
+        judge: where the method beyond the paper is judged (``dip_study.beyond``): its ``tower``,
+            the ``datasets``, how many random class ``splits`` each has, and the datasets on which
+            it was ``developed``; may be left out. It is no setting for the same reason.
     """
 
     name: str
@@ -93,6 +96,7 @@ class Profile:
     rescaled: bool = field(default=False, repr=False)
     grid_seeds: int = field(default=1, repr=False)
     trajectory_seeds: tuple[int, ...] = field(default=(), repr=False)
+    judge: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def backbone(self) -> str:
@@ -157,7 +161,7 @@ def load_profile(name: str) -> Profile:
     path = _path(name)
     values = {"name": path.stem, **_read(path)}
     known = {f.name for f in fields(Profile)}
-    needed = known - {"studies", "only", "rescaled", "grid_seeds", "trajectory_seeds"}
+    needed = {f.name for f in fields(Profile) if f.default is MISSING is f.default_factory}
     if not needed <= values.keys() <= known:
         raise ValueError(
             f"{path.name}: missing {sorted(needed - values.keys())}, "
