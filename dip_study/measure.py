@@ -202,7 +202,8 @@ def _measure_all(
     if not runs:
         return
     workers = 1 if device != "cpu" else int(os.environ.get("DIP_WORKERS", usable_cores()))
-    batches = shared_out(runs, BATCH[torch.device(device).type], workers)
+    kind = torch.device(device).type
+    batches = shared_out(runs, BATCH[kind], workers, kind)
     with tqdm(total=len(runs), desc="measuring", unit="run", mininterval=1) as bar:
 
         def keep(results: list[Result]) -> None:
