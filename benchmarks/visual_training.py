@@ -1,7 +1,8 @@
 """A training step of visual prompts: the published computation against ours, and what ours is.
 
-A vision transformer as small CLIPs have it (64 pixels, patches of 8, width 192, six blocks; random
-weights, since time does not depend on them), VPT-deep. "published": every prompt a token of the
+VPT-deep on two vision transformers: one as small CLIPs have it (64 pixels, patches of 8, width 192,
+six blocks; random weights, since time does not depend on them), and Glyph World's, whose rates
+``dip plan`` reads. "published": every prompt a token of the
 sequence of every image, as VPT's code has it, in our plain loop of before. "ours": what is read
 alone (``dip_lib/clip/vision_encoder.py``); "bf16": ours with the frozen encoder in bf16, which is
 not exact; "four runs": ours for four runs at once, a quarter of the time. All take turns in one
@@ -22,13 +23,16 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from dip_lib import load_backbone
 from dip_lib.clip.frozen_vision import frozen_vision_encoder
 from dip_lib.clip.vision_encoder import VisionEncoder
 from dip_lib.methods.vpt import VisualPrompts, first_head, first_prompts
 from dip_lib.training.visual_fit import logits
 
-SIZE, PATCH, WIDTH, BLOCKS, HEADS = 64, 8, 192, 6, 6
-COUNTS = (10, 50, 200)
+SMALL = "64 px, width 192"
+SIZES = {SMALL: 64, "glyph-vit": 48}
+"""Tower -> side of its images, pixels."""
+COUNTS = {SMALL: (10, 50, 200), "glyph-vit": (4, 16, 64)}
 """Prompts of a block."""
 BATCH = 64
 CLASSES = 100
@@ -37,16 +41,19 @@ PRODUCTS = ("mm", "linear_pointwise", "dot_product", "convolution")
 """Parts of the names of operators that multiply matrices."""
 
 
-def tower(dtype: torch.dtype, device: str) -> VisionEncoder:
-    """The same random encoder each time."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = VisionTransformer(SIZE, PATCH, WIDTH, BLOCKS, HEADS, 4.0, output_dim=WIDTH)
+def tower(name: str, dtype: torch.dtype, device: str) -> VisionEncoder:
+    """The same encoder each time."""
+    if name != SMALL:
+        model = load_backbone(name).model.visual
+    else:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = VisionTransformer(SIZES[SMALL], 8, 192, 6, 6, 4.0, output_dim=192)
     return frozen_vision_encoder(model.to(device, dtype))
 
 
 def prompted(made: VisionEncoder, count: int, seed: int = 1) -> VisualPrompts:
-    prompts = first_prompts(made, count, BLOCKS, seed)
+    prompts = first_prompts(made, count, len(made.blocks), seed)
     return VisualPrompts(made, prompts, first_head(made, CLASSES, seed)).to(made.device)
 
 
@@ -66,11 +73,11 @@ def product_share(step: Step) -> float:
     return inside / sum(times.values())
 
 
-def measure(count: int, images: int, repeats: int, device: str) -> dict[str, Any]:
-    """One number of prompts."""
-    pixels = torch.randn(images, 3, SIZE, SIZE, device=device)
+def measure(name: str, count: int, images: int, repeats: int, device: str) -> dict[str, Any]:
+    """One tower with one number of prompts."""
+    pixels = torch.randn(images, 3, SIZES[name], SIZES[name], device=device)
     labels = torch.arange(images, device=device) % CLASSES
-    full, half = (tower(dtype, device) for dtype in (torch.float32, torch.bfloat16))
+    full, half = (tower(name, dtype, device) for dtype in (torch.float32, torch.bfloat16))
     models = [prompted(full, count, seed) for seed in range(1, RUNS + 1)]
     coarse = prompted(half, count)
 
@@ -115,14 +122,18 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=7)
     chosen = start(options)
     images, repeats = (2, 1) if chosen.smoke else (BATCH, chosen.repeats)
-    rows = {}
-    for count in COUNTS:
-        rows[str(count)] = row = measure(count, images, repeats, chosen.device)
-        speeds = ", ".join(f"{n} {v:.0f}" for n, v in row["images_per_second"].items())
-        ratios = ", ".join(f"{n} {v:.2f}" for n, v in row["times_published"].items())
-        print(f"{count:>4} prompts, images a second: {speeds}; times as fast: {ratios}", flush=True)
-    shape = {"size": SIZE, "patch": PATCH, "width": WIDTH, "blocks": BLOCKS, "batch": images}
-    write("visual_training", {**shape, "prompts": rows}, chosen)
+    rows: dict[str, dict[str, Any]] = {name: {} for name in COUNTS}
+    for name, counts in COUNTS.items():
+        for count in counts:
+            row = measure(name, count, images, repeats, chosen.device)
+            rows[name][str(count)] = row
+            speeds = ", ".join(f"{n} {v:.0f}" for n, v in row["images_per_second"].items())
+            ratios = ", ".join(f"{n} {v:.2f}" for n, v in row["times_published"].items())
+            print(
+                f"{name}, {count} prompts, images a second: {speeds}; times: {ratios}", flush=True
+            )
+    towers = {name: {"prompts": each} for name, each in rows.items()}
+    write("visual_training", {"batch": images, "towers": towers}, chosen)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from dip_lib.paths import results_dir
 from dip_lib.training.batches import batches
 from dip_lib.training.run import Run
 from dip_study.measure import BATCH, dataset_of
+from dip_study.plan_visual import visual_minutes
 from dip_study.profiles import Profile
 from dip_study.study import STUDIES, studies_of
 
@@ -167,7 +168,15 @@ def _cost(
         steps = _steps(run, batch, images)
         cost["steps"] += steps
         method, prompts_text = run.method, isinstance(run.method, PromptMethod)
-        if not (isinstance(method, PromptMethod) and not method.encodes_images):
+        if (
+            isinstance(method, VPT)
+            and not images_per_second
+            and (
+                minutes := visual_minutes(run, steps * batch, _benchmark("visual_training", device))
+            )
+        ):
+            cost["image_minutes"] += minutes
+        elif not (isinstance(method, PromptMethod) and not method.encodes_images):
             encode = images_per_second or _images_per_second(run, device)
             cost["image_minutes"] += BACKWARD * steps * batch / encode / 60
         if not prompts_text:

@@ -26,6 +26,7 @@ from dip_study.measure import measure
 from dip_study.profiles import Profile
 from dip_study.runs import DIP, coop, dip, frontier, once, probes, seeds, zero_shots
 from dip_study.visual import visual
+from dip_study.visual_tasks import visual_tasks
 
 SHOTS = {1: 1 / 4, 2: 1 / 2, 4: 1 / 2, 8: 1.0, 16: 1.0}
 """Images a class of few-shot learning -> part of the epochs (CoOp's scripts: 50, 100, 200)."""
@@ -183,9 +184,10 @@ STUDIES = {
     "class_splits": class_splits,
     "fronts": fronts,
     "causes": causes,
+    "visual_tasks": visual_tasks,
 }
 """Every study by name; each that a profile has is a file of runs under ``results/<profile>``."""
-ON_REQUEST = ("trajectories", "class_splits", "fronts", "causes")
+ON_REQUEST = ("trajectories", "class_splits", "fronts", "causes", "visual_tasks")
 """Studies that only those profiles have that ask for them (:attr:`Profile.studies`)."""
 ALONG = ("base_to_new", "trajectories", "hosts")
 """Those whose pages look along training: of all others the last checkpoint is committed."""
