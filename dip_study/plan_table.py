@@ -18,7 +18,7 @@ Times are estimates, on a CPU of one core; zero-shot runs, probes and evaluation
 A study's row counts what the rows above it do not have already."""
 SIDES = {"image_minutes": "image side", "text_minutes": "text side"}
 """Columns of minutes -> how the printed table calls them, where they are durations."""
-IMAGE_SIDE = ("image_hosts", "visual", "visual_tasks")
+IMAGE_SIDE = ("image_hosts", "visual", "visual_tasks", "visual_condensed")
 """Studies that prompt the image encoder."""
 
 

@@ -33,13 +33,12 @@ def chosen_rates(
         return
     for task in grid.datasets:
         best = dict[str, float]()
-        for prompts in grid.tuned():
-            runs = tuning_runs(profile, grid, task, prompts)
+        for name, runs in tuning_runs(profile, grid, task).items():
             if missing := store.missing(list(runs.values())):
                 how = f"`dip measure --profile {profile.name} --study visual_tasks` measures them."
                 raise NotMeasuredError(len(missing), len(runs), how)
             found = {lr: _accuracy(store.get(run)) for lr, run in sorted(runs.items())}
-            best[str(prompts)] = max(found, key=found.__getitem__)
+            best[name] = max(found, key=found.__getitem__)
         yield task, best
 
 

@@ -40,6 +40,34 @@ class Prompts:
 
 
 @dataclass(frozen=True)
+class Condense:
+    """The table ``[visual.tasks.condense]`` of a profile.
+
+    Attributes:
+        of: how many deep prompts are condensed.
+        keep: percentages that stay.
+        headline: the one at which every control is trained on, too.
+        tuned: epochs of training on.
+        draws: random subsets.
+    """
+
+    of: int
+    keep: Sequence[float]
+    headline: float
+    tuned: int
+    draws: int
+
+    @property
+    def few(self) -> Prompts:
+        """As many prompts as stay at the headline's share, to be trained from the start."""
+        return Prompts("deep", round(self.of * self.headline / 100))
+
+
+FEW = "few"
+"""In the table of rates: few prompts trained from the start, as long as the others in all."""
+
+
+@dataclass(frozen=True)
 class Grid:
     """The table ``[visual.tasks]`` of a profile.
 
@@ -51,6 +79,7 @@ class Grid:
         rates: learning rates that are tried.
         chosen_at: numbers of prompts ("deep 16") with a rate of their own, or "every number".
         lr: task -> number of prompts -> the rate that was chosen.
+        condensing: what is condensed, and how.
         seeds: of the runs that are shown; the first tunes.
     """
 
@@ -63,6 +92,7 @@ class Grid:
     rates: Sequence[float]
     chosen_at: Sequence[str]
     lr: Mapping[str, Mapping[str, float]]
+    condensing: Condense
     seeds: Sequence[int]
 
     @classmethod
@@ -77,10 +107,12 @@ class Grid:
             return None
         differs = table.pop("full", {})
         table |= differs if full else {}
-        wanted = set(cls.__dataclass_fields__) - {"seeds"}
-        if wrong := table.keys() ^ wanted:
-            raise ValueError(f"{profile.name}: [visual.tasks] needs {sorted(wanted)}: {wrong}")
-        return cls(**table, seeds=profile.seeds)
+        condense = table.pop("condense", {})
+        for part, of in ((table, cls), (condense, Condense)):
+            wanted = set(of.__dataclass_fields__) - {"seeds", "condensing"}
+            if wrong := part.keys() ^ wanted:
+                raise ValueError(f"{profile.name}: [visual.tasks] needs {sorted(wanted)}: {wrong}")
+        return cls(**table, condensing=Condense(**condense), seeds=profile.seeds)
 
     def prompts(self) -> list[Prompts]:
         """All numbers of prompts: the head alone, deep, shallow."""
@@ -128,14 +160,25 @@ def task_run(
 
 
 def tuning_runs(
-    profile: Profile, grid: Grid, task: str, prompts: Prompts, **changes: Any
-) -> dict[float, Run]:
-    """Learning rate -> the run that tries it: on the 800 images, with the first seed."""
-    first = grid.seeds[0]
+    profile: Profile, grid: Grid, task: str, **changes: Any
+) -> dict[str, dict[float, Run]]:
+    """What has a rate of its own -> each rate with the run that tries it.
+
+    They train on the 800 images, with the first seed.
+    """
+    first, few, long = grid.seeds[0], grid.condensing.few, _longer(grid, grid.condensing.tuned)
+    wanted = {str(prompts): (grid, prompts) for prompts in grid.tuned()} | {FEW: (long, few)}
     return {
-        lr: task_run(profile, grid, task, prompts, lr, first, tuning=True, **changes)
-        for lr in grid.rates
+        name: {
+            lr: task_run(profile, of, task, prompts, lr, first, tuning=True, **changes)
+            for lr in grid.rates
+        }
+        for name, (of, prompts) in wanted.items()
     }
+
+
+def _longer(grid: Grid, epochs: int) -> Grid:
+    return replace(grid, epochs=grid.epochs + epochs)
 
 
 def visual_tasks(profile: Profile, full: bool = False, **changes: Any) -> list[Run]:
@@ -147,13 +190,18 @@ def visual_tasks(profile: Profile, full: bool = False, **changes: Any) -> list[R
     if (grid := Grid.of(profile, full)) is None:
         return []
     runs = list[Run]()
-    for task, prompts in product(grid.datasets, grid.tuned()):
-        runs += tuning_runs(profile, grid, task, prompts, **changes).values()
+    for task in grid.datasets:
+        for tries in tuning_runs(profile, grid, task, **changes).values():
+            runs += tries.values()
     for task, prompts in product(grid.datasets, grid.prompts()):
         if (lr := grid.rate(task, prompts)) is None:
             continue
         runs += [task_run(profile, grid, task, prompts, lr, s, **changes) for s in grid.seeds]
         if task in grid.twice:
-            longer = replace(grid, epochs=2 * grid.epochs)
-            runs.append(task_run(profile, longer, task, prompts, lr, grid.seeds[0], **changes))
+            long = _longer(grid, grid.epochs)
+            runs.append(task_run(profile, long, task, prompts, lr, grid.seeds[0], **changes))
+    for task in grid.datasets:
+        if lr := grid.lr.get(task, {}).get(FEW):
+            few, long = grid.condensing.few, _longer(grid, grid.condensing.tuned)
+            runs += [task_run(profile, long, task, few, lr, s, **changes) for s in grid.seeds]
     return once(runs)

@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 
 from dip_lib.errors import NotMeasuredError
+from dip_lib.methods.condensation import CHOICES
 from dip_lib.training.run import Run
 from dip_study import study
 from dip_study.plan import plan
 from dip_study.plan_visual import visual_minutes
 from dip_study.profiles import Profile, load_profile
+from dip_study.visual_condensed import visual_condensed
 from dip_study.visual_rates import chosen_rates
 from dip_study.visual_tasks import Grid, visual_tasks
 from glyph_world.tasks import TASKS
 
 PROFILE = load_profile("visual-tasks")
-RATES = {"deep 0": 0.01, "deep 16": 0.003, "shallow 16": 0.03}
+RATES = {"deep 0": 0.01, "deep 16": 0.003, "shallow 16": 0.03, "few": 0.001}
 
 
 def with_table(**changes: Any) -> Profile:
@@ -47,7 +49,7 @@ def test_the_profile_asks_for_every_declared_task() -> None:
 def test_a_task_without_rates_is_only_tuned_and_never_reads_a_test_image() -> None:
     runs = visual_tasks(with_table(lr={}))
     assert {run.data.dataset for run in runs} == {f"{task}-800" for task in TASKS}
-    assert len(runs) == len(TASKS) * 3 * len(PROFILE.visual["tasks"]["rates"])
+    assert len(runs) == len(TASKS) * 4 * len(PROFILE.visual["tasks"]["rates"])
     assert {run.seed for run in runs} == {1}
 
 
@@ -63,14 +65,16 @@ def test_what_is_shown_trains_on_all_images_at_the_rate_of_its_number() -> None:
         (16, deep): {0.003},
         (64, deep): {0.003},
         (16, shallow): {0.03},
+        (19, deep): {0.001},  # few: 30 % of 64
     }
     assert {(run.data.shots, run.data.views, run.data.protocol) for run in runs} == {
         (125, 0, "all-classes")
     }
     lengths = {run.schedule.epochs for run in runs}
-    assert lengths == {60, 120}
+    assert lengths == {60, 80, 120}
+    assert {run.method.vectors for run in runs if run.schedule.epochs == 80} == {19}
     assert {run.seed for run in runs if run.schedule.epochs == 120} == {1}
-    assert len(runs) == 5 * (3 + 1)
+    assert len(runs) == 5 * (3 + 1) + 3
 
 
 def test_the_full_grid_chooses_a_rate_for_every_number() -> None:
@@ -81,6 +85,33 @@ def test_the_full_grid_chooses_a_rate_for_every_number() -> None:
     few = with_table(datasets=["how-many"], lr={"how-many": {"deep 1": 0.01}})
     shown = [r for r in visual_tasks(few, full=True) if r.data.dataset == "how-many"]
     assert {run.method.vectors for run in shown} == {1}
+
+
+def test_condensed_runs_have_every_control_and_share_their_source() -> None:
+    runs, settings = visual_condensed(CHOSEN), PROFILE.visual["tasks"]["condense"]
+    assert visual_condensed(with_table(lr={})) == []
+    shown = visual_tasks(CHOSEN)
+    assert {run.source() for run in runs} == {
+        run
+        for run in shown
+        if (run.data.dataset, run.method.vectors, run.schedule.epochs) == ("how-many", 64, 60)
+    }
+    one = [run.method for run in runs if run.seed == 1]
+    assert len(one) == len(set(one))
+    assert settings["draws"] >= 10
+    for keep in settings["keep"]:
+        fixed = [each for each in one if each.keep == keep and not each.tuned]
+        assert {each.choice for each in fixed} == {*CHOICES}
+        draws = [each.draw for each in fixed if each.choice == "random"]
+        assert draws == [*range(1, settings["draws"] + 1)]
+    tuned = [each for each in one if each.tuned]
+    assert {each.tuned for each in tuned} == {settings["tuned"]}
+    headline = {each.choice for each in tuned if each.keep == settings["headline"]}
+    assert headline == {*CHOICES}
+    assert [each.keep for each in tuned].count(100) == 1  # all, trained on as long
+    assert {(e.keep, e.ranking) for e in tuned if e.choice == "sum"} >= {
+        (float(keep), ranking) for keep in settings["keep"] for ranking in ("global", "layer")
+    }
 
 
 class Stored:
@@ -134,4 +165,7 @@ def test_the_plan_counts_what_was_measured_with_as_many_prompts() -> None:
     assert visual_minutes(runs[4], 6000, {}) is None
     costs = plan(replace(CHOSEN, datasets=("greek",)), "visual_tasks")
     steps = 1000 // 64 * 60
-    assert costs.loc["glyph-vit", "fp32", "how-many", "default"]["steps"] == 5 * (3 + 2) * steps
+    assert (
+        costs.loc["glyph-vit", "fp32", "how-many", "default"]["steps"]
+        == (5 * (3 + 2) + 3 * 80 / 60) * steps
+    )

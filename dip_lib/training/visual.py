@@ -151,11 +151,27 @@ def _condense(
     dataset: Dataset,
 ) -> Result:
     """A run that keeps a part of the trained prompts, and trains these on if it is to."""
-    began, method = time.perf_counter(), _method(run)
+    method = _method(run)
     model = condensed(trained, top_prompts(scores, method.keep, method.ranking))
-    numbers = _trainable(model)
-    ((loss, stopped),) = fit([model], [data], [run], method.tuned)
-    checkpoint: dict[str, Any] = {"epoch": method.tuned, "loss": loss}
+    return trained_on(run, model, trained, data, clip, dataset)
+
+
+def trained_on(
+    run: Run,
+    model: VisualPrompts,
+    trained: VisualPrompts,
+    data: VisualData,
+    clip: Backbone | TimmTower,
+    dataset: Dataset,
+) -> Result:
+    """A run of a condensed model, trained on if it is to be, and evaluated.
+
+    Args:
+        trained: the model that was condensed, of whose prompts random subsets give ``id_chance``.
+    """
+    began, tuned, numbers = time.perf_counter(), _method(run).tuned, _trainable(model)
+    ((loss, stopped),) = fit([model], [data], [run], tuned)
+    checkpoint: dict[str, Any] = {"epoch": tuned, "loss": loss}
     if not stopped:
         checkpoint |= evaluate_visual(model, data, clip, dataset)
         checkpoint["id_chance"] = chance_density(trained, checkpoint["counts"], run.seed)[0]
