@@ -161,20 +161,16 @@ def _cost(
             cost["disk"] += 4 * count * int(backbone_config(tower.backbone)["embed_dim"])
             cost["image_minutes"] += count / (60 * rate)
     trained = [run for run in runs if _trains(run)]
+    prompted = _benchmark("visual_training", device) if not images_per_second else {}
     for run in trained:
-        classes = _classes(run, folders)[0]
+        classes, tested = _classes(run, folders)
         images = classes * run.data.shots
         batch = min(run.schedule.batch, images) if run.schedule else 1
         steps = _steps(run, batch, images)
         cost["steps"] += steps
         method, prompts_text = run.method, isinstance(run.method, PromptMethod)
-        if (
-            isinstance(method, VPT)
-            and not images_per_second
-            and (
-                minutes := visual_minutes(run, steps * batch, _benchmark("visual_training", device))
-            )
-        ):
+        minutes = visual_minutes(run, steps * batch, tested, prompted)
+        if minutes is not None:
             cost["image_minutes"] += minutes
         elif not (isinstance(method, PromptMethod) and not method.encodes_images):
             encode = images_per_second or _images_per_second(run, device)

@@ -156,13 +156,21 @@ def test_the_plan_counts_what_was_measured_with_as_many_prompts() -> None:
     benchmark = {"towers": {"glyph-vit": {"prompts": rows}}}
     each = [r for r in visual_tasks(CHOSEN) if r.method.depth == 4 and r.schedule.epochs == 60]
     runs = {run.method.vectors: run for run in each}
-    assert visual_minutes(runs[4], 6000, benchmark) == pytest.approx(1)
-    assert visual_minutes(runs[64], 6000, benchmark) == pytest.approx(2)
-    between = visual_minutes(runs[16], 6000, benchmark)
-    assert between is not None and 1 < between < 2
-    head = visual_minutes(runs[0], 6000, benchmark)
-    assert head == pytest.approx(1 / 3 / 60)  # of 60 epochs each image once, forward alone
-    assert visual_minutes(runs[4], 6000, {}) is None
+
+    def minutes(vectors: int, tested: int = 0) -> float:
+        found = visual_minutes(runs[vectors], 6000, tested, benchmark)
+        assert found is not None
+        return found
+
+    assert minutes(4) == pytest.approx(1)
+    assert minutes(64) == pytest.approx(2)
+    assert 1 < minutes(16) < 2
+    assert minutes(4, 1800) == pytest.approx(1 + 1800 / 3 / 6000)  # evaluated, forward alone
+    head = minutes(0)
+    assert head == pytest.approx(1 / 3 / 60, rel=0.02)  # each image once, forward alone
+    fixed = next(run for run in visual_condensed(CHOSEN) if not run.method.tuned)
+    assert visual_minutes(fixed, 0, 3000, benchmark) == pytest.approx(1000 / 50 / 60)
+    assert visual_minutes(runs[4], 6000, 0, {}) is None
     costs = plan(replace(CHOSEN, datasets=("greek",)), "visual_tasks")
     steps = 1000 // 64 * 60
     assert (
