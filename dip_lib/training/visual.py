@@ -10,7 +10,6 @@ Symbols: n prompts of a block, w width.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -20,6 +19,7 @@ from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.timm_tower import TimmTower
 from dip_lib.clip.vision_encoder import VisionEncoder
 from dip_lib.data import Dataset
+from dip_lib.machine import work_seconds
 from dip_lib.methods.vpt import VPT, VisualPrompts, first_head
 from dip_lib.prompt import densify
 from dip_lib.training.condense import condensed, importance, top_prompts
@@ -116,7 +116,8 @@ def _train(
     runs: Sequence[Run], tower: VisionEncoder, clip: Backbone | TimmTower, dataset: Dataset
 ) -> list[Result]:
     """Runs that train their own prompts, at once."""
-    began, data = time.perf_counter(), [visual_data(run, clip, dataset) for run in runs]
+    began = work_seconds(tower.device)
+    data = [visual_data(run, clip, dataset) for run in runs]
     models, dense = [], []
     for run, each in zip(runs, data, strict=True):
         method = _method(run)
@@ -131,11 +132,11 @@ def _train(
     ends = fit(models, data, runs, epochs, dense)
     for handle in dense:
         handle.merge()
-    shared, results = (time.perf_counter() - began) / len(runs), []
+    shared, results = (work_seconds(tower.device) - began) / len(runs), []
     for run, model, each, number, (loss, stopped) in zip(
         runs, models, data, numbers, ends, strict=True
     ):
-        began, checkpoint = time.perf_counter(), dict[str, Any](epoch=epochs, loss=loss)
+        began, checkpoint = work_seconds(tower.device), dict[str, Any](epoch=epochs, loss=loss)
         if not stopped:
             checkpoint |= evaluate_visual(model, each, clip, dataset)
         results.append(_result(run, model, each, checkpoint, began - shared, number, stopped))
@@ -169,7 +170,8 @@ def trained_on(
     Args:
         trained: the model that was condensed, of whose prompts random subsets give ``id_chance``.
     """
-    began, tuned, numbers = time.perf_counter(), _method(run).tuned, _trainable(model)
+    began = work_seconds(model.tower.device)
+    tuned, numbers = _method(run).tuned, _trainable(model)
     ((loss, stopped),) = fit([model], [data], [run], tuned)
     checkpoint: dict[str, Any] = {"epoch": tuned, "loss": loss}
     if not stopped:
@@ -191,6 +193,6 @@ def _result(
     trainable: int,
     stopped: str,
 ) -> Result:
-    seconds = time.perf_counter() - began
+    seconds = work_seconds(model.tower.device) - began
     kept = record(run, data.halves, [checkpoint], seconds, trainable, stopped or FINISHED)
     return Result(kept, {k: v.detach().cpu() for k, v in model.state_dict().items()})
