@@ -59,7 +59,7 @@ publish: $(STAMP)  ## re-measure at five seeds and rewrite the committed noteboo
 	$(RUN) book/build.py publish --profile "$(PROFILE)" --device "$(DEVICE)"
 
 bench: $(STAMP)  ## measure speed and memory on this machine (about half an hour of one core)
-	for each in text_step sweep encode end_to_end methods visual products store; do \
+	for each in text_step sweep encode end_to_end methods visual visual_training products store; do \
 	  OMP_NUM_THREADS=1 $(RUN) benchmarks/$$each.py --device "$(DEVICE)" || exit 1; done
 
 faults: $(STAMP)  ## kill and interrupt sweeps fifty times each (hours), write results/faults.json

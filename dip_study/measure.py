@@ -61,8 +61,8 @@ def measure(
     own = [run for run in runs if run.source() == run and run not in known]
     made_of_others = [run for run in runs if run.source() != run]
     phases = [store.missing(first, failed=True), [*own, *unknown], made_of_others]
-    most, workers = BATCH[torch.device(device).type], engine.size(device)
-    groups = [shared_out(phase, most, workers) for phase in phases]
+    kind, workers = torch.device(device).type, engine.size(device)
+    groups = [shared_out(phase, BATCH[kind], workers, kind) for phase in phases]
 
     def task_of(group: Sequence[Run]) -> Task:
         return Task(tuple(group), device, folders, _sources(group, store))

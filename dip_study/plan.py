@@ -33,6 +33,7 @@ from dip_lib.training.batches import batches
 from dip_lib.training.run import Run
 from dip_study.loaded import dataset_of
 from dip_study.measure import BATCH
+from dip_study.plan_visual import visual_minutes
 from dip_study.profiles import Profile
 from dip_study.study import STUDIES, studies_of
 
@@ -161,14 +162,18 @@ def _cost(
             cost["disk"] += 4 * count * int(backbone_config(tower.backbone)["embed_dim"])
             cost["image_minutes"] += count / (60 * rate)
     trained = [run for run in runs if _trains(run)]
+    prompted = _benchmark("visual_training", device) if not images_per_second else {}
     for run in trained:
-        classes = _classes(run, folders)[0]
+        classes, tested = _classes(run, folders)
         images = classes * run.data.shots
         batch = min(run.schedule.batch, images) if run.schedule else 1
         steps = _steps(run, batch, images)
         cost["steps"] += steps
         method, prompts_text = run.method, isinstance(run.method, PromptMethod)
-        if not (isinstance(method, PromptMethod) and not method.encodes_images):
+        minutes = visual_minutes(run, steps * batch, tested, prompted)
+        if minutes is not None:
+            cost["image_minutes"] += minutes
+        elif not (isinstance(method, PromptMethod) and not method.encodes_images):
             encode = images_per_second or _images_per_second(run, device)
             cost["image_minutes"] += BACKWARD * steps * batch / encode / 60
         if not prompts_text:

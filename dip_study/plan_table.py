@@ -11,13 +11,15 @@ from dip_lib.fetch.archives import amount
 LEGEND = """\
 images: to encode, every view counted; none of datasets that stand on feature packs. steps: summed
 over runs. Both as if no class lacked pictures.
-Image side: encoding, once for all prompts, and the passes of methods that prompt the image encoder,
-each counted as three of an encoding, without what prompts add. Text side: training prompts.
-Times are estimates, on a CPU of one core; zero-shot runs, probes and evaluation are not counted.
+Image side: encoding, once for all prompts, and the passes of methods that prompt the image encoder:
+of visual prompts as measured with as many on that encoder, else each counted as three of an
+encoding, without what prompts add. Text side: training prompts.
+Times are estimates, on a CPU of one core; zero-shot runs and probes are not counted, and evaluation
+only of visual prompts where these were measured.
 A study's row counts what the rows above it do not have already."""
 SIDES = {"image_minutes": "image side", "text_minutes": "text side"}
 """Columns of minutes -> how the printed table calls them, where they are durations."""
-IMAGE_SIDE = ("image_hosts", "visual")
+IMAGE_SIDE = ("image_hosts", "visual", "visual_tasks", "visual_condensed")
 """Studies that prompt the image encoder."""
 
 

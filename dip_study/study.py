@@ -27,6 +27,8 @@ from dip_study.measure import measure
 from dip_study.profiles import Profile
 from dip_study.runs import DIP, coop, dip, frontier, once, probes, seeds, zero_shots
 from dip_study.visual import visual
+from dip_study.visual_condensed import visual_condensed
+from dip_study.visual_tasks import visual_tasks
 
 SHOTS = {1: 1 / 4, 2: 1 / 2, 4: 1 / 2, 8: 1.0, 16: 1.0}
 """Images a class of few-shot learning -> part of the epochs (CoOp's scripts: 50, 100, 200)."""
@@ -185,9 +187,19 @@ STUDIES = {
     "fronts": fronts,
     "causes": causes,
     "beyond": beyond,
+    "visual_tasks": visual_tasks,
+    "visual_condensed": visual_condensed,
 }
 """Every study by name; each that a profile has is a file of runs under ``results/<profile>``."""
-ON_REQUEST = ("trajectories", "class_splits", "fronts", "causes", "beyond")
+ON_REQUEST = (
+    "trajectories",
+    "class_splits",
+    "fronts",
+    "causes",
+    "beyond",
+    "visual_tasks",
+    "visual_condensed",
+)
 """Studies that only those profiles have that ask for them (:attr:`Profile.studies`)."""
 ALONG = ("base_to_new", "trajectories", "hosts")
 """Those whose pages look along training: of runs that none of them has the last checkpoint is

@@ -7,12 +7,17 @@ from itertools import chain
 from typing import Any, cast
 
 from dip_lib.methods import METHODS
+from dip_lib.methods.condensation import Condensation
 from dip_lib.methods.vpt import RANKINGS, VPT
 from dip_lib.training.run import AdamWSchedule, Run
 from dip_study.profiles import Profile
 from dip_study.runs import DIP, costly, once, seeds
 
-RELATIVES = [name for name, each in METHODS.items() if each.side == "visual" and each is not VPT]
+RELATIVES = [
+    name
+    for name, each in METHODS.items()
+    if each.side == "visual" and each not in (VPT, Condensation)
+]
 """Visual methods that are compared with VPT."""
 
 

@@ -58,7 +58,7 @@ HARD_FILE = WORLD_FILE.with_name("source_a.json")
 NAMES = (*FAMILIES, "source", *SHIFTS)
 
 
-def _seed(*parts: object) -> int:
+def seed_of(*parts: object) -> int:
     """A 63-bit seed from names."""
     digest = hashlib.sha256("|".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
@@ -77,7 +77,7 @@ def augment(images: Tensor, random: torch.Generator) -> Tensor:
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def _resized(images: Tensor, size: int | None) -> Tensor:
+def resized(images: Tensor, size: int | None) -> Tensor:
     """Images (V, B, 3, S, S) at another S, for an encoder that reads larger ones."""
     flat = F.interpolate(images.flatten(0, 1), size, mode="bicubic", antialias=True)
     return flat.clamp(0, 1).unflatten(0, images.shape[:2])
@@ -131,7 +131,7 @@ class GlyphDataset:
         one_of(f"split of {self.name}", split, self.splits)
         drawn = masks()
         usable = np.isin(drawn.font, [FONTS.index(f) for f in self.fonts])
-        random = np.random.default_rng(_seed(self.name, split, "fonts"))
+        random = np.random.default_rng(seed_of(self.name, split, "fonts"))
         index = {point: i for i, point in enumerate(characters())}
         labels, rows = [], []
         for label, point in enumerate(self.points):
@@ -165,7 +165,7 @@ class GlyphDataset:
         _, rows = self._draws("test")
         per_class = self._per_class("test")
         classes = np.linspace(0, len(self.points) - 1, count).astype(int)
-        source = torch.Generator().manual_seed(_seed(self.name, self.style, "examples"))
+        source = torch.Generator().manual_seed(seed_of(self.name, self.style, "examples"))
         part = torch.from_numpy(masks().pixels[rows[classes * per_class]])
         return render(part, STYLES[self.style.split("+")[0]], source)[0]
 
@@ -194,10 +194,10 @@ class GlyphDataset:
         kept = self._kept(split) if rows is None else self._kept(split)[list(rows)]
         if (np.diff(kept) <= 0).any():
             raise ValueError("Glyph World draws in order: give rows ascending, each once")
-        source = torch.Generator().manual_seed(_seed(self.name, self.style, split, "looks"))
+        source = torch.Generator().manual_seed(seed_of(self.name, self.style, split, "looks"))
         crops = {v: torch.Generator() for v in views if v is not None}
         for view, generator in crops.items():
-            generator.manual_seed(_seed(self.name, self.style, split, view))
+            generator.manual_seed(seed_of(self.name, self.style, split, view))
         looks = [STYLES[s] for s in self.style.split("+")]
         for start in range(0, kept.max(initial=-1) + 1, CHUNK):
             part = pixels[torch.from_numpy(draws[start : start + CHUNK])]
@@ -211,7 +211,7 @@ class GlyphDataset:
             if len(inside):
                 keep = torch.from_numpy(inside).to(images.device)
                 part = torch.stack([by_view[view][keep] for view in views])
-                yield part if size in (None, IMAGE_SIZE) else _resized(part, size)
+                yield part if size in (None, IMAGE_SIZE) else resized(part, size)
 
 
 def glyph_dataset(name: str, style: str = "default") -> GlyphDataset:

@@ -8,9 +8,9 @@ from PIL import Image
 from torch import Tensor
 
 from dip_lib.clip import Backbone, BackboneSource
-from dip_lib.data import DatasetSource
+from dip_lib.data import Dataset, DatasetSource
 from dip_lib.data.views import plain_view
-from glyph_world import families, models, styles
+from glyph_world import families, models, styles, tasks
 from glyph_world.captions import TEMPLATES, tokenizer
 
 WORLD = "Glyph World"
@@ -51,7 +51,14 @@ def _config(name: str) -> dict[str, Any]:
     }
 
 
-DATASETS = DatasetSource(WORLD, families.NAMES, families.glyph_dataset, styles.PAIRING)
+def dataset(name: str, style: str = "default") -> Dataset:
+    """A family, the source set, one of its shifts, or a task for visual prompts."""
+    if name in tasks.NAMES:
+        return tasks.task_dataset(name, style)
+    return families.glyph_dataset(name, style)
+
+
+DATASETS = DatasetSource(WORLD, (*families.NAMES, *tasks.NAMES), dataset, styles.PAIRING)
 BACKBONES = BackboneSource(
     WORLD, {name: _config(name) for name in models.committed()}, load, models.fingerprint
 )

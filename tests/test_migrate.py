@@ -46,7 +46,7 @@ def same_setting(run: Run, old: dict[str, Any]) -> bool:
 
 def test_the_real_runs_are_of_every_method_and_kind() -> None:
     runs = [run_of_spec(record["spec"]) for record in OLD.values()]
-    later = {"control", "subspace", "surgery", "tower-update"}
+    later = {"condensation", "control", "subspace", "surgery", "tower-update"}
     assert {run.method.name for run in runs} == METHODS.keys() - later
     condensed = [run.method for run in runs if isinstance(run.method, VPT) and run.method.keep]
     assert {bool(method.tuned) for method in condensed} == {True, False}

@@ -15,7 +15,8 @@ from dip_lib.training.batches import batches
 from dip_lib.training.parts import LowRank
 from dip_lib.training.record import Result
 from dip_lib.training.run import Run
-from dip_lib.training.visual import rate, train_visual
+from dip_lib.training.visual import train_visual
+from dip_lib.training.visual_fit import rate
 from dip_study import study
 from dip_study.profiles import load_profile
 

@@ -40,6 +40,14 @@ def model_of(
     return kind(made, first_prompts(made, n, depth, 1), first_head(made, 5, 1)).eval()
 
 
+def published(model: VisualPrompts, images: Tensor) -> Tensor:
+    """The features (B, w) as the methods' papers compute them: every prompt a token."""
+    if not model.in_sequence:
+        return model.features(images)
+    made = model.tower
+    return made.finish(made.states(images, model.matrices)[-1][:, : made.tokens])
+
+
 # ---- the plain tower ----------------------------------------------------------------------------
 
 
@@ -129,6 +137,36 @@ def test_only_prompts_and_head_train(name: str, kind: type[VisualPrompts]) -> No
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
 
 
+@each_tower
+@pytest.mark.parametrize("counts", [(4,), (4, 0), (3, 5, 2), (0, 4), (5, 0, 2)])
+def test_computing_only_what_is_read_changes_nothing(name: str, counts: tuple[int, ...]) -> None:
+    made, images = tower(name), pixels()
+    prompts = [4 * first_prompts(made, n, 1, i)[0] for i, n in enumerate(counts)]
+    model = VisualPrompts(made, prompts, first_head(made, 5, 1))
+
+    def gradients(features: Tensor) -> list[Tensor]:
+        loss = model.head(features).square().sum()
+        return list(torch.autograd.grad(loss, [p for p in model.parameters() if p.numel()]))
+
+    found, expected = model.features(images), published(model, images)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    for got, wanted in zip(gradients(found), gradients(expected), strict=True):
+        largest = max(1.0, float(wanted.abs().max()))
+        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5 * largest)
+
+
+def test_less_is_computed_with_prompts_in_every_block() -> None:
+    made = tower("open_clip, random")
+    model = model_of(made, 20, 3)
+    work = []
+    for way in (lambda: published(model, pixels(1)), lambda: model.features(pixels(1))):
+        with FlopCounterMode(display=False) as counter, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(onednn, "FASTER", False)
+            way()
+        work.append(counter.get_total_flops())
+    assert work[1] < 0.5 * work[0]
+
+
 # ---- prototypes ---------------------------------------------------------------------------------
 
 
@@ -168,7 +206,7 @@ def test_counted_flops_equal_torchs_counter(
     torch.backends.mha.set_fastpath_enabled(False)  # a fused kernel that the counter cannot see
     try:
         with FlopCounterMode(display=False) as counter:
-            model(pixels(1))
+            model.head(published(model, pixels(1)))
     finally:
         torch.backends.mha.set_fastpath_enabled(True)
     assert model.flops() == counter.get_total_flops()

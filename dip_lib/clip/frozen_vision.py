@@ -32,18 +32,21 @@ def frozen_vision_encoder(model: nn.Module, name: str = "") -> VisionEncoder:
         )
     visual.eval().requires_grad_(False)
     if isinstance(visual, VisionTransformer):
+        tokens = len(visual.positional_embedding)
         return VisionEncoder(
             name,
             lambda pixels: visual._embeds(pixels.to(visual.conv1.weight)),
             tuple(_open_clip_block(each, name) for each in visual.transformer.resblocks),
             lambda x: visual._pool(x)[0],
             int(visual.positional_embedding.shape[1]),
-            len(visual.positional_embedding),
-            len(visual.positional_embedding) - 1,
+            tokens,
+            tokens - 1,
+            1 if visual.pool_type == "tok" and visual.attn_pool is None else tokens,
             visual.conv1.weight[0].numel(),
             visual.conv1.weight.device,
         )
     patch = visual.patch_embed
+    tokens = patch.num_patches + visual.num_prefix_tokens
     return VisionEncoder(
         name,
         lambda pixels: visual.norm_pre(
@@ -52,8 +55,9 @@ def frozen_vision_encoder(model: nn.Module, name: str = "") -> VisionEncoder:
         tuple(_timm_block(each, name) for each in visual.blocks),
         lambda x: visual.forward_head(visual.norm(x), pre_logits=True),
         visual.embed_dim,
-        patch.num_patches + visual.num_prefix_tokens,
+        tokens,
         patch.num_patches,
+        1 if visual.global_pool == "token" else tokens,
         patch.proj.weight[0].numel(),
         patch.proj.weight.device,
     )
@@ -73,6 +77,7 @@ def _open_clip_block(block: Any, name: str) -> Block:
         (block.ls_1, block.ls_2),
         (attn.in_proj_weight, attn.in_proj_bias),
         attn.out_proj.weight,
+        attn.out_proj.bias,
         attn.num_heads,
         block.mlp.c_fc.out_features,
     )
@@ -91,6 +96,7 @@ def _timm_block(block: Any, name: str) -> Block:
         (block.ls1, block.ls2),
         (attn.qkv.weight, attn.qkv.bias),
         attn.proj.weight,
+        attn.proj.bias,
         attn.num_heads,
         block.mlp.fc1.out_features,
     )

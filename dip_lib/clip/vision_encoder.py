@@ -4,6 +4,11 @@ One forward pass serves prompted CLIPs (MaPLe, PromptSRC) and visual prompts (VP
 copied or rebound: a block is called as it is, and where a method needs its parts (CVPT, the
 analysis of attention) they are read from it.
 
+Nothing reads what a block makes of its prompts where the next block has prompts of its own
+(VPT-deep), so there a prompt is only a key and a value, the same for every image: it has no query
+and no MLP. And of the last block only the tokens that the image's feature is made of are needed.
+Both change results by rounding alone (:meth:`Block.read`).
+
 Symbols: R runs, B images, S side, t tokens of an image (class token and patches), w width, n
 prompts of a block, T = t + n, h heads.
 """
@@ -31,6 +36,7 @@ class Block:
         norms, attention, mlp, scales: its parts.
         inward: weight (3 w, w) and bias of queries, keys and values.
         outward: weight (w, w) of the attention's output projection.
+        outward_bias: its bias (w,), where it has one.
         heads: h.
         hidden: width of the MLP's middle.
     """
@@ -42,6 +48,7 @@ class Block:
     scales: tuple[Part, Part]
     inward: tuple[Tensor, Tensor | None]
     outward: Tensor
+    outward_bias: Tensor | None
     heads: int
     hidden: int
 
@@ -54,6 +61,35 @@ class Block:
         assert weight is not None
         projected = F.linear(x, weight, added if bias else None)
         return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def read(self, x: Tensor, rows: int, prompts: Tensor | None = None) -> Tensor:
+        """What the block makes of the first tokens of images that read prompts beside them.
+
+        As calling the block on tokens and prompts in one sequence, but only what is asked for is
+        computed; queries, keys, values and softmax in fp32 on a CPU, where half precision is slow.
+
+        Args:
+            x: (R B, T, w).
+            rows: how many of the T tokens are wanted.
+            prompts: (R, n, w), in the dtype of ``x``.
+
+        Returns:
+            (R B, rows, w), differentiable in ``x`` and ``prompts``.
+        """
+        normed = self.norms[0](x)
+        query = self.projected(normed[:, :rows], 0)
+        key, value = (self.projected(normed, part) for part in (1, 2))
+        if prompts is not None:
+            own, images = self.norms[0](prompts), len(x) // len(prompts)
+            parts = (self.projected(own, part)[:, None] for part in (1, 2))  # (R, 1, h, n, w / h)
+            more = [each.expand(-1, images, -1, -1, -1).flatten(0, 1) for each in parts]
+            key, value = (torch.cat(pair, 2) for pair in zip((key, value), more, strict=True))
+        if x.device.type == "cpu":
+            query, key, value = query.float(), key.float(), value.float()
+        mixed = F.scaled_dot_product_attention(query, key, value).to(x.dtype)
+        outward = F.linear(mixed.transpose(1, 2).flatten(2), self.outward, self.outward_bias)
+        x = x[:, :rows] + self.scales[0](outward)
+        return x + self.scales[1](self.mlp(self.norms[1](x)))
 
     def maps(self, x: Tensor) -> Tensor:
         """The attention each token pays to each, (B, T, w) -> (B, h, T, T); rows sum to 1."""
@@ -72,6 +108,7 @@ class VisionEncoder:
         finish: what the last block gave, (B, t, w) -> the feature of an image (B, w).
         width, tokens: w and t.
         patches: how many of the last tokens are patches; the class token and others precede them.
+        pooled: how many of the first tokens ``finish`` reads: 1, the class token, or all t.
         fan_in: numbers in a patch, 3 times its area.
         device: where it lies.
     """
@@ -83,6 +120,7 @@ class VisionEncoder:
     width: int
     tokens: int
     patches: int
+    pooled: int
     fan_in: int
     device: torch.device
 
@@ -104,14 +142,14 @@ class VisionEncoder:
 
     @fast_linear()
     def prompted(self, pixels: Tensor, prompts: Sequence[Tensor]) -> Tensor:
-        """The image tokens behind the last block for R runs at once.
+        """The image tokens that ``finish`` reads, behind the last block, for R runs at once.
 
         Args:
             pixels: (R, B, 3, S, S), or (1, B, 3, S, S) for all runs.
             prompts: (R, n, w) each, placed as in :meth:`states`; n may differ between blocks.
 
         Returns:
-            (R B, t, w), differentiable in the prompts.
+            (R B, ``pooled``, w), differentiable in the prompts.
 
         Raises:
             ValueError: no prompts, more than blocks, or of another width.
@@ -123,7 +161,7 @@ class VisionEncoder:
         with torch.no_grad():
             x = self.embed(pixels.flatten(0, 1))  # (R B, t, w), or (B, t, w)
         x = x.unflatten(0, pixels.shape[:2]).expand(runs, -1, -1, -1).flatten(0, 1)  # (R B, t, w)
-        return self._through_blocks(x, prompts)[-1][:, : self.tokens]
+        return self._needed(x, prompts)
 
     def _check(self, prompts: Sequence[Tensor], dimensions: int) -> None:
         if len(prompts) > len(self.blocks):
@@ -142,22 +180,53 @@ class VisionEncoder:
             if i < len(prompts):
                 x = x[:, : self.tokens]
                 if prompts[i].shape[1]:
-                    rows = prompts[i].to(x.dtype)[:, None]  # (R, 1, n, w)
-                    rows = rows.expand(-1, len(x) // len(rows), -1, -1).flatten(0, 1)
-                    x = torch.cat([x, rows], 1)  # (R B, t + n, w)
+                    x = self._beside(x, prompts[i].to(x.dtype))
             states.append(x)
             x = block(x)
         return [*states, x]
 
+    @staticmethod
+    def _beside(x: Tensor, prompts: Tensor) -> Tensor:
+        """Tokens (R B, t, w) and prompts (R, n, w) in one sequence, (R B, t + n, w)."""
+        rows = prompts[:, None].expand(-1, len(x) // len(prompts), -1, -1)  # (R, B, n, w)
+        return torch.cat([x, rows.flatten(0, 1)], 1)
+
+    def _needed(self, x: Tensor, prompts: Sequence[Tensor]) -> Tensor:
+        """As the end of :meth:`_through_blocks`, of the tokens that ``finish`` reads alone."""
+        last, prompted = len(self.blocks) - 1, False
+        for i, block in enumerate(self.blocks):
+            own = prompts[i].to(x.dtype) if i < len(prompts) else None
+            if own is not None:
+                x = x[:, : self.tokens]
+                own = own if own.shape[1] else None
+                prompted |= own is not None
+            if own is not None and i + 1 >= len(prompts) and i < last:  # the next block reads them
+                x, own = self._beside(x, own), None
+            if own is not None or (prompted and i == last):
+                x = block.read(x, self.pooled if i == last else x.shape[1], own)
+            else:
+                x = block(x)
+        return x[:, : self.pooled]
+
+    @fast_linear()
     def features(self, pixels: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
-        """The image's feature under prompts, (B, w): class token or mean, behind the last norm."""
-        return self.finish(self.states(pixels, prompts)[-1][:, : self.tokens])
+        """The image's feature under prompts, (B, w): class token or mean, behind the last norm.
+
+        Raises:
+            ValueError: as :meth:`states`.
+        """
+        self._check(prompts, 2)
+        with torch.no_grad():
+            x = self.embed(pixels)  # (B, t, w)
+        return self.finish(self._needed(x, [prompt[None] for prompt in prompts]))
 
     def flops(self, counts: Sequence[int] = (), cross: bool = False) -> int:
         """Floating-point operations of one image's forward pass with so many prompts a block.
 
         Matrix products and attention, a multiplication and an addition each, as torch's counter
-        has it. ``cross``: the prompts are read by cross-attention (CVPT) and not in the sequence.
+        has it, of the published computation, in which every prompt is a token of the sequence
+        (:meth:`states`); :meth:`features` computes less. ``cross``: the prompts are read by
+        cross-attention (CVPT) and not in the sequence.
         """
         w, n = self.width, 0
         total = 2 * self.patches * self.fan_in * w

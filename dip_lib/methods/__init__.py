@@ -6,6 +6,7 @@ prompts as DIPs.
 """
 
 from dip_lib.methods.cocoop import CoCoOp
+from dip_lib.methods.condensation import Condensation
 from dip_lib.methods.control import Control
 from dip_lib.methods.coop import CoOp
 from dip_lib.methods.cvpt import CVPT
@@ -43,6 +44,7 @@ METHODS: dict[str, type[Method]] = {
         VPT,
         SPT,
         CVPT,
+        Condensation,
         Control,
         Surgery,
         Subspace,

@@ -13,6 +13,7 @@ from dip_lib.data import Dataset
 from dip_lib.data.packed import PackedDataset
 from dip_lib.data.pictures import Pictures
 from dip_lib.methods import Method
+from dip_lib.methods.condensation import Condensation
 from dip_lib.methods.probe import LinearProbe
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.surgery import Surgery
@@ -26,6 +27,7 @@ from dip_lib.training.trainer import train
 from dip_lib.training.transfer import transfer
 from dip_lib.training.untrained import probe, zero_shot
 from dip_lib.training.visual import train_visual
+from dip_lib.training.visual_condense import condense_visual
 
 Learned = dict[str, Tensor]
 
@@ -97,6 +99,14 @@ def _visual(group: Group) -> list[Result]:
     return train_visual(group.runs, group.backbone, group.dataset, learned)
 
 
+def _condensation(group: Group) -> list[Result]:
+    place = group.backbone, group.dataset
+    if group.learned:
+        return condense_visual(group.runs, *place, group.learned[0])
+    (trained,) = train_visual([group.runs[0].source()], *place)
+    return condense_visual(group.runs, *place, trained.tensors)
+
+
 def _zero_shot(group: Group) -> list[Result]:
     return [zero_shot(run, group.backbone, group.dataset) for run in group.runs]
 
@@ -109,6 +119,7 @@ def _probe(group: Group) -> list[Result]:
 PROGRAMS: dict[type[Method], Callable[[Group], list[Result]]] = {
     Surgery: _surgery,
     PromptMethod: _prompts,
+    Condensation: _condensation,
     VPT: _visual,
     ZeroShot: _zero_shot,
     LinearProbe: _probe,

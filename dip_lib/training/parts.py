@@ -67,7 +67,8 @@ class Data(Part):
             is evaluated on validation images alone: ``base`` is its accuracy on the trained
             classes, ``new`` that on the left-out ones, each among their own names.
         shots: training images a class; 0: none are read.
-        views: augmented views of each training image, cycled over the epochs.
+        views: augmented views of each training image, cycled over the epochs; 0: visual prompts
+            train on the images themselves.
         fingerprint: of the dataset.
         target: another dataset, on all of whose classes the trained prompts are evaluated; such a
             run re-uses what the run without a target (:meth:`Run.source`) has learned.

@@ -1,41 +1,36 @@
 """Runs of visual prompts with a linear head: trained, or condensed from a trained one.
 
-One run at a time, since most of its cost is the image encoder. AdamW (as SPT and CVPT; VPT has SGD,
-under which many prompts were still untrained after a short schedule) over augmented views; the
-learning rate rises over the first tenth of the steps and falls to zero along a cosine, as VPT's in
-10 of 100 epochs. The last step is the result; nothing is selected.
+AdamW (as SPT and CVPT; VPT has SGD, under which many prompts were still untrained after a short
+schedule) over augmented views; the learning rate rises over the first tenth of the steps and falls
+to zero along a cosine, as VPT's in 10 of 100 epochs. The last step is the result; nothing is
+selected. The loop is in :mod:`.visual_fit`.
 
 Symbols: n prompts of a block, w width.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.timm_tower import TimmTower
 from dip_lib.clip.vision_encoder import VisionEncoder
 from dip_lib.data import Dataset
+from dip_lib.machine import work_seconds
 from dip_lib.methods.vpt import VPT, VisualPrompts, first_head
-from dip_lib.prompt import Densified, densify
-from dip_lib.randomness import permutation
+from dip_lib.prompt import densify
 from dip_lib.training.condense import condensed, importance, top_prompts
 from dip_lib.training.record import FINISHED, Result, record
 from dip_lib.training.run import AdamWSchedule, Run
 from dip_lib.training.visual_data import VisualData, visual_data
 from dip_lib.training.visual_evaluate import chance_density, evaluate_visual
+from dip_lib.training.visual_fit import fit
 
-WARM_UP = 0.1
-"""Share of the steps over which the learning rate rises."""
-FINE = 0.1
-"""Share of a run's learning rate with which condensed prompts are fine-tuned."""
+TOGETHER = 2**27
+"""Entries of the tokens of all blocks, of one batch of all runs that train at once on a GPU."""
 
 
 def visual_prompts(
@@ -70,114 +65,82 @@ def _method(run: Run) -> VPT:
     return cast(VPT, run.method)
 
 
-def rate(step: int, steps: int) -> float:
-    """The learning rate of a step as a share of the run's: a linear rise, then a cosine to zero."""
-    rise = max(1, round(WARM_UP * steps))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-
-def fit(
-    model: VisualPrompts,
-    data: VisualData,
-    run: Run,
-    epochs: int,
-    dense: Densified | None = None,
-) -> tuple[float | None, str]:
-    """Train prompts and head in place.
-
-    Args:
-        epochs: how many; each sees every training image once, in the epoch's view.
-        dense: the handle of a model whose prompts are DIPs.
-
-    Returns:
-        The last epoch's mean loss (None without epochs), and "" or why it stopped.
-    """
-    schedule, views = cast(AdamWSchedule, run.schedule), run.data.views
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    lr = schedule.lr * (FINE if _method(run).keep else 1)
-    betas = schedule.momentum, 0.999
-    optimiser = torch.optim.AdamW(trained, lr, betas, weight_decay=schedule.weight_decay)
-    count, device, batch = data.train.shape[1], model.tower.device, schedule.batch
-    steps, mean = count // min(batch, count), None
-    model.train()
-    for epoch in range(epochs):
-        view, losses = data.train[epoch % views], []
-        order = permutation(run.seed, epoch, count)
-        for step in range(steps):
-            chosen = order[step * batch : (step + 1) * batch]
-            images = view[chosen].to(device).float()
-            loss = F.cross_entropy(model(images), data.train_labels[chosen])
-            if not torch.isfinite(loss):
-                return None, f"stopped: non-finite loss in epoch {epoch}"
-            optimiser.param_groups[0]["lr"] = lr * rate(epoch * steps + step, epochs * steps)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.detach())
-            if dense:
-                dense.step()
-        mean = float(torch.stack(losses).mean())
-    with torch.no_grad():
-        logits = model(data.train[0, :1].to(device).float())
-    if not torch.isfinite(logits).all():  # by the last step, or in what was condensed
-        return None, "stopped: non-finite logits after the last epoch"
-    return mean, ""
-
-
 def train_visual(
     runs: Sequence[Run],
     clip: Backbone | TimmTower,
     dataset: Dataset,
     learned: Mapping[str, Tensor] | None = None,
 ) -> list[Result]:
-    """Measure runs of one source, one after another.
+    """Measure runs on one dataset: those that train all at once on a GPU, else one by one.
 
     Args:
-        runs: a run that trains, or runs that condense the same trained one.
+        runs: runs that train, different only in seed, learning rate, rank and dropout; or runs that
+            condense the same trained one.
         learned: what that one has learned: "prompts.0", ... (n, w), "head.weight", "head.bias".
 
     Raises:
-        ValueError: an encoder without blocks; settings that the encoder cannot have; runs of
-            several sources; runs that condense, without what was learned.
+        ValueError: an encoder without blocks; settings that the encoder cannot have; runs that
+            differ in more, or condense several sources; runs that condense, without what was
+            learned.
     """
-    if len({run.source() for run in runs}) > 1:
-        raise ValueError(f"runs of several sources: {runs[0]} and {runs[-1]}")
-    if _method(runs[0]).keep and learned is None:
+    condense = bool(_method(runs[0]).keep)
+    if len({run.source() if condense else run.shared() for run in runs}) > 1:
+        what = "sources" if condense else "settings"
+        raise ValueError(f"runs of several {what}: {runs[0]} and {runs[-1]}")
+    if condense and learned is None:
         raise ValueError(
             f"nothing to condense: give the trained prompts of {runs[0].source()} as learned"
         )
     from dip_lib.clip.frozen_vision import frozen_vision_encoder
 
     tower = frozen_vision_encoder(clip.model, clip.name)
-    data = visual_data(runs[0], clip, dataset)
     if learned is None:
-        return [_train(run, tower, data, clip, dataset) for run in runs]
+        most = _together(runs[0], tower)
+        groups = [runs[i : i + most] for i in range(0, len(runs), most)]
+        return [result for group in groups for result in _train(group, tower, clip, dataset)]
+    data = visual_data(runs[0], clip, dataset)
     trained = reloaded(runs[0], tower, learned, len(data.halves[0].names)).eval()
     scores = importance(trained, data.train[0], data.train_labels)
     return [_condense(run, trained, scores, data, clip, dataset) for run in runs]
 
 
+def _together(run: Run, tower: VisionEncoder) -> int:
+    """How many runs like this train at once."""
+    if tower.device.type == "cpu":
+        return 1
+    images = cast(AdamWSchedule, run.schedule).batch
+    return max(1, TOGETHER // (images * tower.tokens * tower.width * len(tower.blocks)))
+
+
 def _train(
-    run: Run, tower: VisionEncoder, data: VisualData, clip: Backbone | TimmTower, dataset: Dataset
-) -> Result:
-    """A run that trains its own prompts."""
-    began, method = time.perf_counter(), _method(run)
-    prompts = method.prompts(tower, data.train[0], run.seed)
-    model, dense = visual_prompts(run, tower, prompts, len(data.halves[0].names)), None
-    if run.low_rank and run.rank:
-        names = [f"prompts.{i}" for i in range(method.depth)]
-        dense = densify(model, names, run.rank, run.low_rank.dropout, run.seed)
-    numbers = _trainable(model)
-    epochs = cast(AdamWSchedule, run.schedule).epochs
-    loss, stopped = fit(model, data, run, epochs, dense)
-    if dense:
-        dense.merge()
-    checkpoint: dict[str, Any] = {"epoch": epochs, "loss": loss}
-    if not stopped:
-        checkpoint |= evaluate_visual(model, data, clip, dataset)
-    return _result(run, model, data, checkpoint, began, numbers, stopped)
+    runs: Sequence[Run], tower: VisionEncoder, clip: Backbone | TimmTower, dataset: Dataset
+) -> list[Result]:
+    """Runs that train their own prompts, at once."""
+    began = work_seconds(tower.device)
+    data = [visual_data(run, clip, dataset) for run in runs]
+    models, dense = [], []
+    for run, each in zip(runs, data, strict=True):
+        method = _method(run)
+        prompts = method.prompts(tower, each.train[0], run.seed)
+        model = visual_prompts(run, tower, prompts, len(each.halves[0].names))
+        if run.low_rank and run.rank:
+            names = [f"prompts.{i}" for i in range(method.depth)]
+            dense.append(densify(model, names, run.rank, run.low_rank.dropout, run.seed))
+        models.append(model)
+    numbers = [_trainable(model) for model in models]
+    epochs = cast(AdamWSchedule, runs[0].schedule).epochs
+    ends = fit(models, data, runs, epochs, dense)
+    for handle in dense:
+        handle.merge()
+    shared, results = (work_seconds(tower.device) - began) / len(runs), []
+    for run, model, each, number, (loss, stopped) in zip(
+        runs, models, data, numbers, ends, strict=True
+    ):
+        began, checkpoint = work_seconds(tower.device), dict[str, Any](epoch=epochs, loss=loss)
+        if not stopped:
+            checkpoint |= evaluate_visual(model, each, clip, dataset)
+        results.append(_result(run, model, each, checkpoint, began - shared, number, stopped))
+    return results
 
 
 def _condense(
@@ -189,11 +152,28 @@ def _condense(
     dataset: Dataset,
 ) -> Result:
     """A run that keeps a part of the trained prompts, and trains these on if it is to."""
-    began, method = time.perf_counter(), _method(run)
+    method = _method(run)
     model = condensed(trained, top_prompts(scores, method.keep, method.ranking))
-    numbers = _trainable(model)
-    loss, stopped = fit(model, data, run, method.tuned)
-    checkpoint: dict[str, Any] = {"epoch": method.tuned, "loss": loss}
+    return trained_on(run, model, trained, data, clip, dataset)
+
+
+def trained_on(
+    run: Run,
+    model: VisualPrompts,
+    trained: VisualPrompts,
+    data: VisualData,
+    clip: Backbone | TimmTower,
+    dataset: Dataset,
+) -> Result:
+    """A run of a condensed model, trained on if it is to be, and evaluated.
+
+    Args:
+        trained: the model that was condensed, of whose prompts random subsets give ``id_chance``.
+    """
+    began = work_seconds(model.tower.device)
+    tuned, numbers = _method(run).tuned, _trainable(model)
+    ((loss, stopped),) = fit([model], [data], [run], tuned)
+    checkpoint: dict[str, Any] = {"epoch": tuned, "loss": loss}
     if not stopped:
         checkpoint |= evaluate_visual(model, data, clip, dataset)
         checkpoint["id_chance"] = chance_density(trained, checkpoint["counts"], run.seed)[0]
@@ -213,6 +193,6 @@ def _result(
     trainable: int,
     stopped: str,
 ) -> Result:
-    seconds = time.perf_counter() - began
+    seconds = work_seconds(model.tower.device) - began
     kept = record(run, data.halves, [checkpoint], seconds, trainable, stopped or FINISHED)
     return Result(kept, {k: v.detach().cpu() for k, v in model.state_dict().items()})

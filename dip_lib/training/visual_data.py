@@ -25,7 +25,8 @@ class VisualData:
     """The images of one run; in main memory.
 
     Attributes:
-        train: (V, N, 3, S, S) in half precision, and labels (N,).
+        train: (V, N, 3, S, S) in half precision, and labels (N,). Of no views, the images
+            themselves.
         val: (M, 3, S, S), of the trained classes and never trained on, and labels (M,).
         test: rows of the dataset's test split, of the trained classes, and labels (M,).
         halves: test images of the trained classes and of the others, as records count them.
@@ -71,7 +72,7 @@ def _load(
     classes, _ = which.part(range(len(dataset.class_names)))
     tested, test_labels = among(labels["test"], classes)
     return VisualData(
-        pixels("train", train, range(views)),
+        pixels("train", train, tuple(range(views)) or (None,)),
         renumbered(labels["train"][list(train)], classes),
         pixels("val", val, (None,))[0],
         renumbered(labels["val"][list(val)], classes),

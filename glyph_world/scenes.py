@@ -1,0 +1,67 @@
+"""Drawings whose label is not a character: how many letters, and in which font.
+
+Everything but the label is drawn at random. Symbols: N images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from glyph_world.draw import SIZE, draw
+from glyph_world.styles import CRISP
+from glyph_world.world import PRETRAINING_FONTS
+
+LETTERS = "ABEFGJKLPRTY"
+COUNTS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+HEIGHT = (11, 17)
+"""Range of a letter of many, pixels of a mask."""
+MARGIN = 2
+STILL = replace(CRISP, rotation=3.0, zoom=(0.95, 1.05), shear=0.0, shift=0.02)
+"""The look of many letters: none is moved out of the image."""
+APART = 0.9
+"""Least distance between two letters' centres, in heights of the larger one."""
+
+
+def _letter(font: str, random: np.random.Generator) -> np.ndarray:
+    """The mask (64, 64) of a random letter in a font."""
+    letter = LETTERS[random.integers(len(LETTERS))]
+    mask = draw(ord(letter), font)
+    if mask is None:
+        raise LookupError(f"{font} has no {letter}: choose LETTERS that every font has")
+    return mask
+
+
+def _small(height: float, random: np.random.Generator) -> Image.Image:
+    """The ink of a random letter in a random font, so many pixels high."""
+    mask = _letter(PRETRAINING_FONTS[random.integers(len(PRETRAINING_FONTS))], random)
+    ink = Image.fromarray(mask)
+    ink = ink.crop(ink.getbbox())
+    size = max(1, round(ink.width * height / ink.height)), round(height)
+    return ink.resize(size, Image.Resampling.BILINEAR)
+
+
+def _scene(count: int, random: np.random.Generator) -> np.ndarray:
+    """The mask of so many small letters at random places, none on another's centre."""
+    canvas, placed = Image.new("L", (SIZE, SIZE), 0), list[tuple[float, float, float]]()
+    while len(placed) < count:
+        height = random.uniform(*HEIGHT)
+        low = height / 2 + MARGIN
+        x, y = random.uniform(low, SIZE - low, 2)
+        if all(np.hypot(x - a, y - b) >= APART * max(height, h) for a, b, h in placed):
+            letter = _small(height, random)
+            canvas.paste(255, (round(x - letter.width / 2), round(y - letter.height / 2)), letter)
+            placed.append((x, y, height))
+    return np.asarray(canvas)
+
+
+def how_many(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Masks (N, 64, 64) of as many letters as the label (N,) says, from 0 for one."""
+    return np.stack([_scene(1 + int(label), random) for label in labels])
+
+
+def which_font(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Masks (N, 64, 64) of one letter in the font that the label (N,) numbers."""
+    return np.stack([_letter(PRETRAINING_FONTS[label], random) for label in labels])

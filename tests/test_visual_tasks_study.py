@@ -1,0 +1,179 @@
+"""Which runs the tasks for visual prompts need, what chooses their rates, and what they cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dip_lib.errors import NotMeasuredError
+from dip_lib.methods.condensation import CHOICES
+from dip_lib.training.run import Run
+from dip_study import study
+from dip_study.plan import plan
+from dip_study.plan_visual import visual_minutes
+from dip_study.profiles import Profile, load_profile
+from dip_study.visual_condensed import visual_condensed
+from dip_study.visual_rates import chosen_rates
+from dip_study.visual_tasks import Grid, visual_tasks
+from glyph_world.tasks import TASKS
+
+PROFILE = load_profile("visual-tasks")
+RATES = {"deep 0": 0.01, "deep 16": 0.003, "shallow 16": 0.03, "few": 0.001}
+
+
+def with_table(**changes: Any) -> Profile:
+    return replace(
+        PROFILE, visual={**PROFILE.visual, "tasks": {**PROFILE.visual["tasks"], **changes}}
+    )
+
+
+CHOSEN = with_table(lr={"how-many": RATES})
+
+
+def test_a_profile_without_tasks_has_no_such_runs() -> None:
+    assert visual_tasks(load_profile("smoke")) == []
+    assert "visual_tasks" not in study.studies_of(load_profile("embedded-full"))
+    assert "visual_tasks" in study.studies_of(PROFILE)
+
+
+def test_the_profile_asks_for_every_declared_task() -> None:
+    grid = Grid.of(PROFILE)
+    assert grid is not None
+    assert [*grid.datasets] == [*TASKS]
+    assert set(grid.lr) <= set(TASKS)
+    assert all({*rates.values()} <= {*grid.rates} for rates in grid.lr.values())
+
+
+def test_a_task_without_rates_is_only_tuned_and_never_reads_a_test_image() -> None:
+    runs = visual_tasks(with_table(lr={}))
+    assert {run.data.dataset for run in runs} == {f"{task}-800" for task in TASKS}
+    assert len(runs) == len(TASKS) * 4 * len(PROFILE.visual["tasks"]["rates"])
+    assert {run.seed for run in runs} == {1}
+
+
+def test_what_is_shown_trains_on_all_images_at_the_rate_of_its_number() -> None:
+    runs = [run for run in visual_tasks(CHOSEN) if run.data.dataset == "how-many"]
+    rates: dict[tuple[int, int], set[float]] = {}
+    for run in runs:
+        rates.setdefault((run.method.vectors, run.method.depth), set()).add(run.schedule.lr)
+    deep, shallow = 4, 1
+    assert rates == {
+        (0, deep): {0.01},
+        (4, deep): {0.003},
+        (16, deep): {0.003},
+        (64, deep): {0.003},
+        (16, shallow): {0.03},
+        (19, deep): {0.001},  # few: 30 % of 64
+    }
+    assert {(run.data.shots, run.data.views, run.data.protocol) for run in runs} == {
+        (125, 0, "all-classes")
+    }
+    lengths = {run.schedule.epochs for run in runs}
+    assert lengths == {60, 80, 120}
+    assert {run.method.vectors for run in runs if run.schedule.epochs == 80} == {19}
+    assert {run.seed for run in runs if run.schedule.epochs == 120} == {1}
+    assert len(runs) == 5 * (3 + 1) + 3
+
+
+def test_the_full_grid_chooses_a_rate_for_every_number() -> None:
+    grid = Grid.of(PROFILE, full=True)
+    assert grid is not None
+    assert grid.tuned() == grid.prompts()
+    assert (max(grid.deep), max(grid.shallow)) == (200, 200)
+    few = with_table(datasets=["how-many"], lr={"how-many": {"deep 1": 0.01}})
+    shown = [r for r in visual_tasks(few, full=True) if r.data.dataset == "how-many"]
+    assert {run.method.vectors for run in shown} == {1}
+
+
+def test_condensed_runs_have_every_control_and_share_their_source() -> None:
+    runs, settings = visual_condensed(CHOSEN), PROFILE.visual["tasks"]["condense"]
+    assert visual_condensed(with_table(lr={})) == []
+    shown = visual_tasks(CHOSEN)
+    assert {run.source() for run in runs} == {
+        run
+        for run in shown
+        if (run.data.dataset, run.method.vectors, run.schedule.epochs) == ("how-many", 64, 60)
+    }
+    one = [run.method for run in runs if run.seed == 1]
+    assert len(one) == len(set(one))
+    assert settings["draws"] >= 10
+    for keep in settings["keep"]:
+        fixed = [each for each in one if each.keep == keep and not each.tuned]
+        assert {each.choice for each in fixed} == {*CHOICES}
+        draws = [each.draw for each in fixed if each.choice == "random"]
+        assert draws == [*range(1, settings["draws"] + 1)]
+    tuned = [each for each in one if each.tuned]
+    assert {each.tuned for each in tuned} == {settings["tuned"]}
+    headline = {each.choice for each in tuned if each.keep == settings["headline"]}
+    assert headline == {*CHOICES}
+    assert [each.keep for each in tuned].count(100) == 1  # all, trained on as long
+    assert {(e.keep, e.ranking) for e in tuned if e.choice == "sum"} >= {
+        (float(keep), ranking) for keep in settings["keep"] for ranking in ("global", "layer")
+    }
+
+
+class Stored:
+    """Accuracies by learning rate in the place of a store."""
+
+    def __init__(self, accuracies: dict[float, float | None]) -> None:
+        self.accuracies = accuracies
+
+    def missing(self, runs: list[Run]) -> list[Run]:
+        return [run for run in runs if run.schedule.lr not in self.accuracies]
+
+    def get(self, run: Run) -> dict[str, Any]:
+        base = self.accuracies[run.schedule.lr]
+        status = "finished" if base is not None else "stopped: non-finite loss"
+        return {"status": status, "checkpoints": [{"base": base} if base is not None else {}]}
+
+
+def test_the_best_rate_on_the_images_that_choose_is_chosen() -> None:
+    one = with_table(datasets=["how-many"])
+    for found, best in (
+        ({0.001: 30.0, 0.003: 50.0, 0.01: 40.0, 0.03: None}, 0.003),
+        ({0.001: 50.0, 0.003: 50.0, 0.01: 50.0, 0.03: 40.0}, 0.001),  # equal: the smaller
+    ):
+        ((task, rates),) = chosen_rates(one, Stored(found))  # type: ignore[arg-type]
+        assert task == "how-many"
+        assert rates == dict.fromkeys(RATES, best)
+    with pytest.raises(NotMeasuredError, match="visual-tasks"):
+        next(chosen_rates(one, Stored({0.001: 1.0})))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"chosen_at": ["deep 17"]}, "deep 17"), ({"depths": [1]}, "depths")],
+)
+def test_a_table_that_cannot_be_is_refused(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        visual_tasks(with_table(**changes))
+
+
+def test_the_plan_counts_what_was_measured_with_as_many_prompts() -> None:
+    rows = {n: {"images_per_second": {"ours": rate}} for n, rate in (("4", 100.0), ("64", 50.0))}
+    benchmark = {"towers": {"glyph-vit": {"prompts": rows}}}
+    each = [r for r in visual_tasks(CHOSEN) if r.method.depth == 4 and r.schedule.epochs == 60]
+    runs = {run.method.vectors: run for run in each}
+
+    def minutes(vectors: int, tested: int = 0) -> float:
+        found = visual_minutes(runs[vectors], 6000, tested, benchmark)
+        assert found is not None
+        return found
+
+    assert minutes(4) == pytest.approx(1)
+    assert minutes(64) == pytest.approx(2)
+    assert 1 < minutes(16) < 2
+    assert minutes(4, 1800) == pytest.approx(1 + 1800 / 3 / 6000)  # evaluated, forward alone
+    head = minutes(0)
+    assert head == pytest.approx(1 / 3 / 60, rel=0.02)  # each image once, forward alone
+    fixed = next(run for run in visual_condensed(CHOSEN) if not run.method.tuned)
+    assert visual_minutes(fixed, 0, 3000, benchmark) == pytest.approx(1000 / 50 / 60)
+    assert visual_minutes(runs[4], 6000, 0, {}) is None
+    costs = plan(replace(CHOSEN, datasets=("greek",)), "visual_tasks")
+    steps = 1000 // 64 * 60
+    assert (
+        costs.loc["glyph-vit", "fp32", "how-many", "default"]["steps"]
+        == (5 * (3 + 2) + 3 * 80 / 60) * steps
+    )
