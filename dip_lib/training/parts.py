@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from dip_lib.checks import shown, whole
 from dip_lib.data.protocols import Classes
@@ -35,7 +35,7 @@ class Part:
         Raises:
             ValueError: values that it does not have, or ones missing that have no default.
         """
-        known, needed = _names(cls)  # type: ignore[arg-type]  # a class is hashable
+        known, needed = _names(cast(Hashable, cls))  # which every class is
         if values.keys() - known or needed - values.keys():
             raise ValueError(
                 f"not the {cls.__name__} of a run: missing {sorted(needed - values.keys())}, "

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, cast
 
 from dip_lib.methods import METHODS, Method, method_of
 from dip_lib.methods.prompt_method import PromptMethod
@@ -188,10 +188,10 @@ class Run:
 
 def _changed(part: Any) -> dict[str, Any]:
     """The settings of a part that differ from their defaults, or have none."""
-    of = type(part)
+    of = cast(Hashable, type(part))  # which every class is
     return {
         name: getattr(part, name)
-        for name, default in _defaults(of)  # type: ignore[arg-type]  # a class is hashable
+        for name, default in _defaults(of)
         if default is MISSING or getattr(part, name) != default
     }
 
