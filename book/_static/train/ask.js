@@ -8,18 +8,20 @@ TrainHere.part("ask", (use) => {
   const refusal = ({ words, tower, n }, names) => {
     if (names.length < 2) return "Give at least two names, with commas between.";
     if (new Set(names.map((name) => name.toLowerCase())).size < names.length) return "Two of the names are the same.";
+    const room = tower.places.length / tower.d - 1 - n, unknown = [];
     for (const name of names) {
       try {
-        const room = tower.places.length / tower.d - 1 - n, needed = words.suffix(name).length;
+        const needed = words.suffix(name).length;
         if (needed > room) return `“${name}” is too long: it needs ${needed} tokens, and ${room} are left behind the prompt.`;
       } catch (error) {
         if (!(error instanceof UnknownWords)) throw error;
-        const near = [...new Set(error.words.flatMap((word) => words.similar(word)))];
-        const unknown = error.words.map((word) => `“${word}”`).join(", ");
-        return `The text encoder never saw ${unknown}: it knows the words of Unicode names${near.length ? `, such as ${near.join(", ")}` : ""}.`;
+        unknown.push(...error.words);
       }
     }
-    return "";
+    if (!unknown.length) return "";
+    const near = [...new Set(unknown.flatMap((word) => words.similar(word)))], never = unknown.map((word) => `“${word}”`);
+    const such = near.length ? `, such as ${near.join(", ")}` : "";
+    return `The text encoder never saw ${never.join(", ")}: it knows the words of Unicode names${such}.`;
   };
 
   const softmax = (logits) => {

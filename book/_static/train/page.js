@@ -32,23 +32,33 @@ TrainHere.part("page", (use) => {
   };
 
   // ---- a run -------------------------------------------------------------------------------------
+  let halted = false; // Stop was pressed while data were loading
   let now = null; // { settings, family, about, reports }
   const number = (name) => Number(form.elements[name].value);
+  const press = form.querySelector("[type=submit]");
+  /** Train or Stop can be pressed; whoever used the keyboard stays at the one that can. */
   const busy = (is) => {
-    form.querySelector("[type=submit]").disabled = is;
+    const there = [press, stop].includes(document.activeElement);
+    press.disabled = is;
     stop.disabled = !is;
-    place.setAttribute("aria-busy", is);
+    if (there) (is ? stop : press).focus();
   };
   const percent = ({ base, new: other }) => `base ${base.toFixed(1)} %, new ${other.toFixed(1)} %`;
 
   const train = async () => {
     const family = form.elements.family.value, method = form.elements.method.value;
     const settings = { method, rank: number("rank"), dropout: number("dropout"), lr: number("lr"), epochs: number("epochs"), seed: number("seed") };
+    halted = false;
     busy(true);
     say("Loading the text encoder (2 MB) and the images’ features (0.3 MB) …");
     try {
       const pack = await load(family);
       if (!worker) await start();
+      if (halted) {
+        busy(false);
+        say("Stopped before it began.");
+        return;
+      }
       now = { settings, family, about: pack.about, reports: [] };
       bar.value = 0;
       show();
@@ -115,15 +125,20 @@ TrainHere.part("page", (use) => {
     worker.postMessage({ kind: "ask", names, pixels: own.pixels(), pack });
   };
 
-  /** The pictures of the family that is chosen or was trained on. */
+  /** The pictures of the family that is trained on, and three of its new names to begin with. */
+  let shown = "";
   const show = () => {
     const { family, about } = now;
+    if (family === shown) return;
+    shown = family;
     pictures(family, about, `${folder}/pictures/${family}.webp`);
+    const some = about.shown.slice(-6).filter((_, i) => i % 2);
+    asked.elements.names.value = some.map((image) => about.names[Math.floor(image / about.per_class)]).join(", ");
     asked.elements.image.replaceChildren(
       ...about.shown.map((image) => new Option(about.names[Math.floor(image / about.per_class)], image)),
       new Option("your drawing", OWN)
     );
-    if (own.any()) asked.elements.image.value = OWN;
+    asked.elements.image.value = own.any() ? OWN : some[0];
   };
 
   form.addEventListener("change", method);
@@ -131,7 +146,10 @@ TrainHere.part("page", (use) => {
     event.preventDefault();
     train();
   });
-  stop.addEventListener("click", () => worker?.postMessage({ kind: "stop" }));
+  stop.addEventListener("click", () => {
+    halted = true;
+    worker?.postMessage({ kind: "stop" });
+  });
   asked.addEventListener("submit", (event) => {
     event.preventDefault();
     ask().catch(on.error);
