@@ -106,7 +106,7 @@ def still(target: Path, data: Path) -> None:
         axes[0, 0].set_ylabel("accuracy, %")
         axes[1, 0].set(ylabel="ID$_1$", ylim=(0.2, 1))
         for axis in axes[:, 0]:
-            axis.legend(frameon=False, fontsize=9, loc="best")
+            axis.legend(frameon=False, handlelength=1.2, loc="best")
         figure.tight_layout(pad=0.4)
         figure.savefig(target, metadata={"Date": None}, transparent=True)
         plt.close(figure)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from selenium.webdriver import Keys
+from selenium.webdriver import ActionChains, Keys
 from test_browser import AXE, CONTENT, FAULTS, asked, external, keys, look, opened
 from test_train_here import METHODS, Recorded
 
@@ -131,7 +131,13 @@ def test_a_run_ends_where_the_library_s_does_and_answers_for_names_and_drawings(
     answers = until(page, ANSWERS, lambda rows: len(rows) == 3)
     assert answers[0].startswith("capital omega")
     assert sum(float(row.split("\t")[1]) for row in answers) == pytest.approx(100, abs=0.2)
+    chosen = "return document.querySelector('.ask').elements.image.value"
     choose(page, ".ask", names="", letter="")
+    assert page.execute_script(chosen) != "own"
+    canvas = page.find_element("css selector", ".train canvas")
+    drag = ActionChains(page).move_to_element(canvas).click_and_hold()
+    drag.move_by_offset(0, -40).release().perform()
+    assert page.execute_script(chosen) == "own"
     page.execute_script(submit)
     assert len(until(page, ANSWERS, lambda rows: len(rows) == 5)) == 5
     quiet(page)

@@ -92,7 +92,7 @@ TrainHere.part("page", (use) => {
         say(`Nothing was learned: in epoch ${epoch} the loss was no longer a number, because the learning rate ${settings.lr} is too high. Try 0.03.`);
         return;
       }
-      const whole = stopped && epoch < settings.epochs ? `Stopped after epoch ${epoch} of ${settings.epochs}` : `Trained for ${epoch} epochs`;
+      const whole = stopped && epoch < settings.epochs ? `Stopped after epoch ${epoch} of ${settings.epochs}` : `Trained for ${epoch} epoch${epoch > 1 ? "s" : ""}`;
       const failed = last.base < first.base - 5 ? " Training made the classes it trained on worse: the learning rate is too high. Try 0.03." : "";
       const density = `ID₁ ${first.id.toFixed(2)} → ${last.id.toFixed(2)}`;
       say(`${whole}: ${percent(last)}; at the start ${percent(first)}. ${density}.${failed}`);
