@@ -9,8 +9,9 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,7 +48,7 @@ Ask = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """Asks the page's scripts for a task of ``train_here.js``; skipped visibly without Node."""
     if not (node := shutil.which("node")):
         pytest.skip("no node here: tests/slow runs the page's scripts in a browser")
@@ -58,13 +59,18 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
     parts = [STATIC / f"{part}.js" for part in PARTS if part not in IN_PAGE]
     command = [node, ROOT / "tests" / "train_here.js", *parts, *packs]
 
-    def answer(task: str, **job: Any) -> Any:
-        text = json.dumps({"task": task} | job)
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdin and process.stdout
+        lines, answers = process.stdin, process.stdout
 
-    return answer
+        def answer(task: str, **job: Any) -> Any:
+            print(json.dumps({"task": task} | job), file=lines, flush=True)
+            line = answers.readline()
+            assert line, "node ended: its error is on standard error"
+            return json.loads(line)
+
+        yield answer
+        lines.close()
 
 
 @pytest.fixture(scope="module")
