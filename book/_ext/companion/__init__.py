@@ -18,6 +18,7 @@ from .reference import CiteUs, autodoc, cite_button
 from .scoreboard import Changed, Claims, Coverage, Score, Verdict, Why
 from .status import Status
 from .terms import link_terms
+from .train_here import TrainHere, write_scripts
 
 
 def without_thebe_scripts(
@@ -62,9 +63,11 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("status", Status)
     app.add_directive("faults", Faults)
     app.add_directive("explore", Explore)
+    app.add_directive("train-here", TrainHere)
     app.add_directive("gallery", Gallery)
     app.add_directive("thumb", Thumb)
     app.connect("build-finished", data_of_figures)
+    app.connect("build-finished", write_scripts)
     app.connect("build-finished", drop_unused_icons)
     app.add_js_file("companion.js", loading_method="defer")
     app.add_js_file("slider.js", loading_method="defer")
