@@ -2,7 +2,8 @@
 
 The runs share the frozen encoder and differ in seed, learning rate and low-rank update: their
 prompts are stacked, so that each matrix product serves all of them. On a GPU that fills small
-towers; on a CPU it gains nothing, so there runs train one after another (``benchmarks/visual.py``).
+towers; on a CPU a run took 5 to 20 % longer so with a tower of width 192, and 6 to 15 % less with
+``glyph-vit``, so there runs train one after another (``benchmarks/visual_training.py``).
 Frozen weights get no gradient, and what the prompts cannot change is computed once: the features of
 runs without prompts, of which only the head trains.
 
