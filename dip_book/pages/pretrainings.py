@@ -92,10 +92,16 @@ def pretraining(runs: pd.DataFrame, profile: Profile, judges: bool) -> Pretraini
 
 
 def stored(page: Page) -> list[Pretraining]:
-    """Every pre-training whose runs are stored; of the others the page says how to measure them."""
+    """Every pre-training of the page's worlds whose runs are stored.
+
+    Of the others the page says how to measure them.
+    """
     found, missing = list[Pretraining](), dict[str, None]()
+    worlds = {profile.world for profile in page.parameters.profiles}
     for (name, tower), judges in TOWERS.items():
         one = replace(load_profile(name), towers=(tower,))
+        if one.world not in worlds:
+            continue
         try:
             runs = page.stored([*study.zero_shots(one), *study.coop(one), *study.dip(one)], one)
         except NotMeasuredError:
@@ -154,6 +160,8 @@ def table(found: Sequence[Pretraining]) -> pd.DataFrame:
 
 def said(found: Sequence[Pretraining]) -> str:
     """For each claim and world: how many further pre-trainings have its sign, and lie inside."""
+    if not found:
+        return "No pre-training of what this page shows is stored."
     lines = []
     for claim, words in CLAIMS.items():
         worlds = dict.fromkeys(each.world for each in found if each.judges)

@@ -50,6 +50,8 @@ def small(content: bytes, size: int = 480) -> bytes:
 
 
 GLYPH = re.compile(r'id="(DejaVu[\w-]+)"')
+TENTHS = re.compile(r"(?P<kept>scale\([^)]*\))|(?P<short>\.\d)\d+")
+"""Numbers of a drawing, but for the scales that give letters their size."""
 USE = re.compile(r'<use xlink:href="#(\w+)"(?: transform="translate\(([\d.-]+) 0\)")?/>')
 
 
@@ -68,16 +70,23 @@ def short_text(svg: str) -> str:
     return USE.sub(shorter, svg)
 
 
+def anonymous(svg: str) -> str:
+    """The drawing without comments and without the names that nothing in it refers to."""
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
+    silent = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)
+    return re.sub(r' id="([^"]+)"', lambda name: name[0] if name[1] in used else "", silent)
+
+
 def light(svg: str) -> bytes:
-    """A drawing with no more than a card shows: small embedded pictures, hundredths of points."""
+    """A drawing with no more than a card shows: small embedded pictures, tenths of points."""
 
     def smaller(found: re.Match[str]) -> str:
         picture = small(base64.b64decode(found[1]), 48)
         return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
     told = re.sub(r"<metadata>.*?</metadata>\n", "", re.sub(r"\n +", "\n", svg), flags=re.DOTALL)
-    outlines = re.sub(r" ?\n([LQCz]) ?", r"\1", short_text(told))  # a segment each
-    rounded = re.sub(r"(?<!scale\(0)(\.\d\d)\d+", r"\1", outlines)  # letters keep their size
+    outlines = re.sub(r" ?\n([LQCz]) ?", r"\1", short_text(anonymous(told)))  # a segment each
+    rounded = TENTHS.sub(lambda found: found["kept"] or found["short"], outlines)
     return re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", smaller, rounded).encode()
 
 
