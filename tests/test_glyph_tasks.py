@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dip_lib import load_backbone
-from dip_lib.data import load_dataset
+from dip_lib.data import Dataset, load_dataset
 from dip_lib.errors import UnknownNameError
 from glyph_world import scenes
 from glyph_world.draw import SIZE
@@ -48,8 +48,8 @@ def test_labels_are_evenly_split_in_every_part(name: str) -> None:
 def test_what_chooses_never_reads_a_test_image_and_the_refit_trains_on_what_tuned() -> None:
     tuning, whole = task_dataset("how-many-800"), task_dataset("how-many")
 
-    def pixels(dataset: object, split: str) -> torch.Tensor:
-        return torch.cat(list(dataset.batches(split)), 1)[0]  # type: ignore[attr-defined]
+    def pixels(dataset: Dataset, split: str) -> torch.Tensor:
+        return torch.cat(list(dataset.batches(split)), 1)[0]
 
     both = torch.cat([pixels(tuning, "train"), pixels(tuning, "val")])
     assert torch.equal(pixels(whole, "train"), both)

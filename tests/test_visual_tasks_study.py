@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dip_lib.errors import NotMeasuredError
 from dip_lib.methods.condensation import CHOICES
+from dip_lib.store import Store
+from dip_lib.training.record import Record
 from dip_lib.training.run import Run
 from dip_study import study
 from dip_study.plan import plan
@@ -114,32 +118,38 @@ def test_condensed_runs_have_every_control_and_share_their_source() -> None:
     }
 
 
-class Stored:
-    """Accuracies by learning rate in the place of a store."""
+class Stored(Store):
+    """A store of runs of which only the learning rate decides the accuracy."""
 
-    def __init__(self, accuracies: dict[float, float | None]) -> None:
+    def __init__(self, folder: Path, accuracies: dict[float, float | None]) -> None:
+        super().__init__(folder)
         self.accuracies = accuracies
 
-    def missing(self, runs: list[Run]) -> list[Run]:
-        return [run for run in runs if run.schedule.lr not in self.accuracies]
+    def missing(self, runs: Iterable[Run], failed: bool = False) -> list[Run]:
+        return [run for run in runs if rate_of(run) not in self.accuracies]
 
-    def get(self, run: Run) -> dict[str, Any]:
-        base = self.accuracies[run.schedule.lr]
+    def get(self, run: Run) -> Record:
+        base = self.accuracies[rate_of(run)]
         status = "finished" if base is not None else "stopped: non-finite loss"
         return {"status": status, "checkpoints": [{"base": base} if base is not None else {}]}
 
 
-def test_the_best_rate_on_the_images_that_choose_is_chosen() -> None:
+def rate_of(run: Run) -> float:
+    assert run.schedule is not None
+    return run.schedule.lr
+
+
+def test_the_best_rate_on_the_images_that_choose_is_chosen(tmp_path: Path) -> None:
     one = with_table(datasets=["how-many"])
     for found, best in (
         ({0.001: 30.0, 0.003: 50.0, 0.01: 40.0, 0.03: None}, 0.003),
         ({0.001: 50.0, 0.003: 50.0, 0.01: 50.0, 0.03: 40.0}, 0.001),  # equal: the smaller
     ):
-        ((task, rates),) = chosen_rates(one, Stored(found))  # type: ignore[arg-type]
+        ((task, rates),) = chosen_rates(one, Stored(tmp_path, found))
         assert task == "how-many"
         assert rates == dict.fromkeys(RATES, best)
     with pytest.raises(NotMeasuredError, match="visual-tasks"):
-        next(chosen_rates(one, Stored({0.001: 1.0})))  # type: ignore[arg-type]
+        next(chosen_rates(one, Stored(tmp_path, {0.001: 1.0})))
 
 
 @pytest.mark.parametrize(
