@@ -97,7 +97,7 @@ def _stands_on_packs(run: Run, folders: Folders) -> bool:
     return isinstance(dataset_of(name, style, folders), PackedDataset)
 
 
-def _encoded(run: Run, folders: Folders) -> dict[tuple[object, ...], int]:
+def encoded_images(run: Run, folders: Folders) -> dict[tuple[object, ...], int]:
     """Images that a run needs encoded, by what tells one set of features from another."""
     data = run.data
     if data.target:
@@ -143,17 +143,17 @@ def _trains(run: Run) -> bool:
     return bool(run.schedule) and not (run.data.target or isinstance(run.method, Surgery))
 
 
-def _cost(
+def group_cost(
     runs: Sequence[Run],
     known: Set[tuple[object, ...]],
     folders: Folders,
-    device: str,
-    images_per_second: float | None,
-    steps_per_second: float | None,
+    device: str = "cpu",
+    images_per_second: float | None = None,
+    steps_per_second: float | None = None,
 ) -> dict[str, Any]:
     """What some runs of one backbone and precision cost, less the features ``known`` already."""
     cost = dict.fromkeys(("steps", "images", "disk", "image_minutes", "text_minutes"), 0.0)
-    needed = {key: count for run in runs for key, count in _encoded(run, folders).items()}
+    needed = {key: count for run in runs for key, count in encoded_images(run, folders).items()}
     for key, count in needed.items():
         if key not in known:
             tower = replace(runs[0].tower, backbone=str(key[1]), precision=str(key[2]))
@@ -218,15 +218,15 @@ def plan(
             shared.setdefault(_place(run), []).append(run)
         if not shared:
             raise ValueError(f"profile {profile.name} has no runs of the study {study!r}")
-        rows = {place: _cost(runs, set(), *options) for place, runs in shared.items()}
+        rows = {place: group_cost(runs, set(), *options) for place, runs in shared.items()}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(PLACE)
     table, done, known = {}, dict[Run, None](), set[tuple[object, ...]]()
     for name in studies_of(profile):
         runs = [run for run in STUDIES[name](profile, fingerprint="") if run not in done]
         if runs:
-            table[name] = _cost(runs, known, *options)
+            table[name] = group_cost(runs, known, *options)
             done |= dict.fromkeys(runs)
-            known |= {key for run in runs for key in _encoded(run, profile.folders)}
+            known |= {key for run in runs for key in encoded_images(run, profile.folders)}
     return pd.DataFrame.from_dict(table, orient="index").rename_axis("study")
 
 

@@ -15,7 +15,7 @@ from dip_lib.paths import home
 from dip_lib.training.batches import batches
 from dip_study import causes, study
 from dip_study.loaded import dataset_of
-from dip_study.plan import _cost, methods, plan
+from dip_study.plan import group_cost, methods, plan
 from dip_study.plan_table import lasting, table
 from dip_study.profiles import load_profile
 
@@ -181,7 +181,7 @@ def test_surgery_on_trained_prompts_takes_no_steps() -> None:
     operated = [run for runs in causes.surgery(SMOKE, fingerprint="").values() for run in runs]
     trained = [run.source() for run in operated]
     each, both = (
-        sum(_cost(runs, set(), {}, "cpu", 1.0, 1.0)["steps"] for runs in groups)
+        sum(group_cost(runs, set(), {}, "cpu", 1.0, 1.0)["steps"] for runs in groups)
         for groups in ([trained], [operated, trained])
     )
     assert 0 < each == both

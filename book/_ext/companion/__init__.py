@@ -15,6 +15,7 @@ from .gallery import Gallery, Thumb
 from .icons import drop_unused_icons
 from .measured import Measured
 from .reference import CiteUs, autodoc, cite_button
+from .scaling import Scaling
 from .scoreboard import Changed, Claims, Coverage, Score, Verdict, Why
 from .status import Status
 from .terms import link_terms
@@ -62,6 +63,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("coverage", Coverage)
     app.add_directive("status", Status)
     app.add_directive("faults", Faults)
+    app.add_directive("scaling", Scaling)
     app.add_directive("explore", Explore)
     app.add_directive("train-here", TrainHere)
     app.add_directive("gallery", Gallery)
