@@ -13,7 +13,7 @@ from dip_lib.methods import METHODS
 from dip_lib.paths import home, results_dir
 from dip_lib.store.export import every_record
 from dip_lib.store.migrate import migrate_export, migrate_live
-from dip_lib.store.store import load_record
+from dip_lib.store.store import load_head
 from dip_study import store_care
 from dip_study.answer import Answer
 from dip_study.engine.identity import code_identity
@@ -74,7 +74,7 @@ def _live() -> Path:
 
 def _found_live(path: Path) -> list[str]:
     """Of a live file, its state and method."""
-    return _about(load_record(path))
+    return _about(load_head(path))
 
 
 def _found_exported(path: Path) -> list[list[str]]:

@@ -190,7 +190,7 @@ def test_the_status_is_the_same_with_an_index_and_without(
     for word in ("1 current", "1 failed", "1 outdated", "1 damaged", "coop 1"):
         assert word in first
     with monkeypatch.context() as patch:
-        patch.setattr(store_commands, "load_record", pytest.fail)
+        patch.setattr(store_commands, "load_head", pytest.fail)
         assert status() == first
     (tmp_path / "home" / "store-index.json").unlink()
     assert status() == first

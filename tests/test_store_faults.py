@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import torch
 from test_store import dip, record
 
 from dip_lib.store import Store
+from dip_lib.store.store import HEAD, load_head
 from dip_study.store_care import unread
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +55,20 @@ def test_what_was_learned_cut_at_any_byte_is_whole_or_missing(tmp_path: Path) ->
             assert store.get(run) == record(run)
 
 
+def test_the_head_of_a_record_cut_at_any_byte_is_the_whole_ones_or_none(tmp_path: Path) -> None:
+    path, made = tmp_path / "run.json", record(dip())
+    for order in (made, {"status": made["status"], **made}):  # after its checkpoints, before them
+        text = f"{json.dumps(order, indent=1)}\n".encode()
+        for length in range(len(text) + 1):
+            path.write_bytes(text[:length])
+            got = load_head(path)
+            if length < len(text) - 1:  # the newline
+                assert got is None
+            else:
+                assert isinstance(got, dict)
+                assert {name: got[name] for name in HEAD} == {name: made[name] for name in HEAD}
+
+
 @pytest.mark.parametrize("stamp", [0, 2**32])  # 1970 and 2106
 def test_a_clock_that_jumps_makes_nothing_stale(tmp_path: Path, stamp: int) -> None:
     store, run = Store(tmp_path), dip()
@@ -75,6 +91,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_store import dip, record
 from dip_lib.store import Store
+from dip_lib.store.store import HEAD, load_head
 live, kept = Path(sys.argv[2]), []
 try:
     for seed in range(10_000):
@@ -95,6 +112,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_store import dip, record
 from dip_lib.store import Store
+from dip_lib.store.store import HEAD, load_head
 from dip_study.measure import measure
 store = Store(Path(sys.argv[2]))
 assert store.missing([dip()]) == [] and len(store.records()) == 1

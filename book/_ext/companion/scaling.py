@@ -1,4 +1,4 @@
-"""The directive ``{scaling}``: a sweep on one and two workers, and the paper's on GPUs, estimated."""
+"""The directive ``{scaling}``: a sweep on one and two workers, and an estimate for GPUs."""
 
 from __future__ import annotations
 
