@@ -80,8 +80,8 @@ def test_a_method_passes_its_dip_where_it_is_no_worse_on_either_half(means) -> N
     worse.loc["CoOp", "new"] -= 5
     assert host_paths.passed(worse) == {"KgCoOp": 40}
     said = host_paths.finding({"A": means, "B": worse})
-    assert "CoOp (at 40 %), KgCoOp (at 40 %); it never is for: none" in said
-    assert "it never is for: CoOp." in said
+    assert "CoOp (after 40 %), KgCoOp (after 40 %). Methods that do not: none." in said
+    assert "Methods that do not: CoOp." in said
 
 
 def test_a_front_is_what_no_point_beats() -> None:

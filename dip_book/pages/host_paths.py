@@ -110,11 +110,10 @@ def finding(found: Mapping[str, pd.DataFrame]) -> str:
 
 def _passing(means: pd.DataFrame) -> str:
     early = passed(means)
-    others = [
-        label for label in means.index.unique("label") if not _has_dip(label) and label not in early
-    ]
-    listed = ", ".join(f"{label} (at {share} %)" for label, share in early.items()) or "none"
+    plain = [label for label in means.index.unique("label") if not _has_dip(label)]
+    there = ", ".join(f"{label} (after {share} %)" for label, share in early.items()) or "none"
+    others = ", ".join(label for label in plain if label not in early) or "none"
     return (
-        "On its way a method without DIP is at least as good on both halves as it ends with DIP "
-        f"for: {listed}; it never is for: {', '.join(others) or 'none'}."
+        "Methods that pass, without DIP, a point no worse on either half than where they end with "
+        f"it: {there}. Methods that do not: {others}."
     )
