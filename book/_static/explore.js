@@ -10,48 +10,34 @@
   values.rank.push(values.rank.shift()); // CoOp's full matrix (0) is the most, not the least
   const say = (name, value) => (name === "rank" && !value ? "full (CoOp)" : `${value}`);
 
-  const make = (tag, attributes = {}, parent = place) => {
-    const svg = ["svg", "line", "circle", "text"].includes(tag);
-    const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-    const { text, ...rest } = attributes;
-    for (const [name, value] of Object.entries(rest)) node.setAttribute(name, value);
-    if (text !== undefined) node.textContent = text;
-    parent.append(node);
-    return node;
-  };
-
   // ---- controls: native sliders, so that keys and screen readers work ---------------------------
-  const form = make("form");
+  const form = makeElement("form", {}, place);
   const inputs = {};
   const start = { rank: 1, dropout: 0.5, epochs: 40 };
   for (const [name, label] of Object.entries(knobs)) {
-    const row = make("label", {}, form);
-    make("span", { text: label }, row);
+    const row = makeElement("label", {}, form);
+    makeElement("span", { text: label }, row);
     const at = Math.max(0, values[name].indexOf(start[name]));
-    inputs[name] = make("input", { type: "range", min: 0, max: values[name].length - 1, value: at }, row);
-    make("output", {}, row);
+    inputs[name] = makeElement("input", { type: "range", min: 0, max: values[name].length - 1, value: at }, row);
+    makeElement("output", {}, row);
   }
-  const row = make("label", {}, form);
-  make("span", { text: "Family" }, row);
-  const family = make("select", {}, row);
-  make("option", { value: "", text: `mean of all ${families.length}` }, family);
-  families.forEach((name) => make("option", { value: name, text: name }, family));
-  const said = make("p", { "aria-live": "polite", class: "explore-said" });
-  const svg = make("svg", { viewBox: "0 0 340 300", role: "img" });
-  const legend = make("ul", { class: "legend" });
+  const row = makeElement("label", {}, form);
+  makeElement("span", { text: "Family" }, row);
+  const family = makeElement("select", {}, row);
+  makeElement("option", { value: "", text: `mean of all ${families.length}` }, family);
+  families.forEach((name) => makeElement("option", { value: name, text: name }, family));
+  const said = makeElement("p", { "aria-live": "polite", class: "explore-said" }, place);
+  const svg = makeElement("svg", { viewBox: "0 0 340 300", role: "img" }, place);
+  const legend = makeElement("ul", { class: "legend" }, place);
   for (const [kind, name] of [["coop", "CoOp (full rank)"], ["dip", "DIP (rank 1 and more)"], ["here", "the setting chosen above"]]) {
-    const entry = make("li", {}, legend);
-    make("circle", { cx: 6, cy: 6, r: 5, class: kind }, make("svg", { viewBox: "0 0 12 12", "aria-hidden": "true" }, entry));
+    const entry = makeElement("li", {}, legend);
+    makeElement("circle", { cx: 6, cy: 6, r: 5, class: kind }, makeElement("svg", { viewBox: "0 0 12 12", "aria-hidden": "true" }, entry));
     entry.append(name);
   }
 
   // ---- the figure: new against base accuracy, one dot a setting ---------------------------------
   const mean = (rows) => rows[0].map((_, i) => rows.reduce((sum, each) => sum + each[i], 0) / rows.length);
   const point = (s) => (family.value ? s.families[family.value] : mean(Object.values(s.families)));
-  const nice = (low, high) => {
-    const step = [0.5, 1, 2, 5, 10, 20].find((each) => (high - low) / each <= 6) ?? 50;
-    return Array.from({ length: 20 }, (_, i) => (Math.floor(low / step) + i) * step).filter((t) => t >= low && t <= high);
-  };
   const draw = () => {
     const chosen = Object.fromEntries(Object.keys(knobs).map((name) => [name, values[name][inputs[name].value]]));
     for (const name of Object.keys(knobs)) {
@@ -65,19 +51,19 @@
     const x = (v) => 46 + ((v - range[0][0]) / (range[0][1] - range[0][0])) * 284;
     const y = (v) => 256 - ((v - range[1][0]) / (range[1][1] - range[1][0])) * 246;
     svg.replaceChildren();
-    for (const t of nice(...range[0])) {
-      make("line", { x1: x(t), x2: x(t), y1: 10, y2: 256, class: "grid" }, svg);
-      make("text", { x: x(t), y: 272, "text-anchor": "middle", text: t }, svg);
+    for (const t of evenTicks(...range[0])) {
+      makeElement("line", { x1: x(t), x2: x(t), y1: 10, y2: 256, class: "grid" }, svg);
+      makeElement("text", { x: x(t), y: 272, "text-anchor": "middle", text: t }, svg);
     }
-    for (const t of nice(...range[1])) {
-      make("line", { x1: 46, x2: 330, y1: y(t), y2: y(t), class: "grid" }, svg);
-      make("text", { x: 40, y: y(t) + 4, "text-anchor": "end", text: t }, svg);
+    for (const t of evenTicks(...range[1])) {
+      makeElement("line", { x1: 46, x2: 330, y1: y(t), y2: y(t), class: "grid" }, svg);
+      makeElement("text", { x: 40, y: y(t) + 4, "text-anchor": "end", text: t }, svg);
     }
-    make("text", { x: 188, y: 292, "text-anchor": "middle", text: "accuracy on base classes, %" }, svg);
-    make("text", { x: -133, y: 12, transform: "rotate(-90)", "text-anchor": "middle", text: "accuracy on new classes, %" }, svg);
+    makeElement("text", { x: 188, y: 292, "text-anchor": "middle", text: "accuracy on base classes, %" }, svg);
+    makeElement("text", { x: -133, y: 12, transform: "rotate(-90)", "text-anchor": "middle", text: "accuracy on new classes, %" }, svg);
     settings.forEach((s, i) => {
       const kind = s === here ? "here" : s.rank ? "dip" : "coop";
-      make("circle", { cx: x(points[i][0]), cy: y(points[i][1]), r: s === here ? 7 : 4, class: kind }, svg);
+      makeElement("circle", { cx: x(points[i][0]), cy: y(points[i][1]), r: s === here ? 7 : 4, class: kind }, svg);
     });
     const name = `${say("rank", chosen.rank) === "full (CoOp)" ? "Full rank (CoOp)" : `Rank ${chosen.rank}`}, dropout ${chosen.dropout}, ${chosen.epochs} epochs`;
     const of = family.value ? `${family.value}, ${seeds} seeds` : `mean of ${families.length} families, ${seeds} seeds`;

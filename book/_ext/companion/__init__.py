@@ -17,6 +17,7 @@ from .measured import Measured
 from .reference import CiteUs, autodoc, cite_button
 from .scaling import Scaling
 from .scoreboard import Changed, Claims, Coverage, Score, Verdict, Why
+from .sliders import load_sliders
 from .status import Status
 from .terms import link_terms
 from .train_here import TrainHere, write_scripts
@@ -72,8 +73,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("build-finished", write_scripts)
     app.connect("build-finished", drop_unused_icons)
     app.add_js_file("companion.js", loading_method="defer")
-    app.add_js_file("slider.js", loading_method="defer")
     app.add_js_file("tables.js", loading_method="defer")
+    app.connect("html-page-context", load_sliders)
     # late, so that every extension has added what is to be dropped
     app.connect("html-page-context", without_thebe_scripts, priority=900)
     app.connect("doctree-resolved", without_thebe_settings, priority=900)

@@ -29,6 +29,5 @@ class Explore(SphinxDirective):
             logger.warning("explore: %s", error, location=self.get_location())
             return []
         up = "../" * self.env.app.builder.get_target_uri(self.env.docname).count("/")
-        script = f"{up}_static/explore.js"
         tables = {name: summary[name] for name in ("seeds", "sweeps")}
-        return [html("explore.html", script=script, **tables)]
+        return [html("explore.html", static=f"{up}_static", **tables)]

@@ -1,21 +1,11 @@
 // Drawings of a run: lines along its epochs, and bars of singular values. SVG, described in words.
 TrainHere.part("charts", () => {
-  const make = (tag, attributes, parent) => {
-    const svg = ["svg", "line", "path", "rect", "text", "circle"].includes(tag);
-    const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-    const { text, ...rest } = attributes;
-    for (const [name, value] of Object.entries(rest)) node.setAttribute(name, value);
-    if (text !== undefined) node.textContent = text;
-    parent.append(node);
-    return node;
-  };
-
   const LEFT = 34, RIGHT = 336, TOP = 10, BOTTOM = 150;
 
   const grid = (svg, ticks, y, say) => {
     for (const tick of ticks) {
-      make("line", { x1: LEFT, x2: RIGHT, y1: y(tick), y2: y(tick), class: "grid" }, svg);
-      make("text", { x: LEFT - 5, y: y(tick) + 4, "text-anchor": "end", text: say(tick) }, svg);
+      makeElement("line", { x1: LEFT, x2: RIGHT, y1: y(tick), y2: y(tick), class: "grid" }, svg);
+      makeElement("text", { x: LEFT - 5, y: y(tick) + 4, "text-anchor": "end", text: say(tick) }, svg);
     }
   };
 
@@ -32,14 +22,14 @@ TrainHere.part("charts", () => {
     const y = (value) => BOTTOM - ((Math.min(Math.max(value, ticks[0]), ticks[0] + span) - ticks[0]) / span) * (BOTTOM - TOP);
     grid(svg, ticks, y, (tick) => tick);
     for (const epoch of [0, Math.round(epochs / 2), epochs]) {
-      make("text", { x: x(epoch), y: BOTTOM + 16, "text-anchor": epoch === epochs ? "end" : "middle", text: epoch }, svg);
+      makeElement("text", { x: x(epoch), y: BOTTOM + 16, "text-anchor": epoch === epochs ? "end" : "middle", text: epoch }, svg);
     }
-    make("text", { x: (LEFT + RIGHT) / 2, y: BOTTOM + 32, "text-anchor": "middle", text: "epoch" }, svg);
+    makeElement("text", { x: (LEFT + RIGHT) / 2, y: BOTTOM + 32, "text-anchor": "middle", text: "epoch" }, svg);
     for (const { kind, values } of lines) {
       const points = values.map(([epoch, value]) => [x(epoch), y(value)]);
-      make("path", { d: points.map(([a, b], i) => `${i ? "L" : "M"}${a.toFixed(1)} ${b.toFixed(1)}`).join(""), class: `line ${kind}` }, svg);
+      makeElement("path", { d: points.map(([a, b], i) => `${i ? "L" : "M"}${a.toFixed(1)} ${b.toFixed(1)}`).join(""), class: `line ${kind}` }, svg);
       const [a, b] = points[points.length - 1];
-      make("circle", { cx: a, cy: b, r: 4, class: `dot ${kind}` }, svg);
+      makeElement("circle", { cx: a, cy: b, r: 4, class: `dot ${kind}` }, svg);
     }
     const said = lines.map(({ name, values }) => {
       const first = values[0][1].toFixed(digits), last = values[values.length - 1][1].toFixed(digits);
@@ -56,14 +46,14 @@ TrainHere.part("charts", () => {
     const room = (RIGHT - LEFT) / now.length, wide = Math.min(34, room / 2 - 6);
     now.forEach((value, i) => {
       const middle = LEFT + (i + 0.5) * room;
-      const bar = (at, height, kind) => make("rect", { x: at, y: y(height), width: wide, height: BOTTOM - y(height), class: kind }, svg);
+      const bar = (at, height, kind) => makeElement("rect", { x: at, y: y(height), width: wide, height: BOTTOM - y(height), class: kind }, svg);
       bar(middle - wide - 1, before[i], "start");
       bar(middle + 1, value, "now");
-      make("text", { x: middle, y: BOTTOM + 16, "text-anchor": "middle", text: `s${"₁₂₃₄"[i]}` }, svg);
+      makeElement("text", { x: middle, y: BOTTOM + 16, "text-anchor": "middle", text: `s${"₁₂₃₄"[i]}` }, svg);
     });
     const say = (values) => values.map((value) => value.toFixed(2)).join(", ");
     svg.setAttribute("aria-label", `${title}: ${say(before)} at the start, ${say(now)} now.`);
   };
 
-  return { make, lines, bars };
+  return { lines, bars };
 });

@@ -1,6 +1,6 @@
 // What the page shows of a run: figures, words, pictures with their names, and a row of each run.
 TrainHere.part("show", (use) => {
-  const { make, lines, bars } = use("charts");
+  const { lines, bars } = use("charts");
   const TILES = 4; // pictures in a row of the sheet
   const find = (name) => document.querySelector(`.train [data-show="${name}"]`);
   const series = (reports, name, kind, value) => ({ name, kind, values: reports.map((each) => [each.epoch, value(each)]) });
@@ -28,10 +28,10 @@ TrainHere.part("show", (use) => {
     find("words").replaceChildren(
       ...nearest.map((found, i) => {
         const row = document.createElement("tr");
-        make("th", { scope: "row", text: `vector ${i + 1}` }, row);
+        makeElement("th", { scope: "row", text: `vector ${i + 1}` }, row);
         for (const { word, distance } of found) {
-          const cell = make("td", { text: `${word} ` }, row);
-          make("small", { text: distance.toFixed(2) }, cell);
+          const cell = makeElement("td", { text: `${word} ` }, row);
+          makeElement("small", { text: distance.toFixed(2) }, cell);
         }
         return row;
       })
@@ -43,15 +43,15 @@ TrainHere.part("show", (use) => {
     const list = find("pictures");
     list.replaceChildren();
     about.shown.forEach((image, i) => {
-      const name = about.names[Math.floor(image / about.per_class)], item = make("li", {}, list);
-      const picture = make("span", { class: "tile", role: "img", "aria-label": `${family}: ${name}` }, item);
+      const name = about.names[Math.floor(image / about.per_class)], item = makeElement("li", {}, list);
+      const picture = makeElement("span", { class: "tile", role: "img", "aria-label": `${family}: ${name}` }, item);
       picture.style.backgroundImage = `url("${sheet}")`;
       picture.style.setProperty("--across", i % TILES);
       picture.style.setProperty("--down", Math.floor(i / TILES));
-      make("b", { text: name }, item);
-      make("span", { class: "half", text: i < about.shown.length / 2 ? "base" : "new" }, item);
-      make("span", { class: "before" }, item);
-      make("span", { class: "after" }, item);
+      makeElement("b", { text: name }, item);
+      makeElement("span", { class: "half", text: i < about.shown.length / 2 ? "base" : "new" }, item);
+      makeElement("span", { class: "before" }, item);
+      makeElement("span", { class: "after" }, item);
     });
   };
 
@@ -73,10 +73,10 @@ TrainHere.part("show", (use) => {
   const run = (settings, family, now, how) => {
     const row = document.createElement("tr");
     const method = settings.method === "coop" ? "CoOp" : `DIP, rank ${settings.rank}, dropout ${settings.dropout}`;
-    make("th", { scope: "row", text: `${method}, ${family}` }, row);
-    make("td", { text: `${settings.lr}` }, row);
-    make("td", { text: how }, row);
-    for (const text of [now.base.toFixed(1), now.new.toFixed(1), now.id.toFixed(3), now.idRead.toFixed(3)]) make("td", { text }, row);
+    makeElement("th", { scope: "row", text: `${method}, ${family}` }, row);
+    makeElement("td", { text: `${settings.lr}` }, row);
+    makeElement("td", { text: how }, row);
+    for (const text of [now.base.toFixed(1), now.new.toFixed(1), now.id.toFixed(3), now.idRead.toFixed(3)]) makeElement("td", { text }, row);
     find("runs").append(row);
     find("runs").closest("table").hidden = false;
   };
@@ -93,8 +93,8 @@ TrainHere.part("show", (use) => {
     find("answer").replaceChildren(
       ...order.slice(0, MOST).map((i) => {
         const row = document.createElement("tr");
-        make("th", { scope: "row", text: given[i] }, row);
-        for (const each of [before, after]) make("td", { text: (100 * each[i]).toFixed(1) }, row);
+        makeElement("th", { scope: "row", text: given[i] }, row);
+        for (const each of [before, after]) makeElement("td", { text: (100 * each[i]).toFixed(1) }, row);
         return row;
       })
     );
