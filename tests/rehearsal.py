@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -153,6 +154,7 @@ class Card(TorchDispatchMode):
         waits: the operations, in their order, for which the processor waited.
         operations: each on the card, with the shapes that it reads and its numbers.
         graph: what is recorded now, if anything.
+        warns: whether each wait is a warning, as ``torch.cuda.set_sync_debug_mode`` has it.
     """
 
     def __init__(self) -> None:
@@ -160,6 +162,7 @@ class Card(TorchDispatchMode):
         self.waits: list[str] = []
         self.operations: list[tuple[Any, ...]] = []
         self.graph: Graph | None = None
+        self.warns = False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -175,6 +178,8 @@ class Card(TorchDispatchMode):
             if self.graph:
                 raise RuntimeError(f"{func} ({waits}) is not permitted while a graph is recorded")
             self.waits.append(f"{_line()}: {name}, {waits}")
+            if self.warns:
+                warnings.warn(self.waits[-1], stacklevel=2)
         plain, options = tree_map(_on_cpu, (args, kwargs))
         options.pop("pin_memory", None)  # which needs a driver
         with unset_fake_temporarily():
@@ -244,6 +249,9 @@ def card() -> Iterator[Card]:
                 for tensor, value in graph.before.values():
                     tensor.copy_(value)
 
+    def warn(mode: str) -> None:
+        there.warns = mode == "warn"
+
     class Stream:
         def __init__(self, *_: Any) -> None: ...
 
@@ -256,4 +264,6 @@ def card() -> Iterator[Card]:
         patch.setattr(torch.cuda, "stream", nullcontext)
         patch.setattr(torch.cuda, "CUDAGraph", Graph)
         patch.setattr(torch.cuda, "graph", record)
+        patch.setattr(torch.cuda, "synchronize", lambda: None)
+        patch.setattr(torch.cuda, "set_sync_debug_mode", warn)
         yield there
