@@ -28,6 +28,7 @@ from dip_lib.data import Dataset, load_dataset
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.training.batch_data import draws, training_data
 from dip_lib.training.loop import train_epochs
+from dip_lib.training.parts import Schedule
 from dip_lib.training.run import Run
 from dip_lib.training.runs import Runs
 from dip_lib.training.trainer import train
@@ -36,10 +37,10 @@ FAMILY = "greek"
 Found = dict[str, Any]
 
 
-def scheduled(run: Run, epochs: int, **changes: Any) -> Run:
+def scheduled(run: Run, epochs: int) -> Run:
     """The run with so many epochs, evaluated at the end alone."""
-    assert run.schedule is not None
-    return replace(run, schedule=replace(run.schedule, epochs=epochs, checkpoints=1), **changes)
+    assert isinstance(run.schedule, Schedule)
+    return replace(run, schedule=replace(run.schedule, epochs=epochs, checkpoints=1))
 
 
 def prepared(run: Run, clip: Backbone, dataset: Dataset) -> Runs:
