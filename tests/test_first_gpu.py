@@ -43,7 +43,7 @@ def test_a_part_that_fails_is_recorded_and_the_others_go_on(
     for name, text in MADE.items():
         (tmp_path / f"{name}.py").write_text(text)
     parts = {
-        name: Part(str(tmp_path / f"{name}.py"), 3, (), check)
+        name: Part(str(tmp_path / f"{name}.py"), 6, (), check)
         for name, check in {"good": "x", "broken": "x", "slow": "", "last": "x"}.items()
     }
     out, seen = tmp_path / "out.json", list[dict[str, Any]]()
@@ -54,7 +54,7 @@ def test_a_part_that_fails_is_recorded_and_the_others_go_on(
 
     measured = first_gpu.measure
     monkeypatch.setattr(first_gpu, "PARTS", parts)
-    monkeypatch.setattr(first_gpu, "ALL", 3)
+    monkeypatch.setattr(first_gpu, "ALL", 6)  # seconds, for the slow one
     monkeypatch.setattr(first_gpu, "measure", noted)
     monkeypatch.setattr(sys, "argv", ["first_gpu.py", "--smoke", "--out", str(out)])
     first_gpu.main()
