@@ -18,7 +18,7 @@ from dip_lib.methods.dept import LENGTH
 from dip_lib.prompt import Densified
 from dip_lib.randomness import permutation
 from dip_lib.training.evaluate import evaluate, with_prompted_tower
-from dip_lib.training.loop import learning_rate
+from dip_lib.training.loop import AGREE, learning_rate
 from dip_lib.training.parts import LowRank
 from dip_lib.training.runs import Runs
 
@@ -242,7 +242,7 @@ def test_runs_in_a_batch_equal_the_runs_alone(bench: Bench, method: str) -> None
         train_all(alone)
         own = learned(alone)
         for a, b in zip((*ours.prompts, *ours.others), (*own.prompts, *own.others), strict=True):
-            torch.testing.assert_close(a[r], b[0], rtol=0, atol=1e-4)
+            torch.testing.assert_close(a[r], b[0], rtol=0, atol=AGREE)
 
 
 @each_host

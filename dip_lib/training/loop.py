@@ -23,6 +23,11 @@ from dip_lib.training.cuda_graph import Replay
 from dip_lib.training.parts import Schedule
 from dip_lib.training.runs import Runs, State
 
+AGREE = 1e-4
+"""Most by which losses (relatively) and entries of prompts differ between thread counts, batches
+and engines after a few epochs: sums are taken in another order. With the same threads and in the
+same batch a run is the same to the bit."""
+
 
 class EpochEnd(NamedTuple):
     """State of the runs after an epoch."""

@@ -94,11 +94,16 @@ def fit(
         model.train()
     for epoch in range(epochs):
         orders, losses = [permutation(run.seed, epoch, count) for run in runs], []
+        # once an epoch: a processor that copies to a GPU waits for what is under way there
+        of_views = [order.to(v.device) for v, order in zip(views, orders, strict=True)]
+        of_labels = [order.to(device) for order in orders]
         for step in range(steps):
-            chosen = [order[step * batch : (step + 1) * batch] for order in orders]
-            pairs = list(zip(views, chosen, strict=True))
-            inputs = torch.stack([v[epoch % len(v)][rows].to(device).float() for v, rows in pairs])
-            truth = torch.stack([y[rows] for y, rows in zip(labels, chosen, strict=True)])
+            part = slice(step * batch, (step + 1) * batch)
+            pairs = zip(views, of_views, strict=True)
+            inputs = torch.stack(
+                [v[epoch % len(v)][order[part]].to(device).float() for v, order in pairs]
+            )
+            truth = torch.stack([y[o[part]] for y, o in zip(labels, of_labels, strict=True)])
             each = F.cross_entropy(logits(models, inputs).transpose(1, 2), truth, reduction="none")
             loss = each.mean(1)  # (R,)
             share = rate(epoch * steps + step, epochs * steps)
