@@ -25,6 +25,8 @@ AT_THE_END = (
     *("update_norm", "loss", "sharpness"),
 )
 """What a checkpoint holds by the name of its column."""
+LATER = {"class_split": 0, "held_out": 0}
+"""Settings of the data that runs of before they were there do not name, with what these had."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ def row(world: str, study: str, record: Row) -> dict[str, Any]:
     """
     run, end = record["run"], record["checkpoints"][-1]
     parts = (run["data"], run["tower"], run["method"], run["low_rank"], run["schedule"])
-    settings = {name: told(v) for part in parts for name, v in (part or {}).items()}
-    words = (settings.get("context") or "").split()
+    settings = LATER | {name: told(v) for part in parts for name, v in (part or {}).items()}
+    vectors, words = settings.get("vectors"), (settings.get("context") or "").split()
     measured = {name: end.get(name) for name in AT_THE_END}
     densities = {"id1": end.get("id"), "id1_read": end.get("id_read")}
     return {
@@ -98,7 +100,7 @@ def row(world: str, study: str, record: Row) -> dict[str, Any]:
         **{name: shares[0] if shares else None for name, shares in densities.items()},
         **{name: record[name] for name in ("status", "trainable", "seconds", "memory_mb")},
         "h": harmonic_mean(end["base"], end.get("new")),
-        "length": settings.get("vectors") or len(words) or None,
+        "length": len(words) if words and not vectors else vectors,
         "method": record["label"],
         **{"world": world, "study": study.replace("_", " "), "seed": run["seed"]},
     }

@@ -50,7 +50,7 @@ AskTheData.part("question", () => {
     for (const name of ["x", "y", "colour"]) if (asked.plot[name] !== plain.plot[name]) said.append(name, asked.plot[name]);
     if (asked.plot.lines) said.append("lines", "1");
     if (asked.shown.join() !== plain.shown.join()) said.append("show", asked.shown.join(","));
-    return said.toString();
+    return said.toString().replaceAll("%2C", ",");
   };
 
   return { nothing, read, write };
