@@ -51,9 +51,7 @@ SETTINGS = (
     Column("weight_decay", "Weight decay"),
     Column("views", "Views", "Augmented copies of a training image."),
     Column("precision", "Precision", "Of the frozen CLIP."),
-    Column(
-        "site", "Site", "What dropout drops: of the update entries, rows or columns."
-    ),
+    Column("site", "Site", "What dropout drops: of the update entries, rows or columns."),
     Column("depth", "Depth", "Blocks with prompts."),
     Column("keep", "Prompts kept, %", "After condensing; 0: the prompts are trained here."),
     Column("ranking", "Ranking", "Of prompts, over all blocks or in each."),

@@ -1,5 +1,6 @@
-// Axes of a drawing: words in places, numbers along a line, those over several powers of ten by their logarithm.
+// Axes of a drawing: words in places, numbers along a line, rates and sizes by their logarithm.
 AskTheData.part("axes", () => {
+  const BY_POWERS = ["lr", "weight", "trainable", "seconds", "update_norm", "drift_words", "drift_base", "drift_new"];
   const short = (value) => (Math.abs(value) >= 1e5 || (value && Math.abs(value) < 1e-3) ? value.toExponential(0) : String(Number(value.toPrecision(4))));
 
   const places = (column, values) => {
@@ -44,7 +45,7 @@ AskTheData.part("axes", () => {
     if (column.words) return places(column, values);
     let low = Infinity, high = -Infinity;
     for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
-    return low > 0 && high / low > 30 ? powers(column, low, high) : line(column, low, high);
+    return BY_POWERS.includes(column.name) && low > 0 && high / low > 5 ? powers(column, low, high) : line(column, low, high);
   };
 
   return { axis };

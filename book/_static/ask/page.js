@@ -49,7 +49,7 @@ AskTheData.part("page", (use) => {
       return column && new Set(found.rows.map((row) => (name === "protocol" ? column.codes[row] : Boolean(column.at(row))))).size > 1;
     });
     part("mixed").textContent = kinds.length
-      ? `Accuracies of several kinds are together here: the runs differ in ${kinds.map((name) => table.by[name].title.toLowerCase()).join(" and ")}. Filter by it before you compare.`
+      ? `Accuracies of several kinds are together here: the runs differ in ${new Intl.ListFormat("en").format(kinds.map((name) => table.by[name].title.toLowerCase()))}. Filter before you compare.`
       : "";
   };
 
@@ -74,9 +74,10 @@ AskTheData.part("page", (use) => {
     const points = problem.length ? [] : found.items.flatMap((item) => {
       const at = { x: value(item, x), y: value(item, y), colour: colour && coded(colour) ? value(item, colour) : null };
       if (at.x === null || at.y === null) return [];
-      return [{ ...at, half: groups ? (item.of[y]?.half ?? null) : null, item }];
+      const series = groups ? item.key.filter((_, i) => asked.group[i] !== x).join() : "";
+      return [{ ...at, half: groups ? (item.of[y]?.half ?? null) : null, series, item }];
     });
-    const drawn = { x: table.by[x], y: table.by[y], colour: coded(colour) ? table.by[colour] : null, lines: lines && Boolean(groups), large: points.length < 400 };
+    const drawn = { x: table.by[x], y: table.by[y], colour: coded(colour) ? table.by[colour] : null, lines: lines && Boolean(groups), groups: Boolean(groups) };
     const made = use("plot").draw(svg, points, drawn);
     near = made.near;
     legend(drawn.colour ? made.classes : []);

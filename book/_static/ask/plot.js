@@ -43,11 +43,11 @@ AskTheData.part("plot", (use) => {
   /**
    * Draw points into an SVG as wide as its place.
    *
-   * @param points [{ x, y, colour, half: of the interval of y or null, said }], values as the columns have them.
-   * @param drawn { x, y, colour: columns; lines: whether those of one colour are joined; large: their size }.
+   * @param points [{ x, y, colour, half: of the interval of y or null, series }], values as the columns have them.
+   * @param drawn { x, y, colour: columns; lines: whether those of a series are joined; groups: whether they are groups }.
    * @returns { classes: [[name, count]] of the legend, near(left, top): the point nearest to a place }.
    */
-  const draw = (svg, points, { x: ofX, y: ofY, colour, lines, large }) => {
+  const draw = (svg, points, { x: ofX, y: ofY, colour, lines, groups }) => {
     svg.replaceChildren();
     if (!points.length) return { classes: [], near: () => null };
     const x = axis(ofX, points.map((each) => each.x)), y = axis(ofY, points.flatMap(({ y: at, half }) => (half ? [at - half, at + half] : [at])));
@@ -62,19 +62,23 @@ AskTheData.part("plot", (use) => {
 
     const kinds = classes(colour, points), paths = kinds.names.map(() => []);
     const places = points.map((each, i) => {
-      const place = [across(x.at(each.x, lines ? 0 : shift(i))), up(y.at(each.y, shift(i + 0.5)))];
-      paths[kinds.of(each.colour)].push([...place, each]);
+      const kind = kinds.of(each.colour); // groups of one word stand side by side, runs anywhere
+      const place = [across(x.at(each.x, groups ? (kind + 0.5) / paths.length - 0.5 : shift(i))), up(y.at(each.y, groups ? 0 : shift(i + 0.5)))];
+      paths[kind].push([...place, each]);
       return [...place, each];
     });
     const path = (d, attributes) => d && make("path", { d, fill: "none", ...attributes }, svg);
     paths.forEach((own, kind) => {
       const colours = `ask-colour${kind % COLOURS}${colour?.per ? " ask-shade" : ""}`;
-      const inOrder = [...own].sort((a, b) => a[0] - b[0]);
-      if (lines) path(inOrder.map(([left, top], i) => `${i ? "L" : "M"}${left.toFixed(1)} ${top.toFixed(1)}`).join(""), { class: `${colours} ask-line` });
+      if (lines) {
+        const inOrder = [...own].sort((a, b) => (a[2].series < b[2].series ? -1 : a[2].series > b[2].series ? 1 : a[0] - b[0]));
+        const starts = (i) => !i || inOrder[i][2].series !== inOrder[i - 1][2].series;
+        path(inOrder.map(([left, top], i) => `${starts(i) ? "M" : "L"}${left.toFixed(1)} ${top.toFixed(1)}`).join(""), { class: `${colours} ask-line` });
+      }
       const bars = own.filter(([, , { half }]) => half).map(([left, , { y: at, half }]) => `M${left.toFixed(1)} ${up(y.at(at - half)).toFixed(1)}V${up(y.at(at + half)).toFixed(1)}`);
       path(bars.join(""), { class: `${colours} ask-bar` });
       const dots = new Set(own.map(([left, top]) => `M${left.toFixed(1)} ${top.toFixed(1)}h0`));
-      path([...dots].join(""), { class: `${colours} ask-dot${large ? " ask-large" : ""}` });
+      path([...dots].join(""), { class: `${colours} ask-dot${points.length < 400 ? " ask-large" : ""}` });
     });
     const near = (left, top) => {
       let best = null, least = 20 ** 2;
