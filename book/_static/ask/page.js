@@ -177,6 +177,7 @@ AskTheData.part("page", (use) => {
 
   const begin = async () => {
     place.hidden = false;
+    document.querySelector(".ask-files").open = false;
     table = await use("data").unpack(await AskTheData.runs);
     asked = read(location.hash, table.by);
     const settings = table.columns.filter(({ values }) => values);
