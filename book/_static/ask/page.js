@@ -181,7 +181,7 @@ AskTheData.part("page", (use) => {
     table = await use("data").unpack(await AskTheData.runs);
     asked = read(location.hash, table.by);
     const settings = table.columns.filter(({ values }) => values);
-    [0, 1, 2].forEach((i) => choices(control(`group${i}`), settings, [["", i ? "–" : "nothing: a row a run"]]));
+    [0, 1, 2].forEach((i) => choices(control(`group${i}`), settings, [["", i ? "–" : "single runs"]]));
     choices(control("over"), settings.filter(({ name }) => ["dataset", "seed", "class_split", "held_out"].includes(name)), [["run", "Runs"]]);
     for (const axis of ["x", "y"]) choices(control(axis), table.columns, []);
     choices(control("colour"), table.columns, [["", "nothing"]]);

@@ -1,6 +1,6 @@
 // A question: what is asked of the table, as an object and as the end of the page's address.
 AskTheData.part("question", () => {
-  const SHOWN = ["world", "study", "method", "dataset", "lr", "rank", "dropout", "seed", "base", "new", "h", "id1", "val"];
+  const SHOWN = ["world", "study", "method", "dataset", "seed", "lr", "rank", "dropout", "base", "new", "h", "val", "id1"]; // in the order of the table
 
   const nothing = () => ({
     kept: {}, // column -> values as text, any of which a run has
