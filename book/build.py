@@ -28,6 +28,7 @@ import nbformat
 import yaml
 from interrupt import without_ctrl_c
 
+from dip_book.ask_the_data import write_pack
 from dip_lib import paths
 from dip_study.cli import INTERRUPTED
 
@@ -37,6 +38,8 @@ SUMMARY = "summary.json"
 """What the book says of all runs and pages at once: see :mod:`dip_book.summary`."""
 COVERAGE = "coverage.json"
 """How often the book's intervals hold the truth: see :mod:`dip_book.coverage`."""
+RUNS = "runs.json"
+"""Every committed run, for the page that asks them: see :mod:`dip_book.ask_the_data`."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def stage(layout: Layout, measured: Sequence[Path] = ()) -> Path:
     """Collect the sources of one book in a fresh folder and return it.
 
     Each notebook in ``measured`` (in ``layout.executed``) replaces the committed one of its name,
-    and what it wrote replaces the committed numbers and data of that page.
+    and what it wrote replaces the committed numbers and data of that page. The committed runs are
+    packed for the page that asks them.
     """
     site = layout.home / "site"
     shutil.rmtree(site, ignore_errors=True)
@@ -75,6 +79,7 @@ def stage(layout: Layout, measured: Sequence[Path] = ()) -> Path:
         shutil.copy(path, site / "notebooks" / path.name)
     keep(layout.root / "results", site / "results", layout.sources())
     keep(layout.home / "results", site / "results", [path.stem for path in measured])
+    write_pack(layout.root / "results", site / "results" / RUNS)
     config = yaml.safe_load((layout.root / "_config.yml").read_text("utf-8"))
     if fresh := measured_here(site):
         config["html"]["announcement"] = (

@@ -50,6 +50,15 @@ def test_six_claims_have_their_verdicts_in_it_the_primary_ones_first() -> None:
     assert claims[: len(primary)] == primary
 
 
+def test_the_path_from_visual_prompts_says_what_their_page_measured() -> None:
+    (path,) = re.findall(r"\*\*From visual prompts\*\*(.*?)To measure again", INDEX)
+    pages = re.findall(r"\(([\w./]+\.(?:md|ipynb))\)", path)
+    assert pages[0].endswith("14_visual_prompts.ipynb") and len(set(pages)) >= 5
+    assert "so that taking most of them away shows little" in path
+    numbers = json.loads((NUMBERS / "14_visual_prompts.json").read_text("utf-8"))
+    assert numbers["most_minus_none"]["high"] < 0 and numbers["share"]["value"] == 30
+
+
 def test_nothing_says_that_all_of_the_paper_was_measured() -> None:
     for name in ("book/index.md", "book/artefacts.md", "README.md"):
         text = " ".join((ROOT / name).read_text("utf-8").split())

@@ -9,6 +9,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from .ask import Ask, write_runs
 from .explore import Explore
 from .faults import Faults
 from .gallery import Gallery, Thumb
@@ -65,12 +66,14 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("status", Status)
     app.add_directive("faults", Faults)
     app.add_directive("scaling", Scaling)
+    app.add_directive("ask", Ask)
     app.add_directive("explore", Explore)
     app.add_directive("train-here", TrainHere)
     app.add_directive("gallery", Gallery)
     app.add_directive("thumb", Thumb)
     app.connect("build-finished", data_of_figures)
     app.connect("build-finished", write_scripts)
+    app.connect("build-finished", write_runs)
     app.connect("build-finished", drop_unused_icons)
     app.add_js_file("companion.js", loading_method="defer")
     app.add_js_file("tables.js", loading_method="defer")
