@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,22 +75,28 @@ def take_in(folder: Path, live: Path) -> TakenIn:
 
 
 def _sound(name: str, records: list[Record], manifest: Manifest, done: TakenIn) -> Iterator[Record]:
-    """The records of today's code; others are refused by name."""
+    """The records of today's code, of text that is mere text; others are refused by name."""
     for record in records:
-        label = record.get("label", "") if isinstance(record, dict) else ""
-        key = record.get("key", "") if isinstance(record, dict) else ""
-        if (said := state(record)) in ("current", "failed"):
-            data = record["run"]["data"]
-            try:
-                for dataset in filter(None, (data["dataset"], data["target"])):
-                    check_open(dataset)
-            except ValueError as error:
-                done.refused[f"{name}: {key} ({label})"] = str(error)
-            else:
-                yield record
-            continue
+        if reason := _objection(record, manifest):
+            about = record if isinstance(record, dict) else {}
+            done.refused[f"{name}: {about.get('key')} ({about.get('label')})"] = reason
+        else:
+            yield record
+
+
+def _objection(record: Record, manifest: Manifest) -> str:
+    """Why a record is not taken; "" if it is."""
+    if (said := state(record)) not in ("current", "failed"):
         other = f"; it was made with {manifest.code}" if said == "outdated" else ""
-        done.refused[f"{name}: {key} ({label})"] = f"{said}: {fault(record)}{other}"
+        return f"{said}: {fault(record)}{other}"
+    if "<" in json.dumps(record):
+        return "it holds markup, which no run has"
+    try:
+        for dataset in (record["run"]["data"][each] for each in ("dataset", "target")):
+            check_open(dataset)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _take_pack(folder: Path, name: str, manifest: Manifest, done: TakenIn) -> None:
