@@ -9,6 +9,7 @@ import pytest
 from dip_lib.errors import (
     BadValueError,
     DamagedFileError,
+    InsecureAddressError,
     MissingDownloadError,
     NotMeasuredError,
     NotPackedError,
@@ -30,6 +31,7 @@ EACH = [
     (DamagedFileError("photos.zip", "cut"), ValueError),
     (UnreadablePictureError("cannot read the picture a.jpg: it is empty"), ValueError),
     (PackError("eurosat.safetensors", "it is cut", "Fetch it again"), ValueError),
+    (InsecureAddressError("http://example.org/a"), ValueError),
     (ShareError("out/manifest.json", "it is cut", "Fetch it again"), ValueError),
     (NotPackedError("view 7", "the pack holds 4 views", "Pack it"), ValueError),
     (OutOfDiskError("pictures", "2GB", "1GB"), OSError),
