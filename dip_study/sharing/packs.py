@@ -57,7 +57,7 @@ def write_packs(profile: Profile, studies: Sequence[str], folder: Path, device: 
         named = sorted({(each.backbone, each.weights) for each in towers})
         draws, views = profile_draws(profile, dataset)
         needs = [Need(dataset, draws, views, *each, device) for each in named]
-        at_hand = {need.tower: path for need in needs if (path := _at_hand(need))}
+        at_hand = {need.tower: found for need in needs if (found := _at_hand(need))}
         for path in at_hand.values():
             shutil.copyfile(path, folder / path.name)
         encoding = read_pack(next(iter(at_hand.values()))).header.encoding if at_hand else "auto"
