@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from dip_book.others import as_text
 from dip_lib.training.attention import effective_rank
 from dip_lib.training.record import FINISHED
 
@@ -113,7 +114,7 @@ def stopped_runs(runs: pd.DataFrame) -> str:
     if stopped.empty:
         return ""
     reasons = [
-        f"{label} ({len(same)}, {', '.join(sorted(set(same['status'])))})"
+        f"{label} ({len(same)}, {as_text(', '.join(sorted(set(same['status']))))})"
         for label, same in stopped.groupby("label", sort=False)
     ]
     return (

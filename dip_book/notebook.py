@@ -21,6 +21,7 @@ from dip_book.content import BOOK, fingerprint
 from dip_book.frame import compact, frame, stopped_runs
 from dip_book.interval import Interval
 from dip_book.number import entry
+from dip_book.others import as_text, shared
 from dip_book.parameters import Parameters, read, undecided
 from dip_lib.files import write_atomic
 from dip_lib.paths import home, results_dir, root
@@ -135,12 +136,15 @@ class Page:
         if runs.empty:
             return
         once = runs.drop_duplicates("key")
-        machines, seconds = sorted(set(once["machine"])), once["seconds"].sum()
+        machines, seconds = sorted(map(as_text, set(once["machine"]))), once["seconds"].sum()
         spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
         self.say(
             f"*{' and '.join(self._worlds_of(once))} · {len(once)} runs · {spent} of one core · "
             f"{'; '.join(machines)} · re-run:* `{self.command}`"
         )
+        known = [self.used[key] for key in once["key"] if key in self.used]
+        if origin := shared(known):
+            self.say(f"*Measured by others, and taken in:* {as_text(origin)}.")
         for name, table in drawn.items():
             self.data(name, table)
 
@@ -222,15 +226,18 @@ class Page:
         for key, value in values.items():
             kept = entry(value, (n or {}).get(key, len(self.profile.datasets)))
             self.entries[key if first else f"{world}/{key}"] = kept | {"world": world} | mark
-        made = provenance([*self.used.values()], self.asked) | self._mark()
+        made = provenance([*self.used.values()], self.asked) | mark
         for name, what in (("numbers", self.entries), ("made", made)):
             text = json.dumps(what, indent=1, sort_keys=True) + "\n"
             write_atomic(self.folder / f"{name}.json", text.encode())
 
     def _mark(self) -> dict[str, str]:
-        """What is written beside a number that is not evidence for a claim."""
-        reason = undecided(self.profile)
-        return {"undecided": reason} if reason else {}
+        """What is written beside numbers: why they are no evidence for a claim, and which of the
+        runs of this world came with a share."""
+        towers = {*self.profile.towers, self.profile.judge.get("tower")}
+        own = [each for each in self.used.values() if each["run"]["tower"]["backbone"] in towers]
+        said = {"undecided": undecided(self.profile), "shared": shared(own)}
+        return {name: text for name, text in said.items() if text}
 
     def data(self, name: str, values: Table) -> None:
         """Write what a figure draws to ``data/<name>.csv`` in the page's folder; link it below."""

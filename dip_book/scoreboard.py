@@ -19,7 +19,7 @@ from dip_book.significance import holm
 TOLD = ("source", "statistic", "estimand", "notebook", "asked", "primary", "part_of", "seen")
 """What a row has from the claim itself, beside its id and text."""
 NOTHING = dict.fromkeys(
-    ("value", "interval", "half_width", "n", "these", "p", "sign_flip", "skew", "holm")
+    ("value", "interval", "half_width", "n", "these", "p", "sign_flip", "skew", "holm", "shared")
 )
 
 
@@ -38,8 +38,9 @@ def scoreboard(claims_path: Path, numbers_dir: Path) -> list[Record]:
         book's order, or "any" alone -> value (or None), interval ((low, high) or None), half_width
         (of a bounded interval, else None), n (its units, or None), these (the ends over seeds, or
         None), p and sign_flip (two-sided, against the claim's bound, or None), skew (of the units),
-        holm (p corrected, of a primary claim that the world judges), verdict and detail (how to
-        measure it, why it is not judged, or what a verdict lacks).
+        holm (p corrected, of a primary claim that the world judges), shared (which of its runs came
+        with a share, from where; or None), verdict and detail (how to measure it, why it is not
+        judged, or what a verdict lacks).
     """
     claims = load_claims(claims_path)
     pilots = load_pilots(claims_path.with_name(PILOT), claims)
@@ -97,6 +98,7 @@ def _found(
         "interval": (interval.low, interval.high) if bounded else None,
         "half_width": half_width(interval) if bounded else None,
         **{"n": n, "these": interval.these, "detail": _effect(interval, number)},
+        "shared": number.get("shared"),
         **p_values(claim, interval),
     }
     if objection := too_few(claim, number) or pilot.objection(claim, n):

@@ -139,6 +139,32 @@ class NotPackedError(ValueError):
         return f"no feature pack holds {self.missing}; {self.holds}. {self.how}."
 
 
+class ShareError(ValueError):
+    """A shared reproduction that is not made or not taken in: the ``path`` of the file that is the
+    reason, the ``reason``, and the ``remedy``."""
+
+    def __init__(self, path: str, reason: str, remedy: str) -> None:
+        self.path, self.reason, self.remedy = path, reason, remedy
+        super().__init__(path, reason, remedy)
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}. {self.remedy}."
+
+
+class InsecureAddressError(ValueError):
+    """An address (``url``) that is not https, of a file without a known checksum."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        super().__init__(url)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.url} is not https, and no checksum of the file is known: whoever is on the way "
+            "could send another one. Give an https address, or fetch the file yourself"
+        )
+
+
 class OutOfDiskError(OSError):
     """What cannot fit: the ``folder``, what it ``needs`` and what is ``free``, in words."""
 

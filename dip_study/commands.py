@@ -22,19 +22,20 @@ from dip_lib.fetch import download
 from dip_lib.fetch.archives import amount
 from dip_lib.machine import usable_cores
 from dip_lib.paths import results_dir
-from dip_lib.store.export import export
 from dip_study import (
     feature_commands,
     picture_commands,
     plan,
     plan_table,
     profiles,
+    share_commands,
     store_commands,
     study,
     told,
 )
 from dip_study.answer import Answer
 from dip_study.engine.cluster import dask_cluster
+from dip_study.exports import write_exports
 from dip_study.measure import measure
 
 EPILOG = """examples:
@@ -52,6 +53,8 @@ EPILOG = """examples:
                                             image features in one file: text-side studies need no
                                             pictures then, and no GPU
   dip features get FILE_OR_URL              a pack that somebody else has made
+  dip share out --profile paper             exports, feature packs and checksums in one folder
+  dip store merge out                       takes it in, on another machine
   dip store rekey coop                      keeps the runs of a method whose code changed in looks
 exit codes:
   0    all is well
@@ -119,7 +122,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         studies = [*study.STUDIES]
         action.add_argument("--study", nargs="+", choices=studies, metavar="STUDY")
         action.set_defaults(run=run)
-    rooms = (picture_commands, store_commands, feature_commands)
+    rooms = (picture_commands, store_commands, feature_commands, share_commands)
     others = [each.add_commands(commands, **look) for each in rooms]
     for action in (status, get, cost, live, kept, *chain(*others)):
         action.add_argument("--json", action="store_true", help="for programs")
@@ -201,10 +204,7 @@ def _measure(options: argparse.Namespace) -> Answer:
 
 def _export(options: argparse.Namespace) -> Answer:
     profile = profiles.load_profile(options.profile)
-    paths, along = dict[str, str](), study.seen_along_training(profile)
-    for name, runs in study.each_run_once(profile, options.study or study.studies_of(profile)):
-        path = results_dir() / profile.name / f"{name}.json"
-        records = study.collect(runs, profile, results="stored")
-        export(records, path, {run.key() for run in runs if run not in along})
-        paths[name] = str(path)
+    studies = options.study or study.studies_of(profile)
+    written = write_exports(profile, studies, results_dir() / profile.name)
+    paths = {name: str(path) for name, path in written.items()}
     return Answer(paths, [*paths.values()])

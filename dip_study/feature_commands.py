@@ -123,16 +123,20 @@ def _encoding(options: argparse.Namespace, dataset: Dataset) -> str:
 def _backbone(options: argparse.Namespace, profile: Profile | None) -> tuple[Backbone, str]:
     """The backbone, in fp32, and what people call its image encoder."""
     name, weights = options.backbone, options.pretrained or (profile.weights if profile else "")
-    if backbone_source(name):
-        if options.pretrained:
-            raise ValueError(f"{name} carries its own weights; leave --pretrained out")
-        return backbone_of(name, "", "fp32", options.device), name
+    if backbone_source(name) and options.pretrained:
+        raise ValueError(f"{name} carries its own weights; leave --pretrained out")
+    return backbone_of(name, weights, "fp32", options.device), encoder_name(name, weights)
+
+
+def encoder_name(backbone: str, weights: str) -> str:
+    """What people call the image encoder of a backbone: "ViT-B-16 openai"."""
+    if backbone_source(backbone) or backbone.startswith(HUB):
+        return backbone
     tag = Path(weights).stem if Path(weights).is_file() else weights
-    own = "" if name.startswith(HUB) else f" {tag or 'random weights'}"
-    return backbone_of(name, weights, "fp32", options.device), f"{name}{own}"
+    return f"{backbone} {tag or 'random weights'}"
 
 
-def _source(name: str) -> str:
+def source_of(name: str) -> str:
     """Where `dip data get` has the pictures of a dataset from; "": from nowhere, or by hand."""
     files = sources()[name].files if name in sources() else ()
     return max(files, key=lambda file: file.size or file.about).url if files else ""
@@ -155,7 +159,7 @@ def _pack(options: argparse.Namespace) -> Answer:
     for name in dict.fromkeys(options.dataset):
         dataset = dataset_of(name, "default", profile.folders if profile else NO_FOLDERS)
         draws, views = _draws(options, dataset)
-        source = options.source or _source(name)
+        source = options.source or source_of(name)
         about = {"licence": options.licence, "source": source, "note": options.note}
         encoding = _encoding(options, dataset)
         print(_before(dataset, draws, views, backbone), file=sys.stderr)

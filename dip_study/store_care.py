@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from dip_lib.files import write_atomic
-from dip_lib.store.records import fault, is_flat, is_outdated
+from dip_lib.store.records import Record, fault, is_flat, is_outdated
 from dip_lib.store.store import load_record, write_record
 from dip_lib.training.record import FAILED
 from dip_study.rekey import differences
@@ -96,36 +96,50 @@ def merge(other: Path, live: Path) -> Merged:
         said = state(theirs)
         if not isinstance(theirs, dict) or said in ("damaged", "earlier layout"):
             done.refused[str(path)] = said
-            continue
-        mine = load_record(live / path.name)
-        held = state(mine)  # nothing counts as damaged, too
-        if held == "damaged" or (held == "failed" and said == "current"):
-            _take(path, theirs, live)
-            done.added += 1
-        elif said == "failed" or not (differ := _differences(mine, theirs)):
-            done.same += 1
+        elif theirs.get("key") != path.stem:  # which would be the name of the file written here
+            done.refused[str(path)] = "it is named by another key than its own"
         else:
-            done.conflicts[path.stem] = [theirs.get("label", ""), *differ]
-            digits = sha256(path.read_bytes()).hexdigest()[:8]
-            _take(path, theirs, live / CONFLICTS, f"{path.stem}-{digits}")
+            tensors = path.with_suffix(".safetensors")
+            learned = tensors.read_bytes() if tensors.is_file() else b""
+            merge_record(done, theirs, path.read_bytes(), live, learned)
     return done
+
+
+def merge_record(
+    done: Merged, theirs: Record, text: bytes, live: Path, learned: bytes = b""
+) -> None:
+    """Take one record of a merge in, or say in ``done`` why not.
+
+    Args:
+        theirs: not damaged; its key is the name of a file.
+        text: its file, kept as it is where the two differ.
+        learned: its safetensors, if there are any.
+    """
+    key = theirs["key"]
+    mine = load_record(live / f"{key}.json")
+    if is_new(theirs, live):
+        write_record(live, theirs, learned)
+        done.added += 1
+    elif state(theirs) == "failed" or not (differ := _differences(mine, theirs)):
+        done.same += 1
+    else:
+        done.conflicts[key] = [theirs.get("label", ""), *differ]
+        name = f"{key}-{sha256(text).hexdigest()[:8]}"
+        if learned:
+            write_atomic(live / CONFLICTS / f"{name}.safetensors", learned)
+        write_atomic(live / CONFLICTS / f"{name}.json", text)
+
+
+def is_new(theirs: Record, live: Path) -> bool:
+    """Whether a store lacks a record, or has one in its place that says that the run failed."""
+    held = state(load_record(live / f"{theirs['key']}.json"))  # nothing counts as damaged, too
+    return held == "damaged" or (held == "failed" and state(theirs) == "current")
 
 
 def _differences(mine: Any, theirs: Any) -> list[str]:
     """In what the results of one run differ by more than rounding, whichever holds less of it."""
     shorter, longer = sorted((mine, theirs), key=lambda each: len(each["checkpoints"]))
     return differences(shorter, longer)
-
-
-def _take(path: Path, record: dict[str, Any], folder: Path, name: str = "") -> None:
-    tensors = path.with_suffix(".safetensors")
-    learned = tensors.read_bytes() if tensors.is_file() else b""
-    if not name:
-        write_record(folder, record, learned)
-        return
-    if learned:
-        write_atomic(folder / f"{name}.safetensors", learned)
-    write_atomic(folder / f"{name}.json", path.read_bytes())
 
 
 # ---- gc -----------------------------------------------------------------------------------------

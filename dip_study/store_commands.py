@@ -21,8 +21,11 @@ from dip_study.loaded import NO_FOLDERS
 from dip_study.profiles import load_profile
 from dip_study.rekey import differing, measured_again, outdated, rekey, sample
 from dip_study.runs import is_present
+from dip_study.sharing.files import is_share
+from dip_study.sharing.take import take_in
 from dip_study.store_care import CONFLICTS, state
 from dip_study.store_index import looked_up
+from dip_study.taken import DIGITS
 
 SAMPLE = 4
 """Runs that are measured again before a method's are re-keyed."""
@@ -46,8 +49,12 @@ def add_commands(commands: Any, **look: Any) -> list[argparse.ArgumentParser]:
     again.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     again.add_argument("--profile", help="your profile, if runs are on the pictures in its folders")
     check = actions.add_parser("check", help="read every run and say what is damaged", **look)
-    merge = actions.add_parser("merge", help="take in the runs of another machine", **look)
-    merge.add_argument("folder", type=Path, help="its DIP_HOME, or the store in it; only read")
+    merge = actions.add_parser("merge", help="take in another machine's runs, or a share", **look)
+    merge.add_argument(
+        "folder",
+        type=Path,
+        help="its DIP_HOME, the store in it, or what `dip share` made; only read",
+    )
     unread = actions.add_parser("gc", help="remove files that nothing reads", **look)
     unread.add_argument("--outdated", action="store_true", help="runs of earlier code, too")
     unread.add_argument("--yes", action="store_true", help="else they are only counted")
@@ -122,15 +129,24 @@ def _check(options: argparse.Namespace) -> Answer:
 
 
 def _merge(options: argparse.Namespace) -> Answer:
+    if is_share(options.folder):
+        taken = take_in(options.folder, _live())
+        lines = [f"share {taken.share[:DIGITS]}: {len(taken.packs)} feature packs added"]
+        lines += [f"  {name}: ignored, it is none of the share's" for name in taken.ignored]
+        return _merged(taken, options.folder, lines)
     other = options.folder / "store" if (options.folder / "store").is_dir() else options.folder
     if not other.is_dir():
         raise ValueError(f"{other} is no folder: give another machine's DIP_HOME, or its store")
     if other.resolve() == _live().resolve():
         raise ValueError(f"{other} is this machine's own store: give another machine's")
-    done = store_care.merge(other, _live())
+    return _merged(store_care.merge(other, _live()), other, [])
+
+
+def _merged(done: store_care.Merged, other: Path, before: list[str]) -> Answer:
     lines = [
+        *before,
         f"{other}: {done.added:,} runs added, {done.same:,} the same, "
-        f"{len(done.conflicts):,} in conflict, {len(done.refused):,} not taken"
+        f"{len(done.conflicts):,} in conflict, {len(done.refused):,} not taken",
     ]
     for key, (label, *reasons) in done.conflicts.items():
         lines.append(f"  {key} ({label}): {'; '.join(reasons)}")

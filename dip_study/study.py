@@ -26,6 +26,7 @@ from dip_study.hosts import dense_variants, hosts, image_hosts
 from dip_study.measure import measure
 from dip_study.profiles import Profile
 from dip_study.runs import DIP, coop, dip, frontier, once, probes, seeds, zero_shots
+from dip_study.taken import SharedStore
 from dip_study.visual import visual
 from dip_study.visual_condensed import visual_condensed
 from dip_study.visual_tasks import visual_tasks
@@ -249,7 +250,7 @@ def open_store(profile: Profile, results: str) -> Store:
     """Live runs, and beneath them, unless they must be "fresh", the profile's committed exports."""
     one_of("results", results, RESULTS)
     committed = [] if results == "fresh" else sorted((results_dir() / profile.name).glob("*.json"))
-    return Store(home() / "store", committed)
+    return SharedStore(home() / "store", committed)
 
 
 def collect(

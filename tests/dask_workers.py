@@ -16,11 +16,12 @@ PLAIN = ("--no-dashboard",)
 
 
 @contextmanager
-def scheduler(folder: Path) -> Iterator[str]:
+def scheduler(folder: Path, protocol: str = "tcp", **variables: str) -> Iterator[str]:
     """The address of a scheduler that runs until the block is left."""
     file = folder / "scheduler.json"
+    more = ("--protocol", protocol, "--scheduler-file", str(file))
     command = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", *PLAIN]
-    with _process([*command, "--scheduler-file", str(file)], folder / "scheduler.log", {}):
+    with _process([*command, *more], folder / "scheduler.log", variables):
         while not file.is_file():
             time.sleep(0.1)
         yield json.loads(file.read_text())["address"]

@@ -60,7 +60,8 @@ def test_an_open_claim_says_why_and_a_decided_one_nothing() -> None:
 def test_every_world_has_its_column_its_line_and_its_verdict(tmp_path: Path) -> None:
     index = """# Title
 New {verdict}`dip-new` {verdict}`dip-new photos` {verdict}`dip-new paper`, H {verdict}`dip-h`,
-count {verdict}`half-k-parameters any`, {measured}`03_base_to_new/photos/dip_minus_coop_new`.
+count {verdict}`half-k-parameters any`, {measured}`03_base_to_new/photos/dip_minus_coop_new`,
+{measured}`02_information_density/markup`.
 
 ```{score}
 ```
@@ -71,6 +72,9 @@ count {verdict}`half-k-parameters any`, {measured}`03_base_to_new/photos/dip_min
     status, errors = build(book(tmp_path, index), "site")
     assert status == 0, errors
     page = index_page(tmp_path)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page and "<script>alert" not in page
+    origin = "measured by others, and taken in: 2 of 9 runs from share 3f2a91c0 (&lt;img src=x&gt;)"
+    assert origin in row(page, "dip-new") and "<img src=x>" not in page
     assert re.findall(r'<th scope="col">([^<]+)</th>', page) == ["Claim", *WORLDS.values()]
     new = {"embedded": "reproduced", "photos": "not reproduced", "paper": "not measured"}
     assert cells(page, "dip-new") == new

@@ -17,7 +17,7 @@ from broken_server import Site, serving
 from photo_archives import closed
 from test_archives import tarred, tree, zipped
 
-from dip_lib.errors import DamagedFileError, MissingDownloadError
+from dip_lib.errors import DamagedFileError, InsecureAddressError, MissingDownloadError
 from dip_lib.fetch.download import LEDGER, File, Photos, get, sources, status
 from dip_lib.fetch.resume import fetch
 
@@ -134,6 +134,29 @@ def test_redirects_are_followed_to_the_web_and_nowhere_else(tmp_path: Path) -> N
             with pytest.raises(ConnectionError, match="redirect|Redirection"):
                 pull(site, tmp_path / "no", name)
     assert tree(tmp_path) == {"copy": BIG, "secret": b"secret"}
+
+
+def test_plain_http_is_for_files_of_a_known_checksum(tmp_path: Path) -> None:
+    elsewhere = "http://mirror.example.org/big"  # of a name that no server has
+    for url in (elsewhere, "ftp://example.org/big", "http://192.0.2.1/big", "http://localhost.x/a"):
+        with pytest.raises(InsecureAddressError, match=url):
+            fetch(url, tmp_path / "big")
+    with serving(big=BIG) as site:
+        site.moved = {"/away": elsewhere}
+        with pytest.raises(InsecureAddressError, match=elsewhere):
+            pull(site, tmp_path / "big", "away")
+        pull(site, tmp_path / "big")  # this machine itself
+    for sha, refused in (("", True), (SHA, False)):
+        file = File(name="big", url=elsewhere, sha256=sha)
+        with pytest.raises(InsecureAddressError if refused else OSError, match="example"):
+            get(photos(file), tmp_path, wait=(1, 0))
+    assert tree(tmp_path)["big"] == BIG
+
+
+def test_published_addresses_are_https_or_have_a_checksum() -> None:
+    for each in sources().values():
+        for file in each.files:
+            assert file.url.startswith("https://") or not file.url or len(file.sha256) == 64
 
 
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/octet-stream"])

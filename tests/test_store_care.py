@@ -107,6 +107,18 @@ def test_a_merge_keeps_both_stores_runs_and_reports_where_they_differ(tmp_path: 
     assert (again.added, again.same) == (0, 5) and files(here) == after
 
 
+def test_a_record_that_names_another_file_is_not_taken(tmp_path: Path) -> None:
+    here, there = tmp_path / "home" / "here", tmp_path / "there"
+    kept(here, record(dip(1)))
+    there.mkdir()
+    before = files(tmp_path)
+    for name, key in (("a", "../outside"), ("b", dip(1).key()), ("c", f"{tmp_path}/d")):
+        (there / f"{name}.json").write_text(json.dumps(outdated(9) | {"key": key}))
+    done = merge(there, here)
+    assert len(done.refused) == 3 and not (done.added or done.conflicts)
+    assert {n: c for n, c in files(tmp_path).items() if not n.startswith("there/")} == before
+
+
 def test_what_nobody_reads_is_removed_when_asked_and_nothing_else(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,11 +26,13 @@ def number(
 
 NUMBERS = {
     "02_information_density": {
-        "median_rho_id1": {"value": 0.42, "text": "0.42 [0.1, 0.6]", "world": "embedded"}
+        "median_rho_id1": {"value": 0.42, "text": "0.42 [0.1, 0.6]", "world": "embedded"},
+        "markup": {"value": 1, "text": "<script>alert(1)</script>", "world": "embedded"},
     },
     "03_base_to_new": {
         "trainable_4_512_1": number(516, 516, 516, "516", 11, "embedded"),
-        "dip_minus_coop_new": number(3.0, 1.9, 4.3, "3.00", 11, "embedded"),
+        "dip_minus_coop_new": number(3.0, 1.9, 4.3, "3.00", 11, "embedded")
+        | {"shared": "2 of 9 runs from share 3f2a91c0 (<img src=x>)"},
         "photos/dip_minus_coop_new": number(-2.5, -3.6, -1.4, "-2.50", 7, "photos"),
         "photos/dip_minus_coop_h": number(1.5, 0.5, 2.5, "1.50", 7, "photos"),
     },

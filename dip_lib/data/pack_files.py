@@ -182,7 +182,7 @@ def get_pack(source: str) -> Path:
     """Copy or download a pack into this machine's own; it appears there checked, or not at all.
 
     Args:
-        source: a file, or an address that begins with http:// or https://.
+        source: a file, or an address that begins with https:// (http:// from this machine alone).
 
     Returns:
         Its path there, named by its header; a pack of the same name is replaced.
@@ -190,6 +190,7 @@ def get_pack(source: str) -> Path:
     Raises:
         PackError: what came is no pack, damaged, of a newer format, or disagrees with another of
             its dataset.
+        InsecureAddressError: an address that is not https.
         OSError: the source is not there, or sends a web page; disk full.
     """
     scratch = own_packs() / "fetched"

@@ -116,6 +116,7 @@ def get(
 
     Raises:
         MissingDownloadError: a file has to be fetched by hand; says from where, to where.
+        InsecureAddressError: a file without a declared checksum would come over plain http.
         DamagedFileError: a wrong size or sha256, or a bad archive (kept as NAME.bad).
         OSError: the source is dead, has changed or sends a web page; disk full, no permission;
             another process at work on the same dataset. What has arrived is kept.
@@ -160,7 +161,7 @@ def _get(file: File, folder: Path, url: str, ledger: Path, wait: tuple[float, fl
         raise DamagedFileError(str(ledger), f"{error}; delete it") from error
     try:
         if url:
-            fetch(url, path, file.size, *wait)
+            fetch(url, path, file.size, *wait, checked=bool(file.sha256))
         with open(path, "rb") as opened:
             size, digest = path.stat().st_size, file_digest(opened, "sha256").hexdigest()
         expected = file.sha256 or known.get(key, digest)

@@ -9,11 +9,12 @@ from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 from tqdm import tqdm
 
 from dip_lib.fetch.archives import amount, require
+from dip_lib.fetch.secure import opened
 from dip_lib.files import write_atomic
 
 TRIES = 5
@@ -22,7 +23,14 @@ HTML = (b"<html", b"<!doc")
 NETWORK = (HTTPException, URLError, ConnectionError, TimeoutError)
 
 
-def fetch(url: str, target: Path, size: int = 0, timeout: float = 60, pause: float = 1) -> None:
+def fetch(
+    url: str,
+    target: Path,
+    size: int = 0,
+    timeout: float = 60,
+    pause: float = 1,
+    checked: bool = False,
+) -> None:
     """Download a file, resuming where an earlier try, or an earlier process, was cut.
 
     ``target.part`` is what has arrived, ``target.part.json`` tells of which version of the file.
@@ -32,8 +40,10 @@ def fetch(url: str, target: Path, size: int = 0, timeout: float = 60, pause: flo
         size: bytes expected; 0 if unknown.
         timeout: seconds of silence after which a connection counts as dead.
         pause: seconds before the second try; doubled each time.
+        checked: whether the file's checksum is known, so that it may come over plain http.
 
     Raises:
+        InsecureAddressError: neither https, nor of this machine, nor ``checked``.
         ConnectionError: not found, or five connections in a row without progress.
         OSError: a web page instead, a file of another size, disk full.
     """
@@ -41,7 +51,7 @@ def fetch(url: str, target: Path, size: int = 0, timeout: float = 60, pause: flo
     failures, best = 0, 0
     while not target.exists():
         try:
-            _connect(url, part, size, timeout)
+            _connect(url, part, size, timeout, checked)
             part.replace(target)
         except NETWORK as error:
             done = part.stat().st_size if part.exists() else 0
@@ -55,7 +65,7 @@ def fetch(url: str, target: Path, size: int = 0, timeout: float = 60, pause: flo
     part.with_name(f"{part.name}.json").unlink(missing_ok=True)
 
 
-def _connect(url: str, part: Path, size: int, timeout: float) -> None:
+def _connect(url: str, part: Path, size: int, timeout: float, checked: bool) -> None:
     """Bring ``part`` to its end over one connection."""
     about, known = part.with_name(f"{part.name}.json"), None
     with suppress(OSError, ValueError):
@@ -64,7 +74,7 @@ def _connect(url: str, part: Path, size: int, timeout: float) -> None:
     if known and start == known[2] > 0:
         return
     headers = {"User-Agent": "dip-lib"} | ({"Range": f"bytes={start}-"} if start else {})
-    with urlopen(Request(url, headers=headers), timeout=timeout) as response:
+    with opened(Request(url, headers=headers), timeout, checked) as response:
         head, partial = response.headers, response.status == 206
         length = head["Content-Range" if partial else "Content-Length"] or "0"
         total = int(length.rpartition("/")[2].replace("*", "0"))

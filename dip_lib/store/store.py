@@ -125,8 +125,12 @@ def write_record(folder: Path, record: Record, tensors: bytes = b"") -> None:
     """Write a record under its key, and before it the file of what the run has learned, if any."""
     if tensors:
         write_atomic(folder / f"{record['key']}.safetensors", tensors)
-    text = json.dumps(plain(record), indent=1, allow_nan=False) + "\n"
-    write_atomic(folder / f"{record['key']}.json", text.encode())
+    write_atomic(folder / f"{record['key']}.json", record_text(record))
+
+
+def record_text(record: Record) -> bytes:
+    """A record as its file holds it."""
+    return (json.dumps(plain(record), indent=1, allow_nan=False) + "\n").encode()
 
 
 def load_record(path: Path) -> object:

@@ -42,20 +42,24 @@ def dask_cluster(scheduler: str = "", workers: int = 0, device: str = "cpu") -> 
     """Dask's workers as an engine.
 
     Args:
-        scheduler: the address of a running one ("tcp://10.0.0.1:8786"), with whatever workers.
+        scheduler: the address of a running one ("tcp://10.0.0.1:8786"), with whatever workers; to
+            "tls://..." with the certificate that Dask's own settings name.
         workers: without one, how many processes are started here: on GPUs at most one a GPU.
 
     Raises:
         RuntimeError: Dask is not installed.
-        ValueError: more workers than GPUs.
+        ValueError: more workers than GPUs; no certificate for an encrypted scheduler.
         OSError: no scheduler answers.
     """
     try:
-        from distributed import Client
+        from distributed import Client, Security
     except ImportError as error:
         raise RuntimeError(
             "Dask distributed is not installed: pip install 'dip-lib[dask]'"
         ) from error
+    if scheduler.startswith("tls:") and not Security().get_connection_args("client")["ssl_context"]:
+        how = "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and ...__CLIENT__KEY"
+        raise ValueError(f"{scheduler} needs a certificate: Dask's settings name none. Set {how}")
     with ExitStack() as stack:
         here = None if scheduler else stack.enter_context(_local_cluster(workers, device))
         yield Cluster(stack.enter_context(Client(here or scheduler)), here)

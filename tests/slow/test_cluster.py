@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 from dask_workers import scheduler, worker
 from glyph_pictures import write_pictures
@@ -134,3 +136,57 @@ def test_a_feature_pack_reaches_a_worker_that_lacks_it_once(
         measure(study.dip(profile), store, engine=cluster)
         assert arrived.stat().st_mtime_ns == stamp
     assert "refused" not in capfd.readouterr().err
+
+
+def certificate(folder: Path, name: str) -> tuple[str, str]:
+    """Files of a certificate that signs itself, and of its key."""
+    made, key = folder / f"{name}.pem", folder / f"{name}.key"
+    asked = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={name}"]
+    command = ["openssl", *asked, "-keyout", str(key), "-out", str(made)]
+    subprocess.run(command, check=True, capture_output=True)
+    return str(made), str(key)
+
+
+ROLES = ("client", "scheduler", "worker")
+
+
+def tls(made: str, key: str) -> dict[str, Any]:
+    """Dask's settings of who it is and whom it trusts: whoever has the same certificate."""
+    who = {role: {"cert": made, "key": key} for role in ROLES}
+    before = dask.config.get("distributed.comm.tls")
+    return {"distributed.comm.tls": {**before, "ca-file": made, **who}}
+
+
+def variables(made: str, key: str) -> dict[str, str]:
+    """The same in the environment of a program."""
+    start = "DASK_DISTRIBUTED__COMM__TLS__"
+    each = {
+        f"{start}{role.upper()}__{w}": v
+        for role in ROLES
+        for w, v in (("CERT", made), ("KEY", key))
+    }
+    return {f"{start}CA_FILE": made, **each}
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+def test_workers_are_reached_by_tls_and_by_nobody_without_a_certificate(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")  # whose defaults Dask's settings then have
+    ours, others = (certificate(tmp_path, name) for name in ("ours", "others"))
+    quick = {"distributed.comm.timeouts.connect": "2s"}
+    with ExitStack() as stack:
+        own = variables(*ours)
+        address = stack.enter_context(scheduler(tmp_path, "tls", **own))
+        stack.enter_context(worker(address, tmp_path / "worker", **own))
+        assert address.startswith("tls://")
+        with dask.config.set(tls(*ours)), dask_cluster(address) as cluster:
+            assert cluster.size("cpu") == 1
+            (name,) = cluster.names()  # it was asked for its code, over the same wire
+            assert name.startswith("tls://")
+        strangers = [(address, {}), (address, tls(*others)), (f"tcp{address[3:]}", {})]
+        for place, settings in strangers:
+            with (
+                dask.config.set(settings | quick),
+                pytest.raises((OSError, ValueError)),
+                dask_cluster(place),
+            ):
+                pass

@@ -15,6 +15,8 @@ import photo_archives
 import pytest
 from test_paper_pages import DATASETS, ROOT, tiny
 
+from dip_book.scoreboard import scoreboard
+
 STUDIES = ["base_to_new", "precision", "few_shot", "cross_dataset", "domain_shift"]
 TOWERS = ("ViT-B-32", "RN50")
 
@@ -22,6 +24,7 @@ TOWERS = ("ViT-B-32", "RN50")
 def run(place: Path, home: str, *words: str, data: str = "") -> subprocess.CompletedProcess[str]:
     """A program in a process of its own, with a home of its own, and pictures or none."""
     own = {"DIP_HOME": str(place / home), "DIP_WORKERS": "1", "PYTHONPATH": str(ROOT)}
+    own |= {"DIP_RESULTS": str(place / home / "exports")}
     env = {**os.environ, **own} | ({"DATA": data} if data else {})
     if not data:
         env.pop("DATA", None)
@@ -38,7 +41,8 @@ def dip(place: Path, home: str, *words: str, data: str = "") -> Any:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A profile, and two homes: "theirs" had the pictures and made packs, "ours" fetched these."""
+    """A profile, and two homes: "theirs" had the pictures, made packs, measured and shared "out";
+    "ours" fetched the packs."""
     folder = tmp_path_factory.mktemp("packs")
     (folder / "tiny.toml").write_text(tiny(), "utf-8")
     for name in photo_archives.NAMES:
@@ -48,6 +52,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         own = ["--backbone", tower, "--profile", "tiny.toml", "--dataset", *names]
         dip(folder, "theirs", "features", "pack", *own, data=data)
     dip(folder, "theirs", "measure", "--profile", "tiny.toml", "--study", "base_to_new", data=data)
+    shared = ["--profile", "tiny.toml", "--study", "base_to_new"]
+    dip(folder, "theirs", "share", "out", *shared, data=data)
     first, *others = sorted((folder / "theirs" / "packs").glob("*.safetensors"))
     dip(folder, "ours", "features", "get", str(first))
     for path in others:  # as the command does, each in a second less
@@ -113,3 +119,38 @@ def test_what_encodes_pictures_itself_says_that_it_needs_them(place: Path) -> No
     assert done.returncode == 1
     assert "dip: no feature pack holds the pictures of" in done.stderr
     assert "variable DATA" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_shared_reproduction_fills_the_column_of_real_clip_elsewhere(place: Path) -> None:
+    """On a third machine, which has neither pictures nor weights nor runs."""
+    assert dip(place, "third", "store", "merge", "out")["added"]
+    taken = dip(place, "third", "store", "merge", "out")
+    assert taken["added"] == 0 and taken["same"] and not taken["refused"]
+    dip(place, "third", "export", "--profile", "out/tiny.toml", "--study", "base_to_new")
+    exported = place / "third" / "exports" / "tiny" / "base_to_new.json"
+    assert exported.read_bytes() == (place / "out/results/tiny/base_to_new.json").read_bytes()
+    shutil.rmtree(place / "third" / "exports")
+    runs = {path.name for path in (place / "third" / "store").glob("*.json")}
+
+    out, name = place / "third.ipynb", "03_base_to_new"
+    given = ["-p", "profile", "out/tiny.toml", "-p", "results", "missing", "--no-progress-bar"]
+    source = ROOT / "notebooks" / f"{name}.ipynb"
+    done = run(place, "third", "-m", "papermill", str(source), str(out), *given)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {path.name for path in (place / "third" / "store").glob("*.json")} == runs  # none anew
+    outputs = [o for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", [])]
+    said = "\n".join(o.get("data", {}).get("text/markdown", "") for o in outputs)
+    share = json.loads((place / "out" / "manifest.json").read_text())["share"]
+    assert "*Measured by others, and taken in:* " in said and f"share {share[:8]}" in said
+
+    (numbers,) = (place / "third" / "reruns").glob(f"{name}-*/numbers.json")
+    (place / "numbers").mkdir()
+    shutil.copy(numbers, place / "numbers" / f"{name}.json")
+    board = scoreboard(ROOT / "book" / "claims.toml", place / "numbers")
+    (claim,) = (row for row in board if row["id"] == "dip-new")
+    judged = claim["judged"]["paper"]
+    assert judged["value"] is not None and f"share {share[:8]}" in judged["shared"]
+    assert judged["verdict"] == "cannot judge"  # three datasets
+    hidden = (str(Path.home()), str(place), "Traceback")
+    texts = [path.read_text() for path in (place / "out").rglob("*.json")]
+    assert not [word for word in hidden for text in texts if word in text]

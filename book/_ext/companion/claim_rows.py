@@ -88,6 +88,8 @@ def told(judged: Row) -> str:
     if judged["these"]:
         low, high = numbers(*judged["these"])
         parts.append(f"over seeds, with these datasets, [{low}, {high}]")
+    if judged["shared"]:
+        parts.append(f"measured by others, and taken in: {judged['shared']}")
     return "; ".join(filter(None, parts))
 
 
