@@ -143,7 +143,7 @@ def test_the_finding_needs_every_world() -> None:
     assert "does not hold" in beyond.finding({"one": ahead, "two": behind}, {})
     waiting = beyond.waiting([replace(PROFILE, studies=()), FULL])
     said = beyond.finding({"one": ahead}, waiting)
-    assert "Not judged yet" in said and "It holds" not in said
+    assert "Not judged here" in said and "It holds" not in said
 
 
 def test_numbers_say_on_how_many_places_they_rest() -> None:

@@ -36,7 +36,7 @@ def state(profile: Profile) -> str:
     if not profile.judge:
         return f"Nothing of {profile.world} judges this method."
     reason = closed(profile)
-    return f"**Not judged yet**: {reason}." if reason else ""
+    return f"**Not judged here**: {reason}." if reason else ""
 
 
 def waiting(profiles: Iterable[Profile]) -> dict[str, str]:

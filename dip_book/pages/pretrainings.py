@@ -28,6 +28,7 @@ from dip_study.profiles import Profile, load_profile
 TOWERS = {
     ("embedded-full", "glyph-resnet"): True,
     ("embedded-full", "glyph-vit"): False,
+    ("embedded-b", "glyph-resnet-b"): False,
     ("photos-full", "photo-lite0"): True,
     ("photos-4", "photo-lite0-4"): False,
     ("photos-b", "photo-lite0-b"): False,
