@@ -84,6 +84,12 @@ HELD = {
     "20": {"dip_minus_coop_new": 1, "photos/dip_minus_coop_new": 0}
     | {"dropout_alone_minus_coop_new": 1, "a_quarter_of_the_epochs_minus_coop_new": 1}
     | {"density_held_new": 0, "photos/density_held_new": 0},
+    "21": {
+        f"{world}minus_{method}_h": 1
+        for world in ("", "photos/")
+        for method in ("dip", "coop", "coop_update_scaled")
+    }
+    | {"minus_kgcoop_h": -1, "photos/minus_kgcoop_h": 0},
 }
 """Notebook -> numbers -> the sign that its first paragraph gives them in words."""
 
@@ -114,4 +120,3 @@ def test_words_of_first_paragraphs_that_are_no_signs() -> None:
     assert own["bytes"] < 4096 and own["plain_open_clip_agrees"] == 1
     assert abs(own["own"] - own["zero_shot_own"]) < 2
     assert abs(own["unseen"] - own["zero_shot_unseen"]) < 2
-    assert not signs("21"), "the method is judged: page 21's first paragraph says that it is not"
