@@ -74,11 +74,11 @@ MEASURED = (
     Column("drift_words", "Drift, words", "Of the embeddings of arbitrary words.", 10_000),
     Column("drift_base", "Drift, base", "Of the embeddings of base classes.", 10_000),
     Column("drift_new", "Drift, new", "Of the embeddings of new classes.", 10_000),
-    Column("update_norm", "Norm of update", "Frobenius norm of the prompt less its start.", 1000),
-    Column("loss", "Loss", "Of the last epoch, in training.", 1000),
+    Column("update_norm", "Norm of update", "Frobenius norm of the prompt less its start.", 100),
+    Column("loss", "Loss", "Of the last epoch, in training.", 100),
     Column("sharpness", "Sharpness", "Mean rise of the loss around the prompt, in nats.", 10_000),
     Column("trainable", "Trained", "Trainable parameters.", 1),
-    Column("seconds", "Seconds", "Of one core; runs of one batch share its time.", 100),
+    Column("seconds", "Seconds", "Of one core; runs of one batch share its time.", 10),
     Column("memory_mb", "Memory, MB", "The most that the process held.", 1),
 )
 COLUMNS = (*SETTINGS, *MEASURED)
