@@ -67,7 +67,12 @@ def look(browser: Any, width: int, mode: str) -> None:
 
 
 def opened(browser: Any, page: Path, query: str = "") -> Any:
-    browser.get(page.as_uri() + query)
+    from selenium.common.exceptions import TimeoutException
+
+    try:
+        browser.get(page.as_uri() + query)
+    except TimeoutException:  # now and then Chromium misses the end of a load
+        browser.get(page.as_uri() + query)
     browser.execute_async_script(READY)
     return browser
 
