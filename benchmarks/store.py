@@ -39,7 +39,12 @@ def fill(live: Path, count: int) -> Iterator[Run]:
     (live / ".layout").write_text("2\n")
     prompt = save({"prompt": torch.zeros(4, 128)})
     records = [each for each in every_record(SOURCE) if each["run"]["seed"]][:count]
-    texts = [json.dumps(each, indent=1) + "\n" for each in records]
+    # in a live store checkpoints come after the status, other than in an export
+    last = "checkpoints"
+    ordered = [
+        {name: each[name] for name in each if name != last} | {last: each[last]} for each in records
+    ]
+    texts = [json.dumps(each, indent=1) + "\n" for each in ordered]
     runs = [Run.from_dict(each["run"]) for each in records]
     for i in range(count):
         which = i % len(runs)
