@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -23,7 +23,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench import parser, start, write
-from networks import Here, Networks, Place, scheduler, worker
+from dask_processes import scheduler, worker
+from networks import HERE, Networks, Place
 
 from dip_lib.paths import home
 from dip_lib.store import Store
@@ -101,16 +102,15 @@ def on_dask(
     count: int, at: Place, workers_at: Place, features: Path, smoke: bool
 ) -> dict[str, Any]:
     """The same with so many workers of Dask, which have imported everything before."""
-    with TemporaryDirectory(prefix="dip-dask-") as name, scheduler(at, Path(name)) as address:
-        folders = [Path(name) / f"worker-{i}" for i in range(count)]
-        for folder in folders:
-            (folder / "home").mkdir(parents=True)
-            (folder / "home" / "features").symlink_to(features)
-        with worker(address, workers_at, folders[0]):
-            if count == 1:
-                return timed(at, address, features, count, smoke)
-            with worker(address, workers_at, folders[1]):
-                return timed(at, address, features, count, smoke)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="dip-dask-")))
+        address = stack.enter_context(scheduler(folder, place=at))
+        for own in (folder / f"worker-{i}" for i in range(count)):
+            (own / "home").mkdir(parents=True)
+            (own / "home" / "features").symlink_to(features)
+            warm = ("--preload", "dip_study.measure")
+            stack.enter_context(worker(address, own, *warm, place=workers_at))
+        return timed(at, address, features, count, smoke)
 
 
 def candidates(features: Path, networks: Networks | None, smoke: bool) -> Iterator[tuple[str, Any]]:
@@ -118,11 +118,11 @@ def candidates(features: Path, networks: Networks | None, smoke: bool) -> Iterat
     for count in (1, 2)[smoke:]:
         yield (
             f"processes, {count}",
-            lambda count=count: timed(Here, "", features, count, smoke),
+            lambda count=count: timed(HERE, "", features, count, smoke),
         )
         yield (
             f"Dask, {count}",
-            lambda count=count: on_dask(count, Here, Here, features, smoke),
+            lambda count=count: on_dask(count, HERE, HERE, features, smoke),
         )
     if networks:
         first, second = networks.places
@@ -155,7 +155,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="dip-scaling-") as name, Networks.made() as networks:
         features = Path(name) / "features"
         features.mkdir()
-        timed(Here, "", features, 1, chosen.smoke)  # encodes the images
+        timed(HERE, "", features, 1, chosen.smoke)  # encodes the images
         measured: dict[str, list[dict[str, Any]]] = {}
         for _ in range(repeats):
             for label, call in candidates(features, networks, chosen.smoke):

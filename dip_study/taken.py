@@ -103,13 +103,15 @@ class SharedStore(Store):
         return super().get(run) or self._from_pictures(run)
 
     def _from_pictures(self, run: Run) -> Record | None:
+        if not self._shared:
+            return None
         data = run.data
         whole = replace(
             data,
             fingerprint=pictures_fingerprint(data.fingerprint),
             target_fingerprint=pictures_fingerprint(data.target_fingerprint),
         )
-        if not self._shared or whole == data:
+        if whole == data:
             return None
         other = replace(run, data=whole)
         return super().get(other) if other.key() in self._shared else None

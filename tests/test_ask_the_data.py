@@ -10,16 +10,15 @@ import io
 import json
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from subprocess import PIPE
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from node_process import Ask, asked
 from scipy.stats import t as student
 
 from dip_book.ask_columns import COLUMNS, MEASURED, NO_COLUMN
@@ -39,7 +38,6 @@ LOADED = ("parts", "data", "question", "filter", "groups", "view")
 MOST = 600_000
 """Bytes that the runs may have: a page is to be light."""
 QUESTIONS = [html.unescape(each) for each in re.findall(r'data-ask="([^"]+)"', PAGE.read_text())]
-Ask = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -77,18 +75,8 @@ def ask(pack: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Itera
     path.write_text(json.dumps(pack), "utf-8")
     parts = [STATIC / f"{part}.js" for part in LOADED]
     command = [node, ROOT / "tests" / "ask_the_data.js", path, *parts]
-    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
-        assert process.stdin and process.stdout
-        lines, answers = process.stdin, process.stdout
-
-        def answer(task: str, **job: Any) -> Any:
-            print(json.dumps({"task": task} | job), file=lines, flush=True)
-            line = answers.readline()
-            assert line, "node ended: its error is on standard error"
-            return json.loads(line)
-
+    with asked(command) as answer:
         yield answer
-        lines.close()
 
 
 def test_every_committed_run_is_there_once_at_its_line(ask: Ask, records: list[Any]) -> None:

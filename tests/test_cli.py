@@ -22,6 +22,7 @@ from dip_lib.data.photos import load_photos
 from dip_lib.fetch import download
 from dip_lib.fetch.download import Photos, sources
 from dip_lib.store import Store
+from dip_lib.store.export import every_record
 from dip_lib.training.record import record
 from dip_study import plan, study
 from dip_study.cli import INTERRUPTED, main
@@ -392,6 +393,24 @@ def test_a_study_exported_alone_keeps_the_training_of_runs_that_others_look_alon
     for run in runs:
         kept = exported.get(run)
         assert kept is not None and len(kept["checkpoints"]) == (3 if run in along else 1)
+
+
+def test_studies_exported_one_by_one_in_any_order_hold_each_run_once_and_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIP_RESULTS", str(tmp_path / "results"))
+    smoke, store = load_profile("smoke"), Store(tmp_path / "home" / "store")
+    shared = {*study.epochs(smoke)} & {*study.dropout(smoke)}
+    runs = {*study.epochs(smoke), *study.dropout(smoke)}
+    half = type("Half", (), {"names": ("a",), "labels": torch.zeros(3)})()
+    for run in runs:
+        store.put(record(run, (half, half), [{"epoch": 0, "base": 50.0}], seconds=1.0))
+    assert shared
+    for name in ("epochs", "dropout", "epochs"):
+        assert main(["export", "--profile", "smoke", "--study", name]) == 0
+    files = [tmp_path / "results" / "smoke" / f"{name}.json" for name in ("epochs", "dropout")]
+    keys = [each["key"] for path in files for each in every_record(path)]
+    assert sorted(keys) == sorted(run.key() for run in runs)
 
 
 @pytest.mark.usefixtures("shared_features")

@@ -16,7 +16,7 @@ from dip_study.plan_scaling import Rates, estimate, group_seconds, makespan, pha
 from dip_study.profiles import load_profile
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "book" / "_ext"))  # as Sphinx does
-from companion.scaling import scaling_rows
+from companion.scaling import Scaling
 
 SECONDS = st.lists(st.floats(0.01, 1000), min_size=1, max_size=40)
 RATES = Rates(times_a_core=250.0, images_per_second=1500.0, client_seconds=0.01)
@@ -68,7 +68,7 @@ def test_a_row_compares_workers_with_one_of_their_kind() -> None:
     seconds = {"processes, 1": [8.0], "Dask, 1": [9.0, 11.0], "Dask, 2": [5.0, 4.0, 6.0]}
     seconds["Dask, 2, other network"] = [8.0]
     rows = {
-        (row["kind"], row["workers"]): row["times"] for row in scaling_rows({"seconds": seconds})
+        (row["kind"], row["workers"]): row["times"] for row in Scaling.rows({"seconds": seconds})
     }
     assert rows == {
         ("processes", 1): 1.0,

@@ -5,18 +5,16 @@ In a real browser the page is looked at by ``tests/slow/test_train_here_page.py`
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from subprocess import PIPE
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from node_process import Ask, asked
 
 from dip_book.train_here import Given, best_levels, pack, unpack
 from dip_book.train_here_runs import evaluated, prepared
@@ -44,7 +42,6 @@ METHODS = {
     "dip": ({"method": "dip", "rank": 1, "dropout": 0.5}, LowRank()),
     "rank 3": ({"method": "dip", "rank": 3, "dropout": 0.3}, LowRank(rank=3, dropout=0.3)),
 }
-Ask = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +56,8 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     parts = [STATIC / f"{part}.js" for part in PARTS if part not in IN_PAGE]
     command = [node, ROOT / "tests" / "train_here.js", *parts, *packs]
 
-    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
-        assert process.stdin and process.stdout
-        lines, answers = process.stdin, process.stdout
-
-        def answer(task: str, **job: Any) -> Any:
-            print(json.dumps({"task": task} | job), file=lines, flush=True)
-            line = answers.readline()
-            assert line, "node ended: its error is on standard error"
-            return json.loads(line)
-
+    with asked(command) as answer:
         yield answer
-        lines.close()
 
 
 @pytest.fixture(scope="module")

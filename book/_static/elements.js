@@ -1,17 +1,18 @@
 // What the scripts that draw have in common; it is loaded before each of them.
 
+const IN_SVG = ["svg", "g", "line", "polyline", "path", "rect", "circle", "text"];
+
 /**
- * A new element of HTML, or of SVG where its name is one of SVG's, as the last of `parent`.
+ * A new element of HTML, or of SVG where its name is one of SVG's, as the last of `parent`, if there is one.
  *
- * @param attributes by name; `text` is what stands in the element.
+ * @param attributes by name, null ones left out; `text` is what stands in the element.
  */
-function makeElement(tag, attributes, parent) {
-  const svg = ["svg", "line", "polyline", "path", "rect", "circle", "text"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+function makeElement(tag, attributes = {}, parent = null) {
+  const node = IN_SVG.includes(tag) ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   const { text, ...rest } = attributes;
-  for (const [name, value] of Object.entries(rest)) node.setAttribute(name, value);
+  for (const [name, value] of Object.entries(rest)) if (value !== null) node.setAttribute(name, value);
   if (text !== undefined) node.textContent = text;
-  parent.append(node);
+  parent?.append(node);
   return node;
 }
 

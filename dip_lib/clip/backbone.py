@@ -65,7 +65,7 @@ class Backbone:
     _encoders: dict[tuple[tuple[str, ...], int, bool, str], Encoder] = field(
         default_factory=dict, repr=False
     )
-
+    # mean and std on each device: a copy to a GPU waits for what is under way there
     _scales: dict[torch.device, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

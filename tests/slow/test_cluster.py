@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -15,7 +16,6 @@ from typing import Any
 
 import dask
 import pytest
-from dask_workers import scheduler, worker
 from glyph_pictures import write_pictures
 
 from dip_lib.clip import load_backbone
@@ -33,6 +33,9 @@ from dip_study.measure import measure
 from dip_study.profiles import load_profile
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "benchmarks"))  # as when a benchmark is run as a program
+from dask_processes import scheduler, worker  # noqa: E402
+
 SMOKE = replace(load_profile("smoke"), towers=("glyph-resnet",), datasets=("greek",), epochs=1)
 
 

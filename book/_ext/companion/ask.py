@@ -20,7 +20,7 @@ from .templates import html
 
 logger = logging.getLogger(__name__)
 PARTS = (
-    *("parts", "data", "question", "filter", "groups", "view", "make"),
+    *("parts", "data", "question", "filter", "groups", "view"),
     *("facets", "axes", "plot", "table", "page", "begin", "runs"),
 )
 """The page's scripts in ``_static/ask``, the one that the others register with first."""

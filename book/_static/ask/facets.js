@@ -1,6 +1,5 @@
 // The filters: a setting's values to check, with counts, and the ends of what was measured.
-AskTheData.part("facets", (use) => {
-  const make = use("make");
+AskTheData.part("facets", () => {
   const FIRST = ["world", "study", "method", "dataset", "lr", "rank", "dropout", "seed", "held_out", "class_split", "backbone", "epochs"];
   const number = (count) => count.toLocaleString("en");
 
@@ -14,10 +13,10 @@ AskTheData.part("facets", (use) => {
   const build = (table, places, changed) => {
     const shows = [];
     const fold = (place, { title }) => {
-      const details = make("details", { class: "ask-facet" }, place);
-      const summary = make("summary", {}, details);
-      make("span", { text: title }, summary);
-      return { details, said: make("span", { class: "ask-chosen" }, summary) };
+      const details = makeElement("details", { class: "ask-facet" }, place);
+      const summary = makeElement("summary", {}, details);
+      makeElement("span", { text: title }, summary);
+      return { details, said: makeElement("span", { class: "ask-chosen" }, summary) };
     };
 
     const setting = (column, place) => {
@@ -26,15 +25,15 @@ AskTheData.part("facets", (use) => {
       let boxes = [];
       const fill = () => {
         if (boxes.length) return;
-        const set = make("fieldset", {}, details);
-        make("legend", { text: column.title, class: "ask-unseen" }, set);
-        if (column.about) make("p", { text: column.about }, set);
+        const set = makeElement("fieldset", {}, details);
+        makeElement("legend", { text: column.title, class: "ask-unseen" }, set);
+        if (column.about) makeElement("p", { text: column.about }, set);
         boxes = names.map((name, code) => {
-          const label = make("label", {}, set);
-          const box = make("input", { type: "checkbox", value: name }, label);
+          const label = makeElement("label", {}, set);
+          const box = makeElement("input", { type: "checkbox", value: name }, label);
           label.append(` ${name} `);
           box.addEventListener("change", () => changed(column.name, boxes.filter(({ box }) => box.checked).map(({ box }) => box.value)));
-          return { box, label, count: make("span", { class: "ask-count" }, label), code };
+          return { box, label, count: makeElement("span", { class: "ask-count" }, label), code };
         });
       };
       shows.push((asked, counts) => {
@@ -55,13 +54,13 @@ AskTheData.part("facets", (use) => {
 
     const measured = (column, place) => {
       const { details, said } = fold(place, column);
-      const set = make("fieldset", { class: "ask-range" }, details);
-      make("legend", { text: column.title, class: "ask-unseen" }, set);
-      if (column.about) make("p", { text: column.about }, set);
+      const set = makeElement("fieldset", { class: "ask-range" }, details);
+      makeElement("legend", { text: column.title, class: "ask-unseen" }, set);
+      if (column.about) makeElement("p", { text: column.about }, set);
       const ends = [..."01"].map(() => null);
       ["from", "to"].forEach((word, i) => {
-        const label = make("label", { text: `${word} ` }, set);
-        ends[i] = make("input", { type: "number", step: "any", inputmode: "decimal" }, label);
+        const label = makeElement("label", { text: `${word} ` }, set);
+        ends[i] = makeElement("input", { type: "number", step: "any", inputmode: "decimal" }, label);
         ends[i].addEventListener("change", () => changed(column.name, ends.map(({ value }) => (value === "" ? null : Number(value)))));
       });
       shows.push((asked) => {

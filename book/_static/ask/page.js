@@ -1,6 +1,6 @@
 // The page: what the reader sets becomes a question, the question becomes the address, and the answer is shown.
 AskTheData.part("page", (use) => {
-  const make = use("make"), { read, write, nothing } = use("question"), { answer, csv } = use("view");
+  const { read, write, nothing } = use("question"), { answer, csv } = use("view");
   const place = document.querySelector(".ask-data"), part = (name) => place.querySelector(`[data-show="${name}"]`);
   const form = place.querySelector("form"), control = (name) => form.elements[name];
   const number = (count) => count.toLocaleString("en");
@@ -8,7 +8,7 @@ AskTheData.part("page", (use) => {
 
   const choices = (select, columns, first) => {
     select.replaceChildren();
-    for (const [value, text] of [...first, ...columns.map(({ name, title }) => [name, title])]) make("option", { value, text }, select);
+    for (const [value, text] of [...first, ...columns.map(({ name, title }) => [name, title])]) makeElement("option", { value, text }, select);
   };
 
   // what the controls say is what is asked
@@ -29,8 +29,8 @@ AskTheData.part("page", (use) => {
     const parent = part("chips"), focus = parent.contains(document.activeElement);
     parent.replaceChildren();
     const chip = (text, without) => {
-      const button = make("button", { type: "button", text: `${text} `, "aria-label": `Remove the filter ${text}` }, make("li", {}, parent));
-      make("span", { text: "×", "aria-hidden": "true" }, button);
+      const button = makeElement("button", { type: "button", text: `${text} `, "aria-label": `Remove the filter ${text}` }, makeElement("li", {}, parent));
+      makeElement("span", { text: "×", "aria-hidden": "true" }, button);
       button.addEventListener("click", () => change(without));
     };
     const title = (name) => table.by[name].title;
@@ -57,11 +57,11 @@ AskTheData.part("page", (use) => {
     const list = part("legend"), { colour } = asked.plot, column = table.by[colour];
     list.replaceChildren();
     if (!column || kinds.length < 2) return;
-    make("li", { text: column.title, class: "ask-legend-title" }, list);
+    makeElement("li", { text: column.title, class: "ask-legend-title" }, list);
     kinds.forEach(([name, count], i) => {
       if (!count) return;
-      const entry = make("li", {}, list);
-      make("path", { d: "M6 6h0", class: `ask-colour${i % 8} ask-dot ask-large${column.per ? " ask-shade" : ""}` }, make("svg", { viewBox: "0 0 12 12", "aria-hidden": "true" }, entry));
+      const entry = makeElement("li", {}, list);
+      makeElement("path", { d: "M6 6h0", class: `ask-colour${i % 8} ask-dot ask-large${column.per ? " ask-shade" : ""}` }, makeElement("svg", { viewBox: "0 0 12 12", "aria-hidden": "true" }, entry));
       entry.append(`${name} (${number(count)})`);
     });
   };
@@ -153,7 +153,7 @@ AskTheData.part("page", (use) => {
     control("clear").addEventListener("click", () => change(() => (asked = nothing())));
     control("save").addEventListener("click", () => {
       const address = URL.createObjectURL(new Blob([csv(table, found)], { type: "text/csv" }));
-      make("a", { href: address, download: found.groups ? "groups.csv" : "runs.csv" }).click();
+      makeElement("a", { href: address, download: found.groups ? "groups.csv" : "runs.csv" }).click();
       setTimeout(() => URL.revokeObjectURL(address), 1000);
     });
     part("plot").addEventListener("pointermove", (event) => {
@@ -186,8 +186,8 @@ AskTheData.part("page", (use) => {
     for (const axis of ["x", "y"]) choices(control(axis), table.columns, []);
     choices(control("colour"), table.columns, [["", "nothing"]]);
     for (const { name, title } of table.columns) {
-      const label = make("label", {}, part("columns"));
-      make("input", { type: "checkbox", name: "column", value: name }, label);
+      const label = makeElement("label", {}, part("columns"));
+      makeElement("input", { type: "checkbox", name: "column", value: name }, label);
       label.append(` ${title}`);
     }
     for (const link of document.querySelectorAll("[data-ask]")) link.href = `#${link.dataset.ask}`;

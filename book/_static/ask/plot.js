@@ -1,6 +1,6 @@
 // The picture: a dot for each run or group, in up to eight colours; lines and intervals of groups.
 AskTheData.part("plot", (use) => {
-  const make = use("make"), { axis } = use("axes");
+  const { axis } = use("axes");
   const COLOURS = 8;
 
   // classes of colour: the most frequent values of a setting, or fifths of what was measured
@@ -29,13 +29,13 @@ AskTheData.part("plot", (use) => {
     const across = (share) => left + share * (right - left), up = (share) => bottom - share * (bottom - top);
     const tilted = x.words && x.ticks.length * 9 * Math.max(...x.ticks.map(([, text]) => text.length)) > right - left;
     for (const [share, text] of x.ticks) {
-      make("line", { x1: across(share), x2: across(share), y1: top, y2: bottom, class: "ask-grid" }, svg);
+      makeElement("line", { x1: across(share), x2: across(share), y1: top, y2: bottom, class: "ask-grid" }, svg);
       const place = tilted ? { transform: `translate(${across(share) + 4} ${bottom + 12}) rotate(-45)`, "text-anchor": "end" } : { x: across(share), y: bottom + 17, "text-anchor": "middle" };
-      make("text", { ...place, text }, svg);
+      makeElement("text", { ...place, text }, svg);
     }
     for (const [share, text] of y.ticks) {
-      make("line", { x1: left, x2: right, y1: up(share), y2: up(share), class: "ask-grid" }, svg);
-      make("text", { x: left - 6, y: up(share) + 4, "text-anchor": "end", text }, svg);
+      makeElement("line", { x1: left, x2: right, y1: up(share), y2: up(share), class: "ask-grid" }, svg);
+      makeElement("text", { x: left - 6, y: up(share) + 4, "text-anchor": "end", text }, svg);
     }
     return { across, up };
   };
@@ -57,8 +57,8 @@ AskTheData.part("plot", (use) => {
     const box = { left: Math.min(150, 30 + 6.6 * longest(y.ticks)), right: width - 10, top: 8, bottom: height - under - 22 };
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const { across, up } = frame(svg, x, y, box);
-    make("text", { x: (box.left + box.right) / 2, y: height - 5, "text-anchor": "middle", class: "ask-axis", text: x.title }, svg);
-    make("text", { transform: `translate(14 ${(box.top + box.bottom) / 2}) rotate(-90)`, "text-anchor": "middle", class: "ask-axis", text: y.title }, svg);
+    makeElement("text", { x: (box.left + box.right) / 2, y: height - 5, "text-anchor": "middle", class: "ask-axis", text: x.title }, svg);
+    makeElement("text", { transform: `translate(14 ${(box.top + box.bottom) / 2}) rotate(-90)`, "text-anchor": "middle", class: "ask-axis", text: y.title }, svg);
 
     const kinds = classes(colour, points), paths = kinds.names.map(() => []);
     const places = points.map((each, i) => {
@@ -67,7 +67,7 @@ AskTheData.part("plot", (use) => {
       paths[kind].push([...place, each]);
       return [...place, each];
     });
-    const path = (d, attributes) => d && make("path", { d, fill: "none", ...attributes }, svg);
+    const path = (d, attributes) => d && makeElement("path", { d, fill: "none", ...attributes }, svg);
     paths.forEach((own, kind) => {
       const colours = `ask-colour${kind % COLOURS}${colour?.per ? " ask-shade" : ""}`;
       if (lines) {
