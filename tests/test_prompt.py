@@ -184,6 +184,22 @@ def test_a_prompt_file_refuses_other_words_and_damage(tmp_path: Path) -> None:
         load_prompt(path, p0)
 
 
+@pytest.mark.parametrize("lead", [(0,), (2,), (3, 1)])
+def test_a_prompt_file_of_another_shape_than_its_words_is_refused(
+    lead: tuple[int, ...], tmp_path: Path
+) -> None:
+    path, p0 = tmp_path / "prompt.safetensors", words(4, 8)
+    save_prompt(path, torch.ones(*lead, 4, 1), torch.ones(1, 8), "a photo of a", p0)
+    with pytest.raises(ValueError, match="damaged"):
+        load_prompt(path, p0)
+
+
+def test_one_update_serves_the_words_of_every_layer(tmp_path: Path) -> None:
+    path, p0 = tmp_path / "prompt.safetensors", words(4, 8).repeat(3, 1, 1)
+    save_prompt(path, torch.ones(4, 1), torch.ones(1, 8), "a photo of a", p0)
+    assert torch.equal(load_prompt(path, p0), p0 + 1)
+
+
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.half)])
 def test_a_prompt_of_a_half_precision_tower_names_its_precision(
     precision: str, dtype: torch.dtype, tmp_path: Path

@@ -102,9 +102,15 @@ def load_prompt(path: Path, p0: Tensor | None) -> Tensor:
         )
     if p0 is None:
         return a @ b
-    if p0.shape[-2:] != (a.shape[-2], b.shape[-1]):
+    if not _fits(update := a @ b, p0):
         raise ValueError(
-            f"{path} holds a prompt of ({a.shape[-2]}, {b.shape[-1]}) where its words have "
+            f"{path} holds an update of {tuple(update.shape)} where its words have "
             f"{tuple(p0.shape)}: it is damaged"
         )
     return low_rank_prompt(p0, a.to(p0.device), b.to(p0.device))
+
+
+def _fits(update: Tensor, p0: Tensor) -> bool:
+    """Whether P0 + update has P0's shape (..., n, d); one update (n, d) may serve all of P0."""
+    lead = update.shape[:-2]
+    return update.shape[-2:] == p0.shape[-2:] and lead in (p0.shape[:-2], torch.Size())
