@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -57,7 +58,7 @@ class Tab:
 
     def _messages(self) -> Iterator[dict[str, Any]]:
         rest = b""
-        while more := self._in.read1(1 << 20):
+        while more := os.read(self._in.fileno(), 1 << 20):
             *whole, rest = (rest + more).split(b"\0")
             yield from map(json.loads, whole)
 

@@ -114,10 +114,12 @@ class Edition:
 
 def edition(root: Path) -> Edition:
     """The edition of a checkout."""
+    git = ["git", "-C", str(root)]
+    asked = (["log", "-1", "--format=%H %cs"], ["status", "--porcelain", "-uno"])
     try:
         said = [
-            subprocess.check_output(["git", "-C", str(root), *words], text=True).strip()
-            for words in (["log", "-1", "--format=%H %cs"], ["status", "--porcelain", "-uno"])
+            subprocess.check_output([*git, *each], text=True, stderr=subprocess.DEVNULL).strip()
+            for each in asked
         ]
     except (OSError, subprocess.CalledProcessError):
         return Edition("from sources without their history", "HEAD")
