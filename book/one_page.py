@@ -21,8 +21,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 SCRIPTS = ("MathJax", "mathjax", "tables.js")
 """Scripts that paper needs: formulas, and tables that fit."""
-OPERATED = "script, .headerlink, .train, .ask-data, .explore, .slider"
-"""What a page has for its reader to operate, and its scripts fill."""
+OPERATED = "script, .headerlink, .train, .ask-data, .explore, .slider, details:not([open], .hide)"
+"""What a page has for its reader to operate; folded code (.hide) is left out by ``print.css``."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,6 @@ def page(name: str, html: Path, names: Collection[str], online: str) -> Page:
     assert article, name
     for each in article.select(OPERATED):
         each.decompose()
-    for each in article.select("details"):
-        each["open"] = ""  # paper cannot be clicked; folded code is not printed at all
     title = article.select_one("h1")
     assert title, name
     for each in article.select("[id]"):
