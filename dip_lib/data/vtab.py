@@ -56,8 +56,10 @@ def listed_pictures(folder: str | Path, classes: int | None = None) -> Pictures:
         listed[split] = path, rows
     images = _images(root, listed["train"][1][0][0])
     inside = {split: _below(path, rows, images) for split, (path, rows) in listed.items()}
-    files, names = _renumbered(root, inside) if classes is None else (inside, range(classes))
-    if wrong := {y for rows in files.values() for _, y in rows if y >= len(names)}:
+    files, labels = inside, [*range(classes or 0)]
+    if classes is None:
+        files, labels = _renumbered(root, inside)
+    if wrong := {y for rows in files.values() for _, y in rows if y >= len(labels)}:
         raise ValueError(
             f"{root}: labels {sorted(wrong)}, but there are {classes} classes, which count from 0"
         )
@@ -65,7 +67,7 @@ def listed_pictures(folder: str | Path, classes: int | None = None) -> Pictures:
     same = {path: path for path, _ in chain(*files.values())}
     if told := told_of_repeats(str(root), files, same):
         warnings.warn(told, stacklevel=2)
-    return Pictures(root.name, tuple(str(label) for label in names), images, files)
+    return Pictures(root.name, tuple(str(label) for label in labels), images, files)
 
 
 def tuning_part(task: Pictures) -> Pictures:

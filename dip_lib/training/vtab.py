@@ -1,7 +1,8 @@
 """VTAB's protocol for visual prompts: tuned on a part of the images, refitted on all.
 
-Source: VPT's ``tune_vtab.py``. Unlike there, images are normalised as the encoder wants them,
-cropped and not squeezed to a square, and training views are random crops.
+Source: VPT's ``tune_vtab.py``. Unlike there, images are normalised as the encoder wants them, and
+cropped unless the task says otherwise (:attr:`dip_lib.data.pictures.Pictures.squeezed`); training
+views are random crops, with ``views=0`` the images themselves.
 """
 
 from __future__ import annotations
