@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from dip_lib.clip.timm_tower import check_timm, is_timm
 from dip_lib.errors import BadValueError
+from dip_lib.methods.vpt import VPT
 from dip_study.profiles import Profile
 
 EVERY = "every number"
@@ -116,8 +117,8 @@ class Grid:
     def each(cls, profile: Profile, full: bool = False) -> list[Grid]:
         """Those of a profile, one for each encoder; none if it has no tasks.
 
-        The profile's first backbone is the encoder, or the table ``towers`` names others: encoder
-        -> what its grid has in place of the shared values, such as its chosen rates.
+        The encoder is the backbone that the profile gives VPT, or ``towers`` names others, and
+        ``lr`` is then encoder -> what it is for this one.
 
         Args:
             full: with what the table ``full`` says.
@@ -125,16 +126,19 @@ class Grid:
         Raises:
             ValueError: a table with other fields, an encoder that timm does not have.
         """
-        shared = dict(profile.visual.get("tasks", {}))
-        if not shared:
+        table = dict(profile.visual.get("tasks", {}))
+        if not table:
             return []
-        differs, towers = (shared.pop(name, {}) for name in ("full", "towers"))
-        shared |= differs if full else {}
-        towers = towers or {profile.backbone: {}}
-        return [cls._of(profile, tower, shared | own) for tower, own in towers.items()]
+        differs, towers = (table.pop(name, ()) for name in ("full", "towers"))
+        table |= differs if full else {}
+        if not towers:
+            return [cls._of(profile, profile.values(VPT, "")["backbone"], table)]
+        rates = table.get("lr", {})
+        return [cls._of(profile, t, table | {"lr": rates.get(t, {})}) for t in towers]
 
     @classmethod
-    def _of(cls, profile: Profile, tower: str, table: dict[str, Any]) -> Grid:
+    def _of(cls, profile: Profile, tower: str, given: Mapping[str, Any]) -> Grid:
+        table = dict(given)
         condense = table.pop("condense", {})
         for part, of in ((table, cls), (condense, Condense)):
             known = {f.name: f for f in fields(of) if f.name not in OTHERWISE}

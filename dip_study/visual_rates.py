@@ -50,10 +50,10 @@ def _accuracy(record: Mapping[str, Any] | None) -> float:
 
 def main(arguments: Sequence[str] = tuple(sys.argv[1:])) -> None:
     profile = load_profile(arguments[0])
-    grids, store = Grid.each(profile, "--full" in arguments), open_store(profile, "missing")
-    for grid in grids:
-        own = "" if len(grids) == 1 else f'.towers."{grid.tower}"'
-        print(f"[visual.tasks{own}.lr]")
+    store, named = open_store(profile, "missing"), "towers" in profile.visual.get("tasks", {})
+    for grid in Grid.each(profile, "--full" in arguments):
+        own = f'."{grid.tower}"' if named else ""
+        print(f"[visual.tasks.lr{own}]")
         for task, rates in chosen_rates(profile, store, grid):
             inside = ", ".join(f'"{number}" = {rate}' for number, rate in rates.items())
             print(f"{task} = {{ {inside} }}")
