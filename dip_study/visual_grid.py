@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, NamedTuple
 
+from dip_lib.clip.loading import check_backbone
 from dip_lib.clip.timm_tower import check_timm, is_timm
 from dip_lib.errors import BadValueError
 from dip_lib.methods.vpt import VPT
@@ -124,7 +125,7 @@ class Grid:
             full: with what the table ``full`` says.
 
         Raises:
-            ValueError: a table with other fields, an encoder that timm does not have.
+            ValueError: a table with other fields, an unknown encoder.
         """
         table = dict(profile.visual.get("tasks", {}))
         if not table:
@@ -145,8 +146,7 @@ class Grid:
             needed = {name for name, f in known.items() if f.default is MISSING}
             if wrong := (part.keys() - known.keys()) | (needed - part.keys()):
                 raise ValueError(f"{profile.name}: [visual.tasks] needs {sorted(needed)}: {wrong}")
-        if is_timm(tower):
-            check_timm(tower)
+        (check_timm if is_timm(tower) else check_backbone)(tower)
         condensing, seeds = Condense(**condense), profile.seeds
         return cls(**table, condensing=condensing, seeds=seeds, tower=tower)
 
