@@ -17,14 +17,15 @@ from dip_lib.training.run import Run
 from dip_study.profiles import Profile
 from dip_study.runs import once
 from dip_study.visual_grid import Condense, Grid, Prompts
-from dip_study.visual_tasks import task_run
+from dip_study.visual_tasks import is_plan, task_run
 
 GLOBAL, LAYER = RANKINGS
 
 
 def visual_condensed(profile: Profile, **changes: Any) -> list[Run]:
     """All condensed runs, of every task whose rate is chosen, and every seed."""
-    return once(r for grid in Grid.each(profile) for r in _of_grid(profile, grid, **changes))
+    grids = Grid.each(profile, planned=is_plan(changes))
+    return once(run for grid in grids for run in _of_grid(profile, grid, **changes))
 
 
 def _of_grid(profile: Profile, grid: Grid, **changes: Any) -> list[Run]:

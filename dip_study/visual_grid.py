@@ -7,7 +7,7 @@ chosen; ``dip_study/visual_rates.py`` chooses them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from dip_lib.clip.loading import check_backbone
@@ -115,7 +115,7 @@ class Grid:
     optimiser: str = ""
 
     @classmethod
-    def each(cls, profile: Profile, full: bool = False) -> list[Grid]:
+    def each(cls, profile: Profile, full: bool = False, planned: bool = False) -> list[Grid]:
         """Those of a profile, one for each encoder; none if it has no tasks.
 
         The encoder is the backbone that the profile gives VPT, or ``towers`` names others, and
@@ -123,6 +123,7 @@ class Grid:
 
         Args:
             full: with what the table ``full`` says.
+            planned: with a rate for what has none yet: costs do not depend on it.
 
         Raises:
             ValueError: a table with other fields, an unknown encoder.
@@ -132,10 +133,11 @@ class Grid:
             return []
         differs, towers = (table.pop(name, ()) for name in ("full", "towers"))
         table |= differs if full else {}
-        if not towers:
-            return [cls._of(profile, profile.values(VPT, "")["backbone"], table)]
         rates = table.get("lr", {})
-        return [cls._of(profile, t, table | {"lr": rates.get(t, {})}) for t in towers]
+        own = {tower: table | {"lr": rates.get(tower, {})} for tower in towers}
+        own = own or {profile.values(VPT, "")["backbone"]: table}
+        grids = [cls._of(profile, tower, each) for tower, each in own.items()]
+        return [grid._with_rates() for grid in grids] if planned else grids
 
     @classmethod
     def _of(cls, profile: Profile, tower: str, given: Mapping[str, Any]) -> Grid:
@@ -154,6 +156,13 @@ class Grid:
     def of(cls, profile: Profile, full: bool = False) -> Grid | None:
         """That of a profile's first encoder; None if it has no tasks (:meth:`each`)."""
         return next(iter(cls.each(profile, full)), None)
+
+    def _with_rates(self) -> Grid:
+        names = [*map(str, self.tuned()), f"deep {USUAL}", FEW]
+        some = dict.fromkeys(names, self.tried()[0])
+        return replace(
+            self, lr={task: some | dict(self.lr.get(task, {})) for task in self.datasets}
+        )
 
     def prompts(self) -> list[Prompts]:
         """All numbers of prompts: the head alone, deep, shallow."""

@@ -10,6 +10,7 @@ too, stand in the profile, so that which runs there are does not depend on resul
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -50,6 +51,11 @@ def task_run(
     return make_run(profile, name, "vpt", seed, **settings | rate.settings | changes)
 
 
+def is_plan(changes: Mapping[str, Any]) -> bool:
+    """Whether runs are made to be counted, and not to be looked up."""
+    return changes.get("fingerprint") == ""
+
+
 def _every(name: str, profile: Profile) -> int:
     """So many images a class that all are drawn: of VTAB-1k and FGVC, whose classes differ in size,
     as many as train in all, which is known without the files."""
@@ -87,8 +93,11 @@ def visual_tasks(profile: Profile, full: bool = False, **changes: Any) -> list[R
 
     Args:
         full: the full grid.
+        changes: settings of every run; where these are planned alone (``fingerprint=""``), those
+            are among them whose rate is still to be chosen.
     """
-    return once(r for grid in Grid.each(profile, full) for r in _of_grid(profile, grid, **changes))
+    grids = Grid.each(profile, full, is_plan(changes))
+    return once(run for grid in grids for run in _of_grid(profile, grid, **changes))
 
 
 def _of_grid(profile: Profile, grid: Grid, **changes: Any) -> list[Run]:

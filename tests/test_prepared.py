@@ -90,41 +90,55 @@ def test_all_tasks_of_the_papers_are_known() -> None:
 
 def test_the_paper_tunes_every_task_on_vpts_grid_and_is_planned_without_files() -> None:
     runs = visual_tasks(PAPER, fingerprint="")
-    (grid, other) = Grid.each(PAPER)
+    tuning = [run for run in runs if run.data.dataset.endswith(TUNING)]
+    grid, other = Grid.each(PAPER)
     assert [*grid.datasets] == [*TASKS]
     assert {run.tower.backbone for run in runs} == {grid.tower, other.tower}
     assert {run.tower.weights for run in runs} == {"augreg_in21k", "mae"}
-    assert {run.data.dataset for run in runs} == {task + TUNING for task in TASKS}
+    assert {run.data.dataset for run in runs} == {*NAMES}
     assert {(run.schedule.optimiser, run.schedule.batch) for run in runs} == {("sgd", 64)}
-    tried = {(run.schedule.lr, run.schedule.weight_decay) for run in runs}
+    tried = {(run.schedule.lr, run.schedule.weight_decay) for run in tuning}
     peers = (50, 25, 10, 5, 2.5, 1, 0.5, 0.25, 0.1, 0.05)  # tune_vtab.py, times batch / 256
     assert tried == {(lr * 64 / 256, wd) for lr in peers for wd in (0.01, 0.001, 0.0001, 0.0)}
-    assert visual_condensed(PAPER, fingerprint="") == []
+    one = replace(PAPER, visual={"tasks": {**PAPER.visual["tasks"], "datasets": ["vtab-dtd"]}})
+    condensed = visual_condensed(one, fingerprint="")
+    assert {run.tower.backbone for run in condensed} == {grid.tower, other.tower}
+    assert {run.source() for run in condensed} <= {*runs}
     assert "visual_tasks" not in study.studies_of(PAPER)
-    few = replace(
-        PAPER,
-        visual={"tasks": {**PAPER.visual["tasks"], "datasets": ["vtab-sun397", "fgvc-nabirds"]}},
-    )
-    costs = plan(few, "visual_tasks", images_per_second=100.0).loc[grid.tower, "fp32"]
-    per_task = 40 * (5 * 100 + 150)  # five numbers of prompts, and few ones for longer
-    assert costs.loc[f"vtab-sun397{TUNING}", "default"]["steps"] == per_task * (800 // 64)
-    assert costs.loc[f"fgvc-nabirds{TUNING}", "default"]["steps"] == per_task * (21536 // 64)
-    head = 40 * (800 + 200) / 100 / 60  # minutes: encoded once, and evaluated
-    trained = 40 * (3 * (4 * 100 + 150) * 768 + 5 * 200) / 100 / 60
-    minutes = costs.loc[f"vtab-sun397{TUNING}", "default"]["image_minutes"]
-    assert minutes == pytest.approx(head + trained, rel=0.01)
 
 
-def test_chosen_rates_belong_to_an_encoder() -> None:
+def test_the_plan_counts_tuning_what_is_shown_and_what_is_condensed() -> None:
+    paper = PAPER.visual["tasks"]
+    tasks = {"datasets": ["vtab-sun397", "fgvc-nabirds"], "towers": paper["towers"][:1]}
+    few = replace(PAPER, visual={"tasks": {**paper, **tasks}})
+    costs = plan(few, "visual_tasks", images_per_second=100.0).loc[paper["towers"][0], "fp32"]
+    epochs = 5 * 100 + 150  # five numbers of prompts, and few ones for longer
+    steps = costs["steps"].droplevel("style")
+    assert steps[f"vtab-sun397{TUNING}"] == 40 * epochs * (800 // 64)
+    assert steps["vtab-sun397"] == 3 * epochs * (1000 // 64)
+    assert steps[f"fgvc-nabirds{TUNING}"] == 40 * epochs * (21536 // 64)
+    head = 768 + 200  # each image encoded once, and the evaluation
+    prompts = 3 * (4 * 100 + 150) * 768 + 5 * 200
+    minutes = costs["image_minutes"].droplevel("style")[f"vtab-sun397{TUNING}"]
+    assert minutes == pytest.approx(40 * (head + prompts) / 100 / 60)
+    condensed = plan(few, "visual_condensed", images_per_second=100.0)
+    assert (condensed["image_minutes"] > 0).all()
+
+
+def test_chosen_rates_belong_to_an_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_vtab(tmp_path, "vtab-kitti")
+    monkeypatch.setenv("DATA", str(tmp_path))
     grid = Grid.each(PAPER)[1]
     rates = {grid.tower: {"vtab-kitti": {"deep 100": [1.25, 0.001], "few": 0.5}}}
-    chosen = replace(PAPER, visual={"tasks": {**PAPER.visual["tasks"], "lr": rates}})
-    shown = [r for r in visual_tasks(chosen, fingerprint="") if r.data.dataset == "vtab-kitti"]
+    tasks = {**PAPER.visual["tasks"], "datasets": ["vtab-kitti"]}
+    assert visual_condensed(replace(PAPER, visual={"tasks": tasks})) == []
+    chosen = replace(PAPER, visual={"tasks": {**tasks, "lr": rates}})
+    shown = [r for r in visual_tasks(chosen) if r.data.dataset == "vtab-kitti"]
     assert {run.tower.backbone for run in shown} == {grid.tower}
     found = {r.method.vectors: (r.schedule.lr, r.schedule.weight_decay) for r in shown}
     assert found == {100: (1.25, 0.001), 30: (0.5, PAPER.settings["vpt"]["weight_decay"])}
     assert {run.data.shots for run in shown} == {1000}
-    assert {run.source() for run in visual_condensed(chosen, fingerprint="")} <= {*shown}
+    assert {run.source() for run in visual_condensed(chosen)} <= {*shown}
 
 
 # ---- folders ------------------------------------------------------------------------------------
