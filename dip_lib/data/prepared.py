@@ -44,11 +44,12 @@ class Prepared:
     @property
     def get(self) -> str:
         """What to do by hand."""
-        lists = [names[self.group == FINE] for names in LISTS.values()]
-        source = "https://github.com/KMnP/vpt (README.md, VTAB_SETUP.md)"
+        fine = self.group == FINE
+        lists = ", ".join(names[fine] for names in LISTS.values())
+        source = "https://github.com/" + ("KMnP/vpt" if fine else "JieShibo/PETL-ViT")
         return (
-            f"Put the images of {self.title} and {', '.join(lists)} into {self.folders[0]} below "
-            f"the data folder; {source} says where both come from"
+            f"Put the images of {self.title} and {lists} into {self.folders[0]} below the data "
+            f"folder; {source} says where they come from"
         )
 
     def trained(self, tuning: bool) -> int:
