@@ -38,7 +38,7 @@ ABSENT: dict[str, Any] = {
     **{"class_position": "end", "class_specific": False, "template": "", "warmup_lr": 0.0},
     **{"own_template": True, "raw_teacher": False},
     **{"origin": "words", "loss_scale": 1.0, "held": False, "density": 0.0},
-    **{"block": 0, "factor": 0},
+    **{"block": 0, "factor": 0, "optimiser": ""},
 }
 """Columns of settings, in their order, with the value for runs that have no such setting."""
 RENAMED = {"fingerprint": "data", "target_fingerprint": "target_data", "name": "method"}

@@ -12,6 +12,7 @@ import torch
 
 from dip_lib.clip import Backbone, load_backbone
 from dip_lib.clip.loading import backbone_source
+from dip_lib.clip.timm_tower import TimmTower, is_timm, named_timm_tower
 from dip_lib.data import Dataset, load_dataset
 from dip_lib.data.folders import picture_folder
 from dip_lib.data.pack_files import file_state, pack_paths
@@ -26,6 +27,20 @@ def backbone_of(name: str, weights: str, precision: str, device: str) -> Backbon
         torch.manual_seed(0)  # random weights ("") are the same in every process
         carried = backbone_source(name) is not None
         return load_backbone(name, None if carried else weights or None, device, precision)
+
+
+def tower_of(name: str, weights: str, precision: str, device: str) -> Backbone | TimmTower:
+    """The encoder of a run: a backbone, or a timm encoder, whose name says its weights."""
+    if is_timm(name):
+        return _timm_tower(name, precision, device)
+    return backbone_of(name, weights, precision, device)
+
+
+@cache
+def _timm_tower(name: str, precision: str, device: str) -> TimmTower:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return named_timm_tower(name, precision, device)
 
 
 def dataset_of(name: str, style: str, folders: Mapping[str, Path] = NO_FOLDERS) -> Dataset:

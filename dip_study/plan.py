@@ -23,6 +23,7 @@ from dip_lib.data.dataset import is_photos, packed_photos
 from dip_lib.data.packed import PackedDataset
 from dip_lib.data.photos import PHOTOS
 from dip_lib.data.pictures import Pictures
+from dip_lib.data.prepared import prepared
 from dip_lib.data.splits import VAL_SHOTS
 from dip_lib.errors import one_of
 from dip_lib.methods.prompt_method import PromptMethod
@@ -79,10 +80,21 @@ def _classes(run: Run, folders: Folders) -> tuple[int, int]:
     """Trained classes, and images of the test split."""
     if photos := PHOTOS.get(run.data.dataset):
         count, test = photos.classes, photos.counts[2]
+    elif known := prepared(run.data.dataset):
+        task, tuning = known
+        count, test = task.classes, task.tested(tuning)
     else:
         dataset = dataset_of(run.data.dataset, run.data.style, folders)
         count, test = len(dataset.class_names), len(dataset.labels("test"))
     return len(run.data.classes.part(range(count))[0]), test
+
+
+def _drawn(run: Run, classes: int) -> int:
+    """Training images of a run, as if no class lacked pictures; tasks of VTAB-1k and FGVC, whose
+    runs ask for all, have so many."""
+    images = classes * run.data.shots
+    known = prepared(run.data.dataset)
+    return min(images, known[0].trained(known[1])) if known else images
 
 
 def _place(run: Run) -> tuple[str, str, str, str]:
@@ -165,12 +177,12 @@ def group_cost(
     prompted = _benchmark("visual_training", device) if not images_per_second else {}
     for run in trained:
         classes, tested = _classes(run, folders)
-        images = classes * run.data.shots
+        images = _drawn(run, classes)
         batch = min(run.schedule.batch, images) if run.schedule else 1
         steps = _steps(run, batch, images)
         cost["steps"] += steps
         method, prompts_text = run.method, isinstance(run.method, PromptMethod)
-        minutes = visual_minutes(run, steps * batch, tested, prompted)
+        minutes = visual_minutes(run, steps * batch, tested, prompted, images_per_second)
         if minutes is not None:
             cost["image_minutes"] += minutes
         elif not (isinstance(method, PromptMethod) and not method.encodes_images):

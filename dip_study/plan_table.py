@@ -15,7 +15,7 @@ Image side: encoding, once for all prompts, and the passes of methods that promp
 of visual prompts as measured with as many on that encoder, else each counted as three of an
 encoding, without what prompts add. Text side: training prompts.
 Times are estimates, on a CPU of one core; zero-shot runs and probes are not counted, and evaluation
-only of visual prompts where these were measured.
+only of visual prompts where these were measured or a rate is given.
 A study's row counts what the rows above it do not have already."""
 SIDES = {"image_minutes": "image side", "text_minutes": "text side"}
 """Columns of minutes -> how the printed table calls them, where they are durations."""

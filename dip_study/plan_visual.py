@@ -1,4 +1,5 @@
-"""What training visual prompts costs, by the rates of ``benchmarks/visual_training.py``."""
+"""What training visual prompts costs, by the rates of ``benchmarks/visual_training.py``, or by one
+that is given."""
 
 from __future__ import annotations
 
@@ -15,7 +16,11 @@ FORWARD = 1 / 3
 
 
 def visual_minutes(
-    run: Run, images: int, tested: int, benchmark: Mapping[str, Any]
+    run: Run,
+    images: int,
+    tested: int,
+    benchmark: Mapping[str, Any],
+    encoded: float | None = None,
 ) -> float | None:
     """Minutes of a run of visual prompts: training, and the evaluation of test images.
 
@@ -26,18 +31,24 @@ def visual_minutes(
         images: that its steps read, counted each time.
         tested: test images.
         benchmark: its result on the device; empty: there is none.
+        encoded: images a second that the encoder encodes, in place of a benchmark; without what
+            prompts add.
 
     Returns:
         None for another method, or if the run's encoder was not measured.
     """
     method, towers = run.method, benchmark.get("towers", {})
     rows = towers.get(run.tower.backbone, {}).get("prompts")
-    if rows is None or not isinstance(method, VPT):
+    if not isinstance(method, VPT) or (rows is None and not encoded):
         return None
-    way = "bf16" if run.tower.precision == "bf16" else "ours"
-    seconds = {int(n): 1 / row["images_per_second"][way] for n, row in rows.items()}
-    counts = sorted(seconds)
-    each = float(np.interp(method.vectors, counts, [seconds[n] for n in counts]))
+    if rows is not None:
+        way = "bf16" if run.tower.precision == "bf16" else "ours"
+        seconds = {int(n): 1 / row["images_per_second"][way] for n, row in rows.items()}
+        counts = sorted(seconds)
+        each = float(np.interp(method.vectors, counts, [seconds[n] for n in counts]))
+    else:
+        assert encoded is not None
+        each = 1 / (FORWARD * encoded)
     if method.vectors == 0 and run.schedule:
         images = round(FORWARD * images / max(1, run.schedule.epochs))
     return each * (images + FORWARD * tested) / 60

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dip_lib.clip.loading import backbone_source
+from dip_lib.clip.timm_tower import is_timm, timm_weights
 from dip_lib.data.photos import PHOTOS
 from dip_lib.errors import one_of
 from dip_lib.methods import METHODS
@@ -57,8 +58,7 @@ def make_run(
         values["fingerprint"] = dataset_of(dataset, style, folders).fingerprint
         if target := values.get("target"):
             values["target_fingerprint"] = dataset_of(target, "default", folders).fingerprint
-    source = backbone_source(values["backbone"])
-    values["weights"] = source.fingerprint(values["backbone"]) if source else profile.weights
+    values["weights"] = _weights(values["backbone"], profile)
 
     def of(part: Any) -> dict[str, Any]:
         return {name: values[name] for name in part.__dataclass_fields__ if name in values}
@@ -71,6 +71,14 @@ def make_run(
         schedule=schedule(**of(schedule)) if schedule else None,
         seed=seed,
     )
+
+
+def _weights(backbone: str, profile: Profile) -> str:
+    """What tells the weights of a run's encoder."""
+    if is_timm(backbone):
+        return timm_weights(backbone)
+    source = backbone_source(backbone)
+    return source.fingerprint(backbone) if source else profile.weights
 
 
 def class_count(

@@ -16,25 +16,30 @@ from dip_lib.methods.vpt import RANKINGS, VPT
 from dip_lib.training.run import Run
 from dip_study.profiles import Profile
 from dip_study.runs import once
-from dip_study.visual_tasks import Condense, Grid, Prompts, task_run
+from dip_study.visual_grid import Condense, Grid, Prompts
+from dip_study.visual_tasks import is_plan, task_run
 
 GLOBAL, LAYER = RANKINGS
 
 
 def visual_condensed(profile: Profile, **changes: Any) -> list[Run]:
     """All condensed runs, of every task whose rate is chosen, and every seed."""
-    if (grid := Grid.of(profile)) is None:
-        return []
+    grids = Grid.each(profile, planned=is_plan(changes))
+    return once(run for grid in grids for run in _of_grid(profile, grid, **changes))
+
+
+def _of_grid(profile: Profile, grid: Grid, **changes: Any) -> list[Run]:
+    """The runs of one encoder."""
     most, runs = Prompts("deep", grid.condensing.of), list[Run]()
     for task in grid.datasets:
-        if (lr := grid.rate(task, most)) is None:
+        if (rate := grid.rate(task, most)) is None:
             continue
         for seed in grid.seeds:
-            source = task_run(profile, grid, task, most, lr, seed, **changes)
+            source = task_run(profile, grid, task, most, rate, seed, **changes)
             runs += [
                 replace(source, method=each) for each in condensations(source, grid.condensing)
             ]
-    return once(runs)
+    return runs
 
 
 def condensations(source: Run, settings: Condense) -> list[Condensation]:

@@ -55,7 +55,9 @@ def trained(runs: Sequence[Run], clip: Backbone) -> list[dict[str, Tensor]]:
     return [model.state_dict() for model in models]
 
 
-@pytest.mark.parametrize("settings", [{}, {"depth": 1}, {"depth": 2}, {"method": "cvpt"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"depth": 1}, {"depth": 2}, {"method": "cvpt"}, {"optimiser": "sgd"}]
+)
 def test_runs_learn_at_once_what_they_learn_alone(clip: Backbone, settings: dict[str, Any]) -> None:
     runs = [spec(seed=s, lr=lr, **settings) for s, lr in ((1, 0.003), (2, 0.003), (2, 0.001))]
     together = trained(runs, clip)
@@ -92,12 +94,20 @@ def test_a_run_that_diverges_leaves_the_others_as_they_are(clip: Backbone) -> No
             torch.testing.assert_close(together[r][name], expected, rtol=0, atol=NEAR)
 
 
-def test_it_is_adamw_in_the_order_of_the_seed(clip: Backbone) -> None:
+@pytest.mark.parametrize("name", ["", "sgd"])
+def test_it_is_torchs_optimiser_in_the_order_of_the_seed(clip: Backbone, name: str) -> None:
     """Against the plain loop: one run, each step through the whole module."""
-    each, tower = spec(), frozen_vision_encoder(clip.model)
+    each, tower = spec(optimiser=name), frozen_vision_encoder(clip.model)
     data = visual_data(each, clip, Few())
     model = visual_prompts(each, tower, each.method.prompts(tower, data.train[0], 1), 3)
-    optimiser = torch.optim.AdamW(model.parameters(), 0.003, (0.9, 0.999), weight_decay=0.01)
+    optimiser: torch.optim.Optimizer
+    if name:  # as VPT: the head's bias does not decay
+        bias = model.head.bias
+        decaying = [p for p in model.parameters() if p is not bias]
+        groups = [{"params": decaying}, {"params": [bias], "weight_decay": 0.0}]
+        optimiser = torch.optim.SGD(groups, 0.003, 0.9, weight_decay=0.01)
+    else:
+        optimiser = torch.optim.AdamW(model.parameters(), 0.003, (0.9, 0.999), weight_decay=0.01)
     count, batch = len(data.train_labels), 3
     steps = count // batch
     for epoch in range(3):
@@ -109,7 +119,8 @@ def test_it_is_adamw_in_the_order_of_the_seed(clip: Backbone) -> None:
             loss = F.cross_entropy(
                 model.head(tower.finish(states[:, : tower.tokens])), data.train_labels[chosen]
             )
-            optimiser.param_groups[0]["lr"] = 0.003 * rate(epoch * steps + step, 3 * steps)
+            for group in optimiser.param_groups:
+                group["lr"] = 0.003 * rate(epoch * steps + step, 3 * steps)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

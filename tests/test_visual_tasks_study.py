@@ -19,8 +19,9 @@ from dip_study.plan import plan
 from dip_study.plan_visual import visual_minutes
 from dip_study.profiles import Profile, load_profile
 from dip_study.visual_condensed import visual_condensed
+from dip_study.visual_grid import Grid, Rate
 from dip_study.visual_rates import chosen_rates
-from dip_study.visual_tasks import Grid, visual_tasks
+from dip_study.visual_tasks import visual_tasks
 from glyph_world.tasks import TASKS
 
 PROFILE = load_profile("visual-tasks")
@@ -141,15 +142,16 @@ def rate_of(run: Run) -> float:
 
 def test_the_best_rate_on_the_images_that_choose_is_chosen(tmp_path: Path) -> None:
     one = with_table(datasets=["how-many"])
+    (grid,) = Grid.each(one)
     for found, best in (
         ({0.001: 30.0, 0.003: 50.0, 0.01: 40.0, 0.03: None}, 0.003),
         ({0.001: 50.0, 0.003: 50.0, 0.01: 50.0, 0.03: 40.0}, 0.001),  # equal: the smaller
     ):
-        ((task, rates),) = chosen_rates(one, Stored(tmp_path, found))
+        ((task, rates),) = chosen_rates(one, Stored(tmp_path, found), grid)
         assert task == "how-many"
-        assert rates == dict.fromkeys(RATES, best)
+        assert rates == dict.fromkeys(RATES, Rate(best))
     with pytest.raises(NotMeasuredError, match="visual-tasks"):
-        next(chosen_rates(one, Stored(tmp_path, {0.001: 1.0})))
+        next(chosen_rates(one, Stored(tmp_path, {0.001: 1.0}), grid))
 
 
 @pytest.mark.parametrize(

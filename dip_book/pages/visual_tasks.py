@@ -17,10 +17,11 @@ import pandas as pd
 
 from dip_book.frame import where
 from dip_book.tables import Array, average_of, final, finished_pairs, sweep
+from dip_lib.data.prepared import TUNING
 from dip_lib.methods.condensation import CHOICES, Condensation
 from dip_lib.methods.vpt import VPT
 from dip_study.profiles import Profile
-from dip_study.visual_tasks import TUNING, Grid
+from dip_study.visual_grid import Grid
 
 GAIN = 2.0
 """Points by which prompts must be above the head for a task to judge condensation: twice the margin
@@ -50,7 +51,7 @@ class TaskRuns:
         if (grid := Grid.of(profile)) is None:
             raise ValueError(f"profile {profile.name} has no [visual.tasks]")
         shown = runs[runs["last"] & ~runs["dataset"].str.endswith(TUNING)]
-        return cls(shown, grid, int(profile.settings["vpt"]["depth"]))
+        return cls(where(shown, backbone=grid.tower), grid, int(profile.settings["vpt"]["depth"]))
 
     def ends(self, kind: str = "deep", **values: Any) -> pd.DataFrame:
         """VPT trained from the start on the ordinary schedule."""

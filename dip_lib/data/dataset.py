@@ -13,6 +13,7 @@ from torch import Tensor
 from dip_lib.data.class_tree import SPLITS
 from dip_lib.data.packed import PackedDataset, packed_dataset
 from dip_lib.data.photos import PHOTOS, has_pictures, load_photos, warn_of_counts
+from dip_lib.data.prepared import NAMES, TASKS, load_prepared, prepared
 from dip_lib.errors import one_of
 from dip_lib.plugins import plugins
 
@@ -95,13 +96,17 @@ def dataset_source(name: str) -> DatasetSource | None:
 
 def dataset_title(name: str) -> str:
     """What readers call a dataset: its title, or its name."""
+    if known := prepared(name):
+        return known[0].title
     source = dataset_source(name)
     return source.titles.get(name, name) if source else name
 
 
 def picture_sources() -> dict[str, str]:
-    """Dataset of a package -> where its pictures come from (:attr:`DatasetSource.pictures`)."""
-    return {k: v for source in plugins("dip_lib.datasets") for k, v in source.pictures.items()}
+    """Dataset -> where its pictures come from, if not from `dip data get`: of packages
+    (:attr:`DatasetSource.pictures`), and the tasks of VTAB-1k and FGVC."""
+    brought = {k: v for source in plugins("dip_lib.datasets") for k, v in source.pictures.items()}
+    return brought | {name: task.get for name, task in TASKS.items()}
 
 
 def check_open(name: str) -> None:
@@ -115,9 +120,10 @@ def check_open(name: str) -> None:
 
 
 def dataset_names(folders: Iterable[str] = ()) -> list[str]:
-    """Every valid name: of packages, of photo datasets, and of a profile's ``folders``."""
+    """Every valid name: of packages, of photo datasets, of the tasks of VTAB-1k and FGVC and their
+    tuning parts, and of a profile's ``folders``."""
     brought = [each for source in plugins("dip_lib.datasets") for each in source.names]
-    return [*brought, *PHOTOS, *folders]
+    return [*brought, *PHOTOS, *NAMES, *folders]
 
 
 def is_photos(name: str) -> bool:
@@ -136,8 +142,9 @@ def load_dataset(
     """A dataset by name.
 
     Args:
-        name: one of the field's fifteen photo datasets, or a dataset that an installed package
-            brings, such as a family of Glyph World.
+        name: one of the field's fifteen photo datasets, a task of VTAB-1k or FGVC
+            (:data:`dip_lib.data.prepared.NAMES`), or a dataset that an installed package brings,
+            such as a family of Glyph World.
         style: the style it is drawn in; "default" is its own. Photos have no other.
         data: the folder that holds the photo datasets; default the variable ``DATA``. Photos whose
             folder is not there come from a feature pack (``dip_lib.data.packed``), if one is in
@@ -145,14 +152,17 @@ def load_dataset(
 
     Raises:
         ValueError: an unknown name or style, with the nearest names; for photos also what
-            :func:`dip_lib.data.photos.load_photos` and
-            ``dip_lib.data.packed.packed_dataset`` say.
+            :func:`dip_lib.data.photos.load_photos`,
+            :func:`dip_lib.data.prepared.load_prepared` and ``dip_lib.data.packed.packed_dataset``
+            say.
     """
     if source := dataset_source(name):
         return source.load(name, style)
     one_of("dataset", name, dataset_names())
     if style != "default":
         raise ValueError(f"{name} is photos and has no style {style!r}; leave the style out")
+    if prepared(name):
+        return load_prepared(name, data)
     if packed := packed_photos(name, data):
         counts = [len(packed.labels(split)) for split in SPLITS]
         warn_of_counts(PHOTOS[name], str(packed.files[0]), len(packed.class_names), counts)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dip_lib.data.decode import BROKEN, read_picture, unreadable
-from dip_lib.data.views import TRIES, plain_view, random_view
+from dip_lib.data.views import TRIES, plain_view, random_view, squeezed_view
 from dip_lib.machine import usable_cores
 from dip_lib.randomness import uniform
 
@@ -43,9 +43,13 @@ class Decoded(NamedTuple):
     plain: Pixels  # (B, 3, S, S) plain views; empty where they are not wanted
 
 
-def decode(paths: list[Path], size: int, whole: bool, plain: bool) -> Decoded | str:
-    """The pictures: pixels if ``whole``, plain views if ``plain``; or what is wrong with one."""
+def decode(
+    paths: list[Path], size: int, whole: bool, plain: bool, squeezed: bool = False
+) -> Decoded | str:
+    """The pictures: pixels if ``whole``, plain views if ``plain``, which are CLIP's test transform
+    unless ``squeezed``; or what is wrong with one."""
     pixels, shapes, views = [np.empty(0, np.uint8)], [], []
+    view = squeezed_view if squeezed else plain_view
     for path in paths:
         try:
             picture = read_picture(path)
@@ -55,7 +59,7 @@ def decode(paths: list[Path], size: int, whole: bool, plain: bool) -> Decoded | 
         if whole:
             pixels.append(np.asarray(picture).ravel())
         if plain:
-            views.append(plain_view(picture, size).numpy())
+            views.append(view(picture, size).numpy())
     return Decoded(np.concatenate(pixels), shapes, np.stack(views) if plain else pixels[0])
 
 
@@ -86,16 +90,17 @@ def show(
 
 
 def message(
-    items: list[Item], views: Sequence[int | None], size: int, crop: bool
+    items: list[Item], views: Sequence[int | None], size: int, crop: bool, squeezed: bool = False
 ) -> Decoded | Pixels | str:
     """What a loader process hands over of some pictures, or what is wrong with one.
 
     Args:
         crop: whether the views are made here, (V, B, 3, S, S), so that no whole picture travels;
             a GPU makes them itself.
+        squeezed: whether the plain view is the whole picture, squeezed to a square.
     """
     numbered = any(view is not None for view in views)
-    decoded = decode([path for path, _ in items], size, numbered, None in views)
+    decoded = decode([path for path, _ in items], size, numbered, None in views, squeezed)
     if isinstance(decoded, str) or not crop:
         return decoded
     shown: Pixels = show(decoded, views, [s for _, s in items], size, torch.device("cpu")).numpy()

@@ -16,6 +16,7 @@ import warnings
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
 from dip_lib.data.class_tree import SPLITS, class_folders
 from dip_lib.data.folders import TEMPLATE
@@ -155,12 +156,23 @@ def has_pictures(name: str, data: str | os.PathLike[str] | None = None) -> bool:
     return bool(chosen) and (data_root(chosen) / PHOTOS[name].folder).is_dir()
 
 
-def warn_of_counts(photos: Photos, where: str, classes: int, counts: list[int]) -> None:
+class Published(Protocol):
+    """What is published of a dataset."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def classes(self) -> int: ...
+    @property
+    def counts(self) -> list[int]: ...
+
+
+def warn_of_counts(known: Published, where: str, classes: int, counts: list[int]) -> None:
     """Warn of a dataset whose classes, or pictures of each split, are not the published ones."""
-    if (classes, counts) != (photos.classes, photos.counts):
+    if (classes, counts) != (known.classes, known.counts):
         warnings.warn(
-            f"{photos.name} in {where} has {classes} classes and {counts} training, validation and "
-            f"test pictures; published: {photos.classes} and {photos.counts}. Do not compare its "
+            f"{known.name} in {where} has {classes} classes and {counts} training, validation and "
+            f"test pictures; published: {known.classes} and {known.counts}. Do not compare its "
             "results with published ones.",
             stacklevel=3,
         )

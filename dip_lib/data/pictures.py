@@ -38,6 +38,8 @@ class Pictures:
         workers: loader processes; None = as :func:`loader_processes` has it.
         left_out: what was found beside the pictures and does not count: what it is, and how many.
         notes: what else its reader says of the folder that it comes from.
+        squeezed: whether the plain view is the whole picture, squeezed to a square, as VTAB has it;
+            else it is CLIP's test transform.
         known: fingerprint -> the one that committed packs of the same pictures have instead.
 
     Raises:
@@ -53,6 +55,7 @@ class Pictures:
     left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     known: Mapping[str, str] = field(default_factory=dict)
+    squeezed: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", plain_files(self.files))
@@ -76,6 +79,7 @@ class Pictures:
         """
         names = tuple(nfc(name) for name in self.class_names)
         digest = hashlib.sha256(repr((AREA, RATIO, TRIES, names)).encode())
+        digest.update(b"squeezed" * self.squeezed)
         paths = dict.fromkeys(path for split in self.files for path, _ in self.files[split])
         content = digests(self.root, paths, self.name)
         for split in sorted(self.files):
@@ -108,8 +112,8 @@ class Pictures:
 
         Args:
             split: a key of ``files``.
-            views: None is CLIP's test transform; a number is a random resized crop and flip, a
-                pure function of (fingerprint, split, row, number).
+            views: None is the plain view (:attr:`squeezed`); a number is a random resized crop and
+                flip, a pure function of (fingerprint, split, row, number).
             rows: the pictures wanted, in this order; default all.
             size: S, default 224.
 
@@ -122,7 +126,7 @@ class Pictures:
         first = int.from_bytes(digest[:8], "big") >> 2
         items = [(self.root / entries[row][0], first + row) for row in order]
         crop = where.type == "cpu"
-        read = partial(message, views=tuple(views), size=side, crop=crop)
+        read = partial(message, views=tuple(views), size=side, crop=crop, squeezed=self.squeezed)
         workers = loader_processes(len(order)) if self.workers is None else self.workers
         pending: list[Tensor] = []
         start = 0

@@ -53,7 +53,8 @@ def few_shot(
     Args:
         labels: the class of each training sample: a list, an array, a pandas column, a tensor or
             a generator.
-        shots: samples a class; a class with fewer gives all (one warning says how many do).
+        shots: samples a class; a class with fewer gives all (one warning says how many do; none
+            where ``shots`` is as large as the whole training split, which asks for all of it).
         seed: of Python's own generator.
         val_labels: if given, also draw min(shots, 4) validation samples a class, after the
             training samples and from the same random stream.
@@ -66,21 +67,23 @@ def few_shot(
             missing.
     """
     shots = whole("shots", shots, 1)
-    rng = random.Random(whole("seed", seed))
-    train = _draw(rng, labels, shots, "training")
+    rng, labels = random.Random(whole("seed", seed)), [*plain_labels(labels)]
+    told = shots < len(labels)
+    train = _draw(rng, labels, shots, "training" if told else "")
     if val_labels is None:
         return train
-    return train, _draw(rng, val_labels, min(shots, VAL_SHOTS), "validation")
+    return train, _draw(rng, val_labels, min(shots, VAL_SHOTS), "validation" if told else "")
 
 
-def _draw(rng: random.Random, labels: Iterable[Hashable], shots: int, kind: str) -> list[int]:
+def _draw(rng: random.Random, labels: Iterable[Hashable], shots: int, told: str) -> list[int]:
+    """Indices of the draw; where classes are short of samples a warning calls them as ``told``."""
     by_class: dict[Hashable, list[int]] = defaultdict(list)
     for index, label in enumerate(plain_labels(labels)):
         by_class[label].append(index)
     short = sum(len(items) < shots for items in by_class.values())
-    if short:
+    if short and told:
         warnings.warn(
-            f"{short} of {len(by_class)} classes have fewer than {shots} {kind} samples; "
+            f"{short} of {len(by_class)} classes have fewer than {shots} {told} samples; "
             "all of theirs are used",
             stacklevel=3,
         )

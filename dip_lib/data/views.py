@@ -1,4 +1,4 @@
-"""Image transforms: CLIP's test transform, and CoOp's random resized crops.
+"""Image transforms: CLIP's test transform, VTAB's squeeze, and CoOp's random resized crops.
 
 Symbols: S the side that the encoder reads.
 """
@@ -54,6 +54,13 @@ def plain_view(picture: Image.Image, size: int) -> Tensor:
         return transforms.pil_to_tensor(_strip_view(picture, size))
     small = transforms.resize(picture, [size], InterpolationMode.BICUBIC)
     return transforms.pil_to_tensor(transforms.center_crop(small, [size, size]))
+
+
+def squeezed_view(picture: Image.Image, size: int) -> Tensor:
+    """The whole picture, squeezed to a square: uint8 (3, S, S)."""
+    from torchvision.transforms.v2 import functional as transforms
+
+    return transforms.pil_to_tensor(picture.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def crop_box(height: int, width: int, draws: Sequence[float]) -> tuple[int, int, int, int]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.features import Features, load_features
+from dip_lib.clip.timm_tower import TimmTower
 from dip_lib.data import Dataset
 from dip_lib.data.packed import PackedDataset
 from dip_lib.data.pictures import Pictures
@@ -37,16 +38,31 @@ class Group:
     """Runs that are measured together, with what they are measured on.
 
     Attributes:
-        runs: runs of one kind on one dataset and backbone.
+        runs: runs of one kind on one dataset and encoder.
+        encoder: a backbone, or for visual prompts any encoder of images.
         learned: what the source of each has learned; None for runs that train themselves.
         target: the dataset on which learned prompts are evaluated; None without one.
     """
 
     runs: Sequence[Run]
-    backbone: Backbone
+    encoder: Backbone | TimmTower
     dataset: Dataset
     learned: Sequence[Learned] | None = None
     target: Dataset | None = None
+
+    @property
+    def backbone(self) -> Backbone:
+        """The encoder of methods that need a text encoder, too.
+
+        Raises:
+            ValueError: it has none.
+        """
+        if isinstance(self.encoder, Backbone):
+            return self.encoder
+        raise ValueError(
+            f"{self.encoder.name} has no text encoder, which {self.runs[0].method.label} needs: "
+            "take a CLIP, or visual prompts"
+        )
 
 
 def _features(group: Group) -> Features:
@@ -96,11 +112,11 @@ def _surgery(group: Group) -> list[Result]:
 
 def _visual(group: Group) -> list[Result]:
     learned = group.learned[0] if group.learned else None
-    return train_visual(group.runs, group.backbone, group.dataset, learned)
+    return train_visual(group.runs, group.encoder, group.dataset, learned)
 
 
 def _condensation(group: Group) -> list[Result]:
-    place = group.backbone, group.dataset
+    place = group.encoder, group.dataset
     if group.learned:
         return condense_visual(group.runs, *place, group.learned[0])
     (trained,) = train_visual([group.runs[0].source()], *place)

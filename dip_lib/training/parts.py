@@ -174,6 +174,10 @@ class Schedule(Part):
                 raise BadValueError(name, shown(rate), "a number of at least 0")
 
 
+OPTIMISERS = ("", "sgd")
+"""Of visual prompts: AdamW, as SPT and CVPT have it, and VPT's own."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AdamWSchedule(Part):
     """AdamW with a linear rise over the first tenth of the steps, then a cosine to zero.
@@ -181,6 +185,8 @@ class AdamWSchedule(Part):
     Args:
         epochs, batch, lr, weight_decay: of AdamW.
         momentum: its first beta; the second is 0.999.
+        optimiser: "": AdamW; or "sgd", VPT's own, with the same rise and cosine: ``momentum`` is
+            then SGD's, and the bias of the head does not decay.
     """
 
     epochs: int = 100
@@ -188,3 +194,7 @@ class AdamWSchedule(Part):
     lr: float = 0.001
     momentum: float = 0.9
     weight_decay: float = 0.05
+    optimiser: str = ""
+
+    def check(self) -> None:
+        one_of("optimiser", self.optimiser, OPTIMISERS)

@@ -1,6 +1,6 @@
 """Runs of visual prompts with a linear head: trained, or condensed from a trained one.
 
-AdamW (as SPT and CVPT; VPT has SGD, under which many prompts were still untrained after a short
+AdamW (as SPT and CVPT; or VPT's SGD, under which many prompts were still untrained after a short
 schedule) over augmented views; the learning rate rises over the first tenth of the steps and falls
 to zero along a cosine, as VPT's in 10 of 100 epochs. The last step is the result; nothing is
 selected. The loop is in :mod:`.visual_fit`.

@@ -1,4 +1,4 @@
-"""The training loop of visual prompts: R runs at once, AdamW, augmented views, one cosine.
+"""The training loop of visual prompts: R runs at once, AdamW or SGD, augmented views, one cosine.
 
 The runs share the frozen encoder and differ in seed, learning rate and low-rank update: their
 prompts are stacked, so that each matrix product serves all of them. On a GPU that fills small
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -80,11 +80,7 @@ def fit(
         s.lr * (FINE if cast(VPT, r.method).keep else 1)
         for s, r in zip(schedules, runs, strict=True)
     ]
-    optimiser = torch.optim.AdamW(
-        [{"params": [p for p in model.parameters() if p.requires_grad]} for model in models],
-        betas=(schedule.momentum, 0.999),
-        weight_decay=schedule.weight_decay,
-    )
+    optimiser = _optimiser(models, schedule)
     views = [_inputs(model, each, epochs) for model, each in zip(models, data, strict=True)]
     labels = [each.train_labels.to(device) for each in data]
     count = len(labels[0])
@@ -107,8 +103,8 @@ def fit(
             each = F.cross_entropy(logits(models, inputs).transpose(1, 2), truth, reduction="none")
             loss = each.mean(1)  # (R,)
             share = rate(epoch * steps + step, epochs * steps)
-            for group, lr in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = lr * share
+            for group in optimiser.param_groups:
+                group["lr"] = rates[group["run"]] * share
             optimiser.zero_grad()
             loss.sum().backward()
             optimiser.step()
@@ -123,6 +119,21 @@ def fit(
             break
     ends = zip(models, views, means, stopped, strict=True)
     return [_end(model, view, mean, why, epochs) for model, view, mean, why in ends]
+
+
+def _optimiser(models: Sequence[VisualPrompts], schedule: AdamWSchedule) -> torch.optim.Optimizer:
+    """That of R runs; a group of parameters says under "run" which it belongs to."""
+    trained = [[p for p in model.parameters() if p.requires_grad] for model in models]
+    decay = {"weight_decay": schedule.weight_decay}
+    groups: list[dict[str, Any]] = [{"params": p, "run": r, **decay} for r, p in enumerate(trained)]
+    if not schedule.optimiser:
+        return torch.optim.AdamW(groups, betas=(schedule.momentum, 0.999))
+    # as src/solver/optimizer.py of KMnP/vpt: the last bias does not decay
+    for group, model in zip([*groups], models, strict=True):
+        bias = model.head.bias
+        group["params"] = [p for p in group["params"] if p is not bias]
+        groups.append({"params": [bias], "run": group["run"], "weight_decay": 0.0})
+    return torch.optim.SGD(groups, lr=0.0, momentum=schedule.momentum)
 
 
 def _inputs(model: VisualPrompts, data: VisualData, epochs: int) -> Tensor:

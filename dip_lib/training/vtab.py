@@ -1,12 +1,12 @@
 """VTAB's protocol for visual prompts: tuned on a part of the images, refitted on all.
 
-Source: VPT's ``tune_vtab.py``. Unlike there, images are normalised as the encoder wants them,
-cropped and not squeezed to a square, and training views are random crops.
+Source: VPT's ``tune_vtab.py``. Unlike there, images are normalised as the encoder wants them, and
+cropped unless the task says otherwise (:attr:`dip_lib.data.pictures.Pictures.squeezed`); training
+views are random crops, with ``views=0`` the images themselves.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
@@ -14,7 +14,7 @@ from typing import cast
 from dip_lib.clip.backbone import Backbone
 from dip_lib.clip.timm_tower import TimmTower
 from dip_lib.data.pictures import Pictures
-from dip_lib.data.vtab import LISTS
+from dip_lib.data.vtab import refitted, tuning_part
 from dip_lib.training.record import Result
 from dip_lib.training.run import AdamWSchedule, Run
 from dip_lib.training.visual import train_visual
@@ -38,9 +38,7 @@ def tune_and_refit(
     Returns:
         The result of the fit on all images; ``tried`` in its record is rate -> accuracy.
     """
-    train, val, test = (list(task.files[split]) for split in LISTS)
-    small = replace(task, files={"train": train, "val": val, "test": val})
-    whole = replace(task, files={"train": train + val, "val": val, "test": test})
+    small, whole = tuning_part(task), refitted(task)
     data = replace(run.data, dataset=task.name, protocol="all-classes", class_split=0, shots=EVERY)
     schedule = cast(AdamWSchedule, run.schedule)
 
@@ -50,9 +48,7 @@ def tune_and_refit(
             data=replace(data, fingerprint=images.fingerprint),
             schedule=replace(schedule, lr=lr),
         )
-        with warnings.catch_warnings():  # fewer images than were asked for are all there are
-            warnings.filterwarnings("ignore", r"\d+ of \d+ classes have fewer")
-            (result,) = train_visual([with_rate], tower, images)
+        (result,) = train_visual([with_rate], tower, images)
         return result
 
     checkpoints = {lr: fit(lr, small).record["checkpoints"][-1] for lr in rates}

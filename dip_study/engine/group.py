@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from dip_lib.clip import Backbone
+from dip_lib.clip.timm_tower import TimmTower
 from dip_lib.data.pictures import Pictures
 from dip_lib.data.splits import write_draw
 from dip_lib.errors import out_of_memory
@@ -29,7 +30,7 @@ from dip_lib.paths import home
 from dip_lib.training.measure import Group, measure_group
 from dip_lib.training.record import FINISHED, Record, Result, failed
 from dip_lib.training.run import Run
-from dip_study.loaded import backbone_of, dataset_of
+from dip_study.loaded import dataset_of, tower_of
 
 PACKAGES = ("torch", "open_clip_torch", "numpy", "matplotlib", "pillow")
 
@@ -96,7 +97,7 @@ def failed_result(run: Run, reason: str, device: str) -> Result:
 def _measured(task: Task) -> list[Result]:
     runs, folders = task.runs, task.folders
     data, tower = runs[0].data, runs[0].tower
-    backbone = backbone_of(tower.backbone, tower.weights, tower.precision, task.device)
+    backbone = tower_of(tower.backbone, tower.weights, tower.precision, task.device)
     dataset = dataset_of(data.dataset, data.style, folders)
     if isinstance(dataset, Pictures):
         _write_draws(dataset, task)
@@ -125,7 +126,7 @@ def _write_draws(dataset: Pictures, task: Task) -> None:
             write_draw(path, dataset.files, shots, seed)
 
 
-def _about(device: str, backbone: Backbone | None = None) -> Record:
+def _about(device: str, backbone: Backbone | TimmTower | None = None) -> Record:
     """Where and with what a run was measured; without a backbone nothing was loaded."""
     if backbone and backbone.device.type == "cuda":
         memory, device = torch.cuda.max_memory_allocated() / 2**20, torch.cuda.get_device_name()

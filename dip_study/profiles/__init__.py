@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dip_lib.clip.loading import check_backbone
-from dip_lib.data.dataset import dataset_names, dataset_source, is_photos
+from dip_lib.data.dataset import dataset_names
 from dip_lib.errors import one_of
 from dip_lib.methods import METHODS, Method
 from dip_lib.training.run import Data, Tower, schedule_type
@@ -221,6 +221,6 @@ def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 def _folder(profile: Path, name: str, folder: str) -> Path:
     """The absolute path of a folder that a profile names."""
-    if is_photos(name) or dataset_source(name):
+    if name in dataset_names():
         raise ValueError(f"{profile.name}: {name!r} in [folders] is another dataset's name already")
     return (profile.parent / Path(folder).expanduser()).resolve()
