@@ -19,7 +19,7 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(RUN) -m uv pip compile --quie
   --python-version 3.11 --no-annotate
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q
 
-.PHONY: help book site publish bench faults test test-slow lock address clean
+.PHONY: help book site pdf publish bench faults test test-slow lock address clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -54,6 +54,9 @@ book: $(STAMP)  ## measure the quick figures on this machine (NOTEBOOK=all: ever
 site: $(SITE_STAMP)  ## build the book from the committed results, without torch, in seconds
 	PYTHONPATH="$(CURDIR)" $(SITE) book/build.py site
 
+pdf: site  ## print that book as one PDF, _build/pdf/dense-information-prompt.pdf, by Chromium
+	$(SITE) book/pdf.py
+
 publish: PROFILE = embedded-full,photos-full
 publish: $(STAMP)  ## re-measure at five seeds and rewrite the committed notebooks and results
 	$(RUN) book/build.py publish --profile "$(PROFILE)" --device "$(DEVICE)"
@@ -85,4 +88,4 @@ address: $(STAMP)  ## set the repository's address everywhere: URL=https://githu
 	$(RUN) book/address.py "$(URL)"
 
 clean:  ## remove what was built; the measurements in _build/run stay
-	rm -rf _build/html _build/run/site dist build *.egg-info
+	rm -rf _build/html _build/pdf _build/run/site dist build *.egg-info

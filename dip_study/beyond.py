@@ -47,11 +47,15 @@ def judged(profile: Profile) -> Iterator[Place]:
 
 
 def seen(profile: Profile) -> Iterator[Place]:
-    """The profile's other datasets, but those of the development, as ``dip_study.fronts`` has."""
+    """The profile's other datasets, but those of the development, with the field's halves.
+
+    The first seed alone: they decide nothing here.
+    """
     table = profile.judge
     known = {*table.get("datasets", ()), *table.get("developed", ())}
     others = tuple(name for name in profile.datasets if name not in known)
-    return fronts.places(replace(profile, datasets=others)) if table else iter(())
+    first = replace(profile, datasets=others, seeds=profile.seeds[:1])
+    return fronts.places(first) if table else iter(())
 
 
 def judge_entries(profile: Profile, **changes: Any) -> Iterator[Entry]:

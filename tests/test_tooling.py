@@ -82,7 +82,7 @@ def test_readers_install_the_same_versions_and_nothing_that_measures() -> None:
 
 def test_what_builds_the_book_is_imported_without_what_measures(tmp_path: Path) -> None:
     variables = without_packages(tmp_path / "absent")
-    code = "import sys; sys.path[:0] = ['book', 'book/_ext']; import build, companion"
+    code = "import sys; sys.path[:0] = ['book', 'book/_ext']; import build, companion, pdf"
     run = [sys.executable, "-c", code]
     done = subprocess.run(run, cwd=ROOT, env=variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -74,4 +74,12 @@
   refit();
   addEventListener("resize", refit);
   document.fonts?.ready.then(fit);
+  // what will be printed is fitted to the column and the letters of print.css
+  const column = (width, letters) => {
+    document.querySelector(".bd-article").style.width = width;
+    document.documentElement.style.fontSize = letters;
+    fit();
+  };
+  addEventListener("beforeprint", () => column("170mm", "10pt"));
+  addEventListener("afterprint", () => column("", ""));
 })();

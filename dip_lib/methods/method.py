@@ -10,11 +10,12 @@ the base of all; methods that learn prompts for the text encoder derive from
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Self
 
 from dip_lib.errors import one_of
+from dip_lib.fields import fields_of, make_floats
 from dip_lib.methods.identity import code_identity
 
 SIDES = ("none", "text", "image", "visual")
@@ -61,10 +62,7 @@ class Method:
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        # 0 and 0.0 are the same setting, so they must give the same key
-        for field in fields(self):
-            if field.type == "float":
-                object.__setattr__(self, field.name, float(getattr(self, field.name)))
+        make_floats(self)
         self.check()
 
     def check(self) -> None:
@@ -78,7 +76,7 @@ class Method:
     @classmethod
     def settings(cls) -> tuple[str, ...]:
         """Names of the settings."""
-        return tuple(field.name for field in fields(cls))
+        return tuple(field.name for field in fields_of(cls))
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass
 from functools import cache
 from typing import Any, Self, cast
 
 from dip_lib.checks import shown, whole
 from dip_lib.data.protocols import Classes
 from dip_lib.errors import BadValueError, one_of
+from dip_lib.fields import fields_of, make_floats
 from dip_lib.prompt.low_rank import SITES
 
 
@@ -19,10 +20,7 @@ class Part:
     """A part of a run: settings with defaults, in plain values."""
 
     def __post_init__(self) -> None:
-        # 0 and 0.0 are the same setting, so they must give the same key
-        for field in fields(self):
-            if field.type == "float":
-                object.__setattr__(self, field.name, float(getattr(self, field.name)))
+        make_floats(self)
         self.check()
 
     def check(self) -> None:
@@ -47,7 +45,7 @@ class Part:
 @cache
 def _names(part: type[Part]) -> tuple[frozenset[str], frozenset[str]]:
     """The settings of a part, and those without a default."""
-    every = fields(part)
+    every = fields_of(part)
     needed = (field.name for field in every if field.default is MISSING)
     return frozenset(field.name for field in every), frozenset(needed)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
-from functools import cache, cached_property
-from typing import Any, cast
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
 
+from dip_lib.fields import fields_of
 from dip_lib.methods import METHODS, Method, method_of
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.vpt import VPT
@@ -154,7 +155,7 @@ class Run:
         Raises:
             ValueError: an unknown method, values that a part does not have, or ones missing.
         """
-        known = {field.name for field in fields(cls)}
+        known = {field.name for field in fields_of(cls)}
         if not known == values.keys():
             raise ValueError(f"not a run: it needs {sorted(known)}, got {sorted(values)}")
         settings = dict(values["method"])
@@ -176,7 +177,7 @@ class Run:
 
         All but seed, learning rate, rank, dropout, and what their method lists in ``per_run``.
         """
-        default = {field.name: field.default for field in fields(self.method)}
+        default = {field.name: field.default for field in fields_of(type(self.method))}
         low_rank = None if self.site == "update" else LowRank(dropout=0.0, site=self.site)
         schedule = replace(self.schedule, lr=0.0) if self.schedule else None
         method = replace(self.method, **{name: default[name] for name in self.method.per_run})
@@ -190,14 +191,8 @@ class Run:
 
 def _changed(part: Any) -> dict[str, Any]:
     """The settings of a part that differ from their defaults, or have none."""
-    of = cast(Hashable, type(part))  # which every class is
     return {
-        name: getattr(part, name)
-        for name, default in _defaults(of)
-        if default is MISSING or getattr(part, name) != default
+        field.name: getattr(part, field.name)
+        for field in fields_of(type(part))
+        if field.default is MISSING or getattr(part, field.name) != field.default
     }
-
-
-@cache
-def _defaults(part: type[Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((field.name, field.default) for field in fields(part))

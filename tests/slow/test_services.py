@@ -9,6 +9,7 @@ to.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 import time
@@ -118,6 +119,13 @@ def peak_memory(process: psutil.Process) -> Iterator[dict[str, int]]:
         watcher.join()
 
 
+def report(capsys: pytest.CaptureFixture[str], said: str) -> None:
+    """Print what was measured, and how many processes wanted the machine's cores meanwhile."""
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    with capsys.disabled():
+        print(f"\n{said} (load {load:.1f} on {cores} cores)")
+
+
 def choose(browser: Any, menu: str, command: str) -> None:
     """Click on an entry of the menu bar, as a reader does; nothing may stand before it."""
     assert not (asked := browser.execute_script(DIALOG)), asked
@@ -135,14 +143,18 @@ def test_binder_runs_all_and_shows_the_figure_in_its_memory(
     buttons = launch_buttons.shown(html / "notebooks" / f"{NOTEBOOK}.html")
     (button,) = (button for button in buttons if "mybinder" in button)
     (path,) = parse_qs(urlsplit(button).query)["urlpath"]
+    began = time.monotonic()  # the image is there
     with jupyter(binder, checkout) as (server, about), peak_memory(server) as peak:
         browser.set_window_size(1440, 900)
         browser.get(f"{about['url']}{path}?token={about['token']}")
         until(lambda: browser.execute_script(IDLE) and browser.execute_script(FIGURES), 120)
+        shown = time.monotonic() - began
         choose(browser, "Edit", "editmenu:clear-all")  # what is seen then is made there
         until(lambda: not browser.execute_script(FIGURES), 60)
         choose(browser, "Run", "runmenu:run-all")
+        began = time.monotonic()
         until(lambda: browser.execute_script(FIGURES), 300)
+        made = time.monotonic() - began
         until(lambda: browser.execute_script(IDLE), 300)
         choose(browser, "File", "docmanager:save")
         saved = checkout / "notebooks" / f"{NOTEBOOK}.ipynb"
@@ -151,12 +163,18 @@ def test_binder_runs_all_and_shows_the_figure_in_its_memory(
     cells = [c for c in nbformat.read(saved, as_version=4).cells if c.cell_type == "code"]
     assert all(cell.execution_count for cell in cells)
     assert not [o for cell in cells for o in cell.outputs if o.output_type == "error"]
-    with capsys.disabled():
-        print(f"\nBinder: server and kernel held {peak['bytes'] / 2**20:.0f} MiB at most")
+    report(
+        capsys,
+        f"Binder: the notebook and its figure are shown {shown:.0f} s after the server's start; "
+        f"all cells run again, the first figure is there after {made:.0f} s; "
+        f"server and kernel held {peak['bytes'] / 2**20:.0f} MiB at most",
+    )
     assert peak["bytes"] < BINDER_MEMORY
 
 
-def test_colab_installs_the_library_and_runs(plain: Fresh, tmp_path: Path) -> None:
+def test_colab_installs_the_library_and_runs(
+    plain: Fresh, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plain.run("pip", "uninstall", "--quiet", "--yes", "dip-lib")
     fake = tmp_path / "fake" / "google" / "colab"
     fake.mkdir(parents=True)
@@ -180,6 +198,13 @@ def test_colab_installs_the_library_and_runs(plain: Fresh, tmp_path: Path) -> No
     kernel = ["--IPKernelApp.kernel_class=google.colab._kernel.Kernel"]
     plain.papermill(source, out, kernel=kernel, **where)
     cells = [c for c in nbformat.read(out, as_version=4).cells if c.cell_type == "code"]
+    took = [cell.metadata["papermill"]["duration"] for cell in cells]
+    first = next(n for n, cell in enumerate(cells) if "google.colab" in cell.source)
+    report(
+        capsys,
+        f"Colab: the cell that installs the library takes {took[first]:.0f} s where its packages "
+        f"are at hand, all {len(cells)} cells {sum(took):.0f} s",
+    )
     kinds = {kind for cell in cells for o in cell.outputs for kind in o.get("data", {})}
     assert kinds & {"image/png", "image/jpeg", "image/svg+xml"}
     found = plain.run("python", "-c", "import dip_lib; print(dip_lib.__file__)", cwd=tmp_path)
