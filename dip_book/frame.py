@@ -37,6 +37,8 @@ ABSENT: dict[str, Any] = {
     **{"keep": 0.0, "ranking": "global", "tuned": 0},
     **{"class_position": "end", "class_specific": False, "template": "", "warmup_lr": 0.0},
     **{"own_template": True, "raw_teacher": False},
+    **{"p0": True, "tokens": "", "start": ""},
+    **{"bias": False, "prompt_dropout": 0.0, "drop_path": 0.0},
     **{"origin": "words", "loss_scale": 1.0, "held": False, "density": 0.0},
     **{"block": 0, "factor": 0, "optimiser": ""},
 }

@@ -182,4 +182,5 @@ def rekey(records: Sequence[Outdated]) -> None:
 def _renamed(outdated: Outdated) -> Record:
     run = outdated.run
     names = {"key": run.key(), "code": METHODS[run.method.name].identity(), "label": run.label}
-    return outdated.record | names
+    # settings that came later are written down as well, with what the run did
+    return outdated.record | names | {"run": run.to_dict()}

@@ -247,6 +247,7 @@ def other_values(run: Run) -> list[Run]:
         "class_position": "front",
         "class_specific": True,
         "template": "a {}.",
+        "p0": False,
     }
     whole = replace(run.data, protocol="all-classes")  # class-specific prompts know no others
     found = []

@@ -26,7 +26,7 @@ def model_of(name: str, n: int = 3, kind: type[VisualPrompts] = VisualPrompts) -
 def loss_with_mask(model: VisualPrompts, mask: list[Tensor]) -> Tensor:
     """The mean loss in float64 with P_l -> m_l * P_l."""
     masked = [p.detach() * m[:, None] for p, m in zip(model.matrices, mask, strict=True)]
-    held = type(model)(model.tower, masked, model.head)
+    held = type(model)(model.tower, masked, model.head).eval()
     return F.cross_entropy(held(pixels(6)).double(), LABELS)
 
 

@@ -11,6 +11,7 @@ from few_glyphs import DIP, Few, run
 
 from dip_lib import load_backbone
 from dip_lib.clip.backbone import Backbone
+from dip_lib.methods import METHODS
 from dip_lib.training.batches import batches
 from dip_lib.training.parts import LowRank
 from dip_lib.training.record import Result
@@ -82,6 +83,7 @@ def test_a_record_says_what_was_trained_and_what_it_costs(whole: Result) -> None
     ("relative", "parameters"),
     [
         (visual("spt", epochs=6), 4 * 5 * 128),
+        (visual("spt", epochs=6, tokens="k-means"), 4 * 5 * 128),
         (visual("cvpt", epochs=6), 4 * 5 * 128),
         (visual(epochs=6, depth=1), 5 * 128),
         (visual(epochs=6, vectors=0), 0),
@@ -204,6 +206,25 @@ def test_every_profile_asks_for_what_its_tower_can_have() -> None:
         assert towers == {"glyph-vit" if "full" in name else "ViT-B-16"}
         assert max(run.method.vectors for run in runs) <= 200
         assert len({run.seed for run in runs}) == profile.visual["seeds"]
+
+
+@pytest.mark.parametrize("name", ["smoke", "embedded", "embedded-full", "paper"])
+def test_glyph_world_states_what_its_runs_did_and_the_paper_has_the_authors_settings(
+    name: str,
+) -> None:
+    profile = load_profile(name)
+    for method in ("spt", "cvpt"):
+        kind = METHODS[method]
+        runs = [r for r in study.visual(profile, fingerprint="") if type(r.method) is kind]
+        settings = {} if name == "paper" else dict(kind.earlier)
+        assert {r.method for r in runs} == {
+            kind.of({"vectors": n, "depth": profile.settings["vpt"]["depth"], **settings})
+            for n in profile.visual["compared"]
+        }
+        batch = 32 if (name, method) == ("paper", "cvpt") else profile.settings["vpt"]["batch"]
+        schedule = {"lr": profile.settings["vpt"]["lr"], "batch": batch}
+        found = [{key: getattr(r.schedule, key) for key in schedule} for r in runs]
+        assert found == [schedule] * len(runs)
 
 
 # ---- bad input ----------------------------------------------------------------------------------

@@ -66,7 +66,8 @@ def test_no_prompts_leave_the_plain_tower_exactly(name: str, kind: type[VisualPr
 @each_tower
 def test_cross_attention_to_prompts_of_zero_leaves_the_plain_tower(name: str) -> None:
     made, images = tower(name), pixels()
-    model = model_of(made, 4, len(made.blocks), CrossPrompts)
+    prompts = first_prompts(made, 4, len(made.blocks), 1)
+    model = CrossPrompts(made, prompts, first_head(made, 5, 1), bias=False).eval()
     assert (model.features(images) - plain(name, images)).abs().max() > 1e-3
     with torch.no_grad():
         for prompt in model.prompts:

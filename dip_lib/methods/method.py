@@ -33,12 +33,15 @@ class Method:
             runs an encoder for every image of a step; "visual" learns prompts in an image encoder
             and a linear head.
         per_run: settings in which runs of one batch may differ.
-        settings_of: name of the method whose settings a profile gives this one, when not its own.
+        settings_of: name of the method whose settings a profile gives this one, too; the profile's
+            own for this one go before them.
         has_seed: whether a run draws images at random; zero-shot methods do not.
         sites: sites that dropout of a low-rank update P0 + A B may have; () without such updates.
         alternative_to_dip: whether its loss makes prompts dense, so that pages compare it with DIP
             and do not add DIP to it.
         transfers: whether trained prompts can be evaluated on another dataset.
+        earlier: setting -> what runs did that were stored before there was such a setting, where
+            that is not its default.
     """
 
     name: ClassVar[str]
@@ -51,6 +54,7 @@ class Method:
     sites: ClassVar[tuple[str, ...]] = ()
     alternative_to_dip: ClassVar[bool] = False
     transfers: ClassVar[bool] = False
+    earlier: ClassVar[Mapping[str, Any]] = {}
 
     def __new__(cls, *_: Any, **settings: Any) -> Self:
         if said := cls._unknown(settings):
@@ -92,6 +96,10 @@ class Method:
             return ""
         names, own = ", ".join(map(repr, sorted(unknown))), ", ".join(cls.settings())
         return f"{cls.label} has no setting {names}; its own: {own or 'none'}"
+
+    def module_settings(self, seed: int) -> dict[str, Any]:
+        """What the module of a visual method takes beside tower, prompts and head, by name."""
+        return {}
 
     def source(self) -> Self:
         """The method whose trained run this one starts from; itself where it trains its own."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -53,6 +54,8 @@ def densify(
     rank: int = 1,
     dropout: float = 0.5,
     seed: int | None = None,
+    *,
+    p0: bool = True,
 ) -> Densified:
     """Make a prompt parameter of any module a DIP: of that parameter only the factors train.
 
@@ -67,7 +70,9 @@ def densify(
     factors, and refuses a ``state_dict`` without them.
 
     ``name``: dotted name(s) of prompts (..., n, d) as in ``module.named_parameters()``; ``rank``,
-    ``dropout``, ``seed``: as for :class:`LowRankPrompt`; several prompts get several seeds.
+    ``dropout``, ``seed``: as for :class:`LowRankPrompt`; several prompts get several seeds. ``p0``:
+    False: the prompt loses its value, P0 is zero, and both factors start random, as those of a
+    :class:`LowRankPrompt` without ``init``.
 
     Raises ValueError, and leaves the module unchanged, for a parameter that is unknown (with the
     names that end so, or the nearest), frozen or shared with another module, and for a rank or
@@ -83,6 +88,12 @@ def densify(
         if _add_prompts not in owner._state_dict_hooks.values():
             owner.register_state_dict_post_hook(_add_prompts)
             owner.register_load_state_dict_pre_hook(_leave_prompts_out)
+        if not p0:
+            factors = owner.get_submodule(f"parametrizations.{leaf}").parameters(recurse=False)
+            with torch.no_grad():
+                start = update.right_inverse(torch.zeros_like(update.init), bare=True)
+                for factor, value in zip(factors, start, strict=True):
+                    factor.copy_(value)
     return Densified(module, names)
 
 

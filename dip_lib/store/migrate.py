@@ -77,7 +77,9 @@ def run_of_spec(spec: Mapping[str, Any]) -> Run:
             target_fingerprint=flat["target_data"],
         ),
         tower=Tower(**{name: flat[name] for name in ("backbone", "weights", "precision")}),
-        method=kind.of({name: flat[name] for name in kind.settings() if name in flat}),
+        method=kind.of(
+            {**kind.earlier, **{name: flat[name] for name in kind.settings() if name in flat}}
+        ),
         low_rank=_low_rank(flat),
         schedule=schedule(**_given(schedule, flat)) if schedule else None,
         seed=flat["seed"] if draws else 0,

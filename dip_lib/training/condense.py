@@ -15,7 +15,7 @@ from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from dip_lib.errors import one_of
 from dip_lib.methods.vpt import RANKINGS, VisualPrompts
@@ -66,5 +66,7 @@ def top_prompts(scores: Sequence[Tensor], percent: float, ranking: str = "global
 
 def condensed(model: VisualPrompts, stay: Sequence[Tensor]) -> VisualPrompts:
     """A model of its own with only these prompts of each block, and the head as it is."""
-    prompts = [prompt[rows] for prompt, rows in zip(model.matrices, stay, strict=True)]
-    return type(model)(model.tower, prompts, deepcopy(model.head))
+    small = deepcopy(model, {id(model.tower): model.tower})  # all but the encoder is its own
+    kept = [prompt.detach()[rows] for prompt, rows in zip(model.matrices, stay, strict=True)]
+    small.prompts = nn.ParameterList([nn.Parameter(prompt) for prompt in kept])
+    return small

@@ -125,11 +125,15 @@ class LowRank(Part):
         dropout: probability of dropping a part of the prompt in a step, in [0, 1).
         site: what dropout drops: entries of the "update" A B, its "rows" (tokens) or "columns", or
             entries of the whole "prompt".
+        p0: whether P0 is what the method starts its prompts from; False: there is none, P =
+            dropout(A B), and both factors start random (:func:`..prompt.low_rank.initial_factors`).
+            A first prompt for the text encoder that starts from no words has none either way.
     """
 
     rank: int | None = 1
     dropout: float = 0.5
     site: str = "update"
+    p0: bool = True
 
     def check(self) -> None:
         one_of("site of dropout", self.site, SITES)
@@ -141,6 +145,10 @@ class LowRank(Part):
             raise ValueError(
                 f"dropout of {self.site!r} needs a low-rank update: give a rank, or site='prompt'"
             )
+        if not isinstance(self.p0, bool):
+            raise BadValueError("p0", shown(self.p0), "True or False")
+        if self.rank is None and not self.p0:
+            raise ValueError("p0 = False needs a low-rank update: give a rank")
 
 
 @dataclass(frozen=True, kw_only=True)

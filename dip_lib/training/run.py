@@ -159,7 +159,9 @@ class Run:
         if not known == values.keys():
             raise ValueError(f"not a run: it needs {sorted(known)}, got {sorted(values)}")
         settings = dict(values["method"])
-        method = method_of(METHODS, settings.pop("name"), **settings)
+        name = settings.pop("name")
+        earlier = METHODS[name].earlier if name in METHODS else {}
+        method = method_of(METHODS, name, **{**earlier, **settings})
         schedule = schedule_type(type(method))
         return cls(
             data=Data.of(values["data"]),

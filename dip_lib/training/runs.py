@@ -31,7 +31,7 @@ from dip_lib.prompt.low_rank import (
 )
 from dip_lib.randomness import dropout_mask
 from dip_lib.training.batch_data import TrainingData
-from dip_lib.training.parts import Schedule
+from dip_lib.training.parts import LowRank, Schedule
 from dip_lib.training.run import Run
 
 
@@ -57,7 +57,7 @@ def factored(prompt: Tensor, index: int, run: Run, has_words: bool) -> Factored:
     """The ``index``-th prompt (..., n, d) of a run as it trains: itself, or P0 with factors.
 
     A ~ N(0, 1/r) and B = 0, so that training starts exactly at P0. A first prompt without words has
-    no P0: both factors start at random.
+    no P0, nor has any of a run that leaves it out: both factors start at random.
 
     Raises:
         ValueError: a rank above min(n, d).
@@ -65,8 +65,9 @@ def factored(prompt: Tensor, index: int, run: Run, has_words: bool) -> Factored:
     *lead, n, d = prompt.shape
     if not run.rank:
         return Factored(prompt, prompt.new_zeros(*lead, n, 0), prompt.new_zeros(*lead, 0, d))
-    check_settings(prompt.shape, run.rank, run.low_rank.dropout if run.low_rank else 0.0)
-    bare = index == 0 and not has_words
+    update = cast(LowRank, run.low_rank)  # which a run with a rank has
+    check_settings(prompt.shape, run.rank, update.dropout)
+    bare = not update.p0 or (index == 0 and not has_words)
     a, b = initial_factors(run.seed + index * NEXT_SEED, prompt.shape, run.rank, bare)
     base = torch.zeros_like(prompt) if bare else prompt
     return Factored(base, a.to(prompt.device), b.to(prompt.device))

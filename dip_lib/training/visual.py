@@ -37,8 +37,9 @@ def visual_prompts(
     run: Run, tower: VisionEncoder, prompts: Sequence[Tensor], classes: int
 ) -> VisualPrompts:
     """The module of a run with these prompts, and a head as a run starts one."""
-    head = first_head(tower, classes, run.seed)
-    return _method(run).module(tower, prompts, head).to(tower.device)
+    head, method = first_head(tower, classes, run.seed), _method(run)
+    settings = method.module_settings(run.seed)
+    return method.module(tower, prompts, head, **settings).to(tower.device)
 
 
 def reloaded(
@@ -125,7 +126,8 @@ def _train(
         model = visual_prompts(run, tower, prompts, len(each.halves[0].names))
         if run.low_rank and run.rank:
             names = [f"prompts.{i}" for i in range(method.depth)]
-            dense.append(densify(model, names, run.rank, run.low_rank.dropout, run.seed))
+            update = run.low_rank
+            dense.append(densify(model, names, run.rank, update.dropout, run.seed, p0=update.p0))
         models.append(model)
     numbers = [_trainable(model) for model in models]
     epochs = cast(AdamWSchedule, runs[0].schedule).epochs

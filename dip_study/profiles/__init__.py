@@ -112,9 +112,11 @@ class Profile:
         Raises:
             ValueError: the profile gives the method a setting that its runs do not have.
         """
-        own = self.settings.get(method.settings_of or method.name, {})
-        plain = {name: value for name, value in own.items() if not isinstance(value, Mapping)}
-        changed = plain | dict(own.get(dataset, {}))
+        changed = dict[str, Any]()
+        for name in (method.settings_of, method.name):
+            own = self.settings.get(name, {})
+            changed |= {key: value for key, value in own.items() if not isinstance(value, Mapping)}
+            changed |= own.get(dataset, {})
         if unknown := changed.keys() - setting_names(method):
             raise ValueError(
                 f"profile {self.name} gives {method.name} {', '.join(map(repr, sorted(unknown)))}, "

@@ -28,6 +28,7 @@ from torch import Tensor
 from dip_lib import load_backbone
 from dip_lib.methods import METHODS
 from dip_lib.training.measure import Group, measure_group
+from dip_lib.training.parts import LowRank
 from dip_lib.training.run import RECIPE, Run
 
 FILE = Path(__file__).with_name("golden.json")
@@ -60,6 +61,9 @@ def golden_runs() -> dict[str, Run]:
         "coop with a low-rank update": run("coop", low_rank=DIP),
         "coop on a target": run("coop", protocol="all-classes", target="greek"),
         "vpt condensed": run("vpt", keep=50.0, tuned=1),
+        "spt from prototypes": run("spt", **METHODS["spt"].earlier),
+        "cvpt without biases and dropout": run("cvpt", **METHODS["cvpt"].earlier),
+        "vpt with an update and no P0": run("vpt", low_rank=LowRank(p0=False)),
         "control held": run("control", loss_scale=0.5, held=True, density=0.6),
     }
 
