@@ -9,7 +9,7 @@ from typing import Any, cast
 from dip_lib.methods import METHODS
 from dip_lib.methods.condensation import Condensation
 from dip_lib.methods.vpt import RANKINGS, VPT
-from dip_lib.training.run import AdamWSchedule, Run
+from dip_lib.training.run import Run, VisualSchedule
 from dip_study.profiles import Profile
 from dip_study.runs import DIP, costly, once, seeds
 
@@ -39,7 +39,7 @@ def visual(profile: Profile, **changes: Any) -> list[Run]:
     dense = seeds(few, "vpt", DIP, vectors=most, **changes)
     parts += [dense, [_condensed(run, keep) for keep in settings["keep"] for run in dense]]
     for run in seeds(few, "vpt", vectors=most, **changes):
-        long = max(1, cast(AdamWSchedule, run.schedule).epochs // 2)
+        long = max(1, cast(VisualSchedule, run.schedule).epochs // 2)
         kept = [
             (k, ranking, t) for k in settings["keep"] for ranking in RANKINGS for t in (0, long)
         ]
@@ -58,5 +58,5 @@ def _condensed(run: Run, keep: float, ranking: str = RANKINGS[0], tuned: int = 0
 
 
 def _longer(run: Run, times: int) -> Run:
-    schedule = cast(AdamWSchedule, run.schedule)
+    schedule = cast(VisualSchedule, run.schedule)
     return replace(run, schedule=replace(schedule, epochs=times * schedule.epochs))

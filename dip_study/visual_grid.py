@@ -96,7 +96,7 @@ class Grid:
         seeds: of the runs that are shown; the first tunes.
         tower: the encoder: a backbone, or timm's, "timm:vit_base_patch16_224.mae".
         decays: weight decays that are tried with each rate; none: the profile's is taken.
-        optimiser: of all runs (:class:`dip_lib.training.parts.AdamWSchedule`).
+        optimiser: of all runs (:class:`dip_lib.training.parts.VisualSchedule`).
     """
 
     datasets: Sequence[str]

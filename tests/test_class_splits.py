@@ -15,7 +15,7 @@ from dip_lib.data import load_dataset, protocols
 from dip_lib.data.protocols import Classes, among, draw, renumbered
 from dip_lib.data.splits import RANDOM_SPLITS, base_new
 from dip_lib.methods.vpt import VPT
-from dip_lib.training.parts import AdamWSchedule, Data, Tower
+from dip_lib.training.parts import Data, Tower, VisualSchedule
 from dip_lib.training.run import Run
 from dip_lib.training.visual_data import visual_data
 
@@ -144,7 +144,7 @@ def test_visual_prompts_see_the_images_of_their_split() -> None:
         data=Data(dataset="greek", shots=1, views=1, class_split=4),
         tower=Tower(backbone="glyph-vit"),
         method=VPT(vectors=1, depth=1),
-        schedule=AdamWSchedule(),
+        schedule=VisualSchedule(),
         seed=1,
     )
     data = visual_data(each, clip, dataset)

@@ -17,7 +17,7 @@ from dip_lib.methods.vpt import VPT
 from dip_lib.methods.zero_shot import ZeroShot
 from dip_lib.store.store import Store
 from dip_lib.training import run as run_module
-from dip_lib.training.parts import AdamWSchedule, Data, LowRank, Schedule, Tower
+from dip_lib.training.parts import Data, LowRank, Schedule, Tower, VisualSchedule
 from dip_lib.training.run import Run
 from dip_lib.training.trainer import train
 from dip_study import measure
@@ -105,9 +105,9 @@ def test_dip_is_no_method_but_coop_with_a_low_rank_update() -> None:
     ("change", "token"),
     [
         ({"schedule": None}, "Schedule"),
-        ({"schedule": AdamWSchedule()}, "AdamWSchedule"),
+        ({"schedule": VisualSchedule()}, "VisualSchedule"),
         ({"method": ZeroShot()}, "no schedule"),
-        ({"method": VPT(), "low_rank": None}, "AdamWSchedule"),
+        ({"method": VPT(), "low_rank": None}, "VisualSchedule"),
     ],
 )
 def test_a_run_needs_the_schedule_of_its_method(change: dict[str, Any], token: str) -> None:
@@ -232,7 +232,7 @@ def test_settings_at_their_defaults_are_no_part_of_a_key() -> None:
         short = Run(data=data, tower=tower, method=method, schedule=Schedule(), seed=1)
         assert short.key() == KEYS[name]
     assert replace(short, method=CoOp(), low_rank=LowRank()).key() == KEYS["dip"]
-    assert replace(short, method=VPT(), schedule=AdamWSchedule()).key() == KEYS["vpt"]
+    assert replace(short, method=VPT(), schedule=VisualSchedule()).key() == KEYS["vpt"]
 
 
 def other_values(run: Run) -> list[Run]:

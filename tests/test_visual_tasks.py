@@ -12,7 +12,7 @@ from PIL import Image
 from dip_lib.clip.timm_tower import TimmTower, timm_tower
 from dip_lib.data.vtab import listed_pictures
 from dip_lib.methods.vpt import VPT
-from dip_lib.training.parts import AdamWSchedule, Data, Tower
+from dip_lib.training.parts import Data, Tower, VisualSchedule
 from dip_lib.training.run import Run
 from dip_lib.training.vtab import tune_and_refit
 
@@ -20,7 +20,7 @@ RUN = Run(
     data=Data(dataset="task", views=1),
     tower=Tower(backbone="vit_tiny_patch16_224"),
     method=VPT(vectors=2, depth=2),
-    schedule=AdamWSchedule(epochs=4, batch=4, lr=0.01, weight_decay=5e-4),
+    schedule=VisualSchedule(epochs=4, batch=4, lr=0.01, weight_decay=5e-4),
     seed=1,
 )
 COUNTS = {"train": 4, "val": 2, "test": 3}

@@ -18,7 +18,7 @@ from dip_lib.methods import METHODS
 from dip_lib.store.export import every_record, export
 from dip_lib.store.records import Record, is_flat
 from dip_lib.store.store import LAYOUT, write_record
-from dip_lib.training.parts import AdamWSchedule, Data, LowRank, Schedule, Tower
+from dip_lib.training.parts import Data, LowRank, Schedule, Tower, VisualSchedule
 from dip_lib.training.run import RECIPE, Run, schedule_type
 
 DEFAULTS: dict[str, Any] = {
@@ -92,7 +92,7 @@ def _low_rank(flat: Mapping[str, Any]) -> LowRank | None:
     return LowRank(rank=flat["rank"] or None, dropout=flat["dropout"], site=flat["site"])
 
 
-def _given(kind: type[Schedule] | type[AdamWSchedule], flat: Mapping[str, Any]) -> dict[str, Any]:
+def _given(kind: type[Schedule] | type[VisualSchedule], flat: Mapping[str, Any]) -> dict[str, Any]:
     """What a flat spec says of a schedule; settings that came later keep their defaults."""
     return {name: flat[name] for name in kind.__dataclass_fields__ if name in flat}
 

@@ -187,14 +187,13 @@ OPTIMISERS = ("", "sgd")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdamWSchedule(Part):
-    """AdamW with a linear rise over the first tenth of the steps, then a cosine to zero.
+class VisualSchedule(Part):
+    """Of visual prompts: a linear rise over the first tenth of the steps, then a cosine to zero.
 
     Args:
-        epochs, batch, lr, weight_decay: of AdamW.
-        momentum: its first beta; the second is 0.999.
-        optimiser: "": AdamW; or "sgd", VPT's own, with the same rise and cosine: ``momentum`` is
-            then SGD's, and the bias of the head does not decay.
+        epochs, batch, lr, weight_decay: of the optimiser.
+        momentum: AdamW's first beta (the second is 0.999), or SGD's momentum.
+        optimiser: "": AdamW; or "sgd", VPT's own: the bias of the head does not decay then.
     """
 
     epochs: int = 100

@@ -17,21 +17,21 @@ from dip_lib.fields import fields_of
 from dip_lib.methods import METHODS, Method, method_of
 from dip_lib.methods.prompt_method import PromptMethod
 from dip_lib.methods.vpt import VPT
-from dip_lib.training.parts import AdamWSchedule, Data, LowRank, Schedule, Tower
+from dip_lib.training.parts import Data, LowRank, Schedule, Tower, VisualSchedule
 
 RECIPE = 1
 """Version of what all methods share: trainer, encoders, data. Golden runs (``tests/golden``) guard
 it: it rises when their results change beyond tolerance, and only then."""
 
 
-SCHEDULES: dict[type[Method], type[Schedule] | type[AdamWSchedule]] = {
+SCHEDULES: dict[type[Method], type[Schedule] | type[VisualSchedule]] = {
     PromptMethod: Schedule,
-    VPT: AdamWSchedule,
+    VPT: VisualSchedule,
 }
 """Kind of method -> its schedule; methods of another kind are not trained by steps."""
 
 
-def schedule_type(method: type[Method]) -> type[Schedule] | type[AdamWSchedule] | None:
+def schedule_type(method: type[Method]) -> type[Schedule] | type[VisualSchedule] | None:
     """The schedule of a method's runs; None where nothing is trained by steps."""
     return next((SCHEDULES[base] for base in method.__mro__ if base in SCHEDULES), None)
 
@@ -58,7 +58,7 @@ class Run:
     tower: Tower
     method: Method
     low_rank: LowRank | None = None
-    schedule: Schedule | AdamWSchedule | None = None
+    schedule: Schedule | VisualSchedule | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ from dip_lib.methods.vpt import VPT, VisualPrompts, first_head
 from dip_lib.prompt import densify
 from dip_lib.training.condense import condensed, importance, top_prompts
 from dip_lib.training.record import FINISHED, Result, record
-from dip_lib.training.run import AdamWSchedule, Run
+from dip_lib.training.run import Run, VisualSchedule
 from dip_lib.training.visual_data import VisualData, visual_data
 from dip_lib.training.visual_evaluate import chance_density, evaluate_visual
 from dip_lib.training.visual_fit import fit
@@ -109,7 +109,7 @@ def _together(run: Run, tower: VisionEncoder) -> int:
     """How many runs like this train at once."""
     if tower.device.type == "cpu":
         return 1
-    images = cast(AdamWSchedule, run.schedule).batch
+    images = cast(VisualSchedule, run.schedule).batch
     return max(1, TOGETHER // (images * tower.tokens * tower.width * len(tower.blocks)))
 
 
@@ -130,7 +130,7 @@ def _train(
             dense.append(densify(model, names, run.rank, update.dropout, run.seed, p0=update.p0))
         models.append(model)
     numbers = [_trainable(model) for model in models]
-    epochs = cast(AdamWSchedule, runs[0].schedule).epochs
+    epochs = cast(VisualSchedule, runs[0].schedule).epochs
     ends = fit(models, data, runs, epochs, dense)
     for handle in dense:
         handle.merge()

@@ -23,7 +23,7 @@ from torch import Tensor
 from dip_lib.methods.vpt import VPT, VisualPrompts
 from dip_lib.prompt import Densified
 from dip_lib.randomness import permutation
-from dip_lib.training.run import AdamWSchedule, Run
+from dip_lib.training.run import Run, VisualSchedule
 from dip_lib.training.visual_data import VisualData
 
 WARM_UP = 0.1
@@ -74,7 +74,7 @@ def fit(
         For each run the last epoch's mean loss (None without epochs, or if it stopped), and "" or
         why it stopped. A run that stops leaves the others as they are.
     """
-    schedules = [cast(AdamWSchedule, run.schedule) for run in runs]
+    schedules = [cast(VisualSchedule, run.schedule) for run in runs]
     schedule, device = schedules[0], models[0].tower.device
     rates = [
         s.lr * (FINE if cast(VPT, r.method).keep else 1)
@@ -121,7 +121,7 @@ def fit(
     return [_end(model, view, mean, why, epochs) for model, view, mean, why in ends]
 
 
-def _optimiser(models: Sequence[VisualPrompts], schedule: AdamWSchedule) -> torch.optim.Optimizer:
+def _optimiser(models: Sequence[VisualPrompts], schedule: VisualSchedule) -> torch.optim.Optimizer:
     """That of R runs; a group of parameters says under "run" which it belongs to."""
     trained = [[p for p in model.parameters() if p.requires_grad] for model in models]
     decay = {"weight_decay": schedule.weight_decay}

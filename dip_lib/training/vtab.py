@@ -16,7 +16,7 @@ from dip_lib.clip.timm_tower import TimmTower
 from dip_lib.data.pictures import Pictures
 from dip_lib.data.vtab import refitted, tuning_part
 from dip_lib.training.record import Result
-from dip_lib.training.run import AdamWSchedule, Run
+from dip_lib.training.run import Run, VisualSchedule
 from dip_lib.training.visual import train_visual
 
 EVERY = 10**6
@@ -40,7 +40,7 @@ def tune_and_refit(
     """
     small, whole = tuning_part(task), refitted(task)
     data = replace(run.data, dataset=task.name, protocol="all-classes", class_split=0, shots=EVERY)
-    schedule = cast(AdamWSchedule, run.schedule)
+    schedule = cast(VisualSchedule, run.schedule)
 
     def fit(lr: float, images: Pictures) -> Result:
         with_rate = replace(
