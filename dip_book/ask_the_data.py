@@ -25,6 +25,9 @@ AT_THE_END = (
     *("update_norm", "loss", "sharpness"),
 )
 """What a checkpoint holds by the name of its column."""
+GRIDS = ("fronts", "beyond")
+"""Studies of many settings, from which methods choose: most of all runs, which the page loads when
+they are asked for."""
 LATER = {"class_split": 0, "held_out": 0}
 """Settings of the data that runs of before they were there do not name, with what these had."""
 
@@ -83,6 +86,11 @@ def told(value: Any) -> Any:
     return None if value == "" else value
 
 
+def study_of(path: str) -> str:
+    """The study of a file of runs, as a reader sees it."""
+    return Path(path).stem.replace("_", " ")
+
+
 def row(world: str, study: str, record: Row) -> dict[str, Any]:
     """A run's settings and what its last checkpoint measured, each by the name of its column.
 
@@ -102,7 +110,7 @@ def row(world: str, study: str, record: Row) -> dict[str, Any]:
         "h": harmonic_mean(end["base"], end.get("new")),
         "length": len(words) if words and not vectors else vectors,
         "method": record["label"],
-        **{"world": world, "study": study.replace("_", " "), "seed": run["seed"]},
+        **{"world": world, "study": study, "seed": run["seed"]},
     }
 
 
@@ -113,7 +121,7 @@ def committed(results: Path) -> Iterator[Source]:
         if (profile := path.parent.name) in known:
             saved, world = json.loads(path.read_bytes()), world_of(profile)
             records = (merged(saved["common"], own) for own in saved["runs"])
-            rows = [row(world, path.stem, record) for record in records]
+            rows = [row(world, study_of(path.name), record) for record in records]
             yield Source(f"results/{profile}/{path.name}", world, rows)
 
 
@@ -146,29 +154,47 @@ def packed(sources: Iterable[Source]) -> dict[str, Any]:
     """The runs as the page's ``data.js`` reads them.
 
     Returns:
-        sources: [path, world, runs] of each file, in the order of the rows, which is that of the
-        files' lines; columns: name, title and about of each, with ``values`` (code 1 is the first)
-        or ``per`` and ``low`` (a number is (low + code - 1) / per), and the bytes of a code; data:
-        the columns' codes, the high bytes of a column first, compressed (zlib) and in base64.
+        columns: name, title and about of each, with ``values`` (code 1 is the first) or ``per`` and
+        ``low`` (a number is (low + code - 1) / per), and the bytes of a code; parts: the runs of
+        all studies but :data:`GRIDS`, then those of the grids, each with its ``sources`` ([path,
+        world, study, runs] of each file, in the order of the rows, which is that of the files'
+        lines) and its ``data`` (the columns' codes, the high bytes of a column first, compressed
+        by zlib, in base64).
     """
     files = list(sources)
-    rows = [each for file in files for each in file.rows]
-    columns, data = [], bytearray()
+    parts = [
+        [file for file in files if (Path(file.path).stem in GRIDS) == grids]
+        for grids in (False, True)
+    ]
+    rows = [each for part in parts for file in part for each in file.rows]
+    columns, data = [], [bytearray() for _ in parts]
+    counts = [sum(len(file.rows) for file in part) for part in parts]
     for column in columns_of(rows):
         about, found = codes(column, [each.get(column.name) for each in rows])
         width = max(1, (max(found).bit_length() + 7) // 8)
         columns.append(about | {"bytes": width})
-        for byte in reversed(range(width)):
-            data += bytes(code >> 8 * byte & 255 for code in found)
+        for code_bytes, of_part in zip(data, (found[: counts[0]], found[counts[0] :]), strict=True):
+            for byte in reversed(range(width)):
+                code_bytes += bytes(code >> 8 * byte & 255 for code in of_part)
     return {
-        "sources": [[file.path, file.world, len(file.rows)] for file in files],
         "columns": columns,
-        "data": base64.b64encode(zlib.compress(bytes(data), 9)).decode(),
+        "parts": [
+            {"sources": [_told(file) for file in part], "data": _compressed(codes_of_part)}
+            for part, codes_of_part in zip(parts, data, strict=True)
+        ],
     }
+
+
+def _told(file: Source) -> list[Any]:
+    return [file.path, file.world, study_of(file.path), len(file.rows)]
+
+
+def _compressed(data: bytes | bytearray) -> str:
+    return base64.b64encode(zlib.compress(bytes(data), 9)).decode()
 
 
 def write_pack(results: Path, target: Path) -> None:
     """Write the runs of ``results`` to ``target``, as JSON; nothing where there are none."""
-    if (pack := packed(committed(results)))["sources"]:
+    if (pack := packed(committed(results)))["columns"]:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(pack, separators=(",", ":")), "utf-8")

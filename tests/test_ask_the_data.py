@@ -22,7 +22,7 @@ from node_process import Ask, asked
 from scipy.stats import t as student
 
 from dip_book.ask_columns import COLUMNS, MEASURED, NO_COLUMN
-from dip_book.ask_the_data import committed, packed, profiles, told
+from dip_book.ask_the_data import GRIDS, committed, packed, profiles, told
 from dip_book.frame import frame
 from dip_lib.data import harmonic_mean
 from dip_lib.store.export import every_record
@@ -31,19 +31,20 @@ from dip_study.profiles import load_profile, names
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))  # as Sphinx does
-from companion.ask import PARTS  # noqa: E402
+from companion.ask import PARTS, scripts  # noqa: E402
 
 STATIC, PAGE = ROOT / "book" / "_static" / "ask", ROOT / "book" / "ask_the_data.md"
 LOADED = ("parts", "data", "question", "filter", "groups", "view")
 MOST = 600_000
-"""Bytes that the runs may have: a page is to be light."""
+"""Bytes that a script of runs may have: a page is to be light."""
 QUESTIONS = [html.unescape(each) for each in re.findall(r'data-ask="([^"]+)"', PAGE.read_text())]
 
 
 @pytest.fixture(scope="module")
 def records() -> list[tuple[str, int, dict[str, Any]]]:
-    """File, line and record of every committed run, read as the library reads them."""
+    """File, line and record of every committed run, read as the library reads them; grids last."""
     files = sorted(path for name in names() for path in (ROOT / "results" / name).glob("*.json"))
+    files.sort(key=lambda path: path.stem in GRIDS)
     return [
         (f"results/{path.parent.name}/{path.name}", line, record)
         for path in files
@@ -139,15 +140,17 @@ def test_no_two_runs_look_alike(ask: Ask) -> None:
 
 
 def test_it_is_small_and_loaded_by_no_other_page(pack: dict[str, Any]) -> None:
-    assert len(json.dumps(pack)) < MOST
-    assert {path.stem for path in STATIC.glob("*.js")} == {*PARTS} - {"runs"}
+    made = scripts(pack)
+    assert all(len(text) < MOST for text in made.values())
+    assert {path.stem for path in STATIC.glob("*.js")} == {*PARTS} - {*made}
     others = [path for path in (ROOT / "book").rglob("*.md") if path != PAGE]
     assert not [path for path in others if "```{ask}" in path.read_text("utf-8")]
     assert profiles() == ROOT / "dip_study" / "profiles"
 
 
 def test_names_in_an_address_mean_one_thing() -> None:
-    own = {"q", "sort", "group", "over", "x", "y", "colour", "lines", "show", "runs", "units"}
+    own = {"q", "sort", "group", "over", "x", "y", "colour", "lines", "show", "grids"}
+    own |= {"runs", "units"}  # of groups
     known = [column.name for column in COLUMNS]
     assert len({*known}) == len(known) and not own & {*known}
 

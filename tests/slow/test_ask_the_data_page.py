@@ -13,6 +13,7 @@ from selenium.webdriver import ActionChains, Keys
 from test_ask_the_data import QUESTIONS
 from test_browser import AXE, CONTENT, FAULTS, asked, external, keys, look, opened
 
+from dip_book.ask_the_data import committed
 from dip_book.frame import frame
 from dip_lib.store.export import every_record
 
@@ -177,7 +178,40 @@ def test_the_runs_are_loaded_here_alone_and_are_light(html: Path, browser: Any) 
     asked(browser)
     opened(browser, html / "book" / "explore.html")
     assert not [url for url in asked(browser) if "/ask/" in url]
-    question(html, browser)
-    loaded = {url.split("/ask/")[1] for url in asked(browser) if "/ask/" in url}
     files = {path.name: path.stat().st_size for path in (html / "_static" / "ask").iterdir()}
-    assert loaded == {*files} and sum(files.values()) < LIGHT
+    grids = files.pop("grids.js")
+    assert sum(files.values()) < LIGHT and grids < LIGHT
+    question(html, browser)
+    assert loaded(browser) == {*files}
+
+
+def loaded(browser: Any) -> set[str]:
+    """The page's own files that it has asked for since this was asked last."""
+    return {url.split("/ask/")[1] for url in asked(browser) if "/ask/" in url}
+
+
+@pytest.mark.parametrize("by", ["button", "filter", "address"])
+def test_the_runs_of_the_grids_come_when_they_are_asked_for(
+    html: Path, browser: Any, by: str
+) -> None:
+    look(browser, 1440, "light")
+    first = answered(question(html, browser), "runs")
+    assert "grids.js" not in loaded(browser)
+    if by == "button":
+        browser.find_element("css selector", "[name=grids]").click()
+    elif by == "filter":
+        browser.execute_script("location.hash = 'study=fronts'")
+    else:
+        question(html, browser, "grids=1")
+    for _ in range(100):
+        said = answered(browser, "of", "runs")
+        if said != first and browser.execute_script(
+            "return document.querySelector('[data-show=grids]').hidden"
+        ):
+            break
+        browser.execute_async_script("setTimeout(arguments[0], 100)")
+    assert "grids.js" in loaded(browser)
+    everything = sum(len(source.rows) for source in committed(ROOT / "results"))
+    assert f"of {everything:,} runs" in said
+    assert ("grids=1" in browser.current_url) == (by != "filter")
+    quiet(browser)

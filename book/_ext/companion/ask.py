@@ -24,6 +24,8 @@ PARTS = (
     *("facets", "axes", "plot", "table", "page", "begin", "runs"),
 )
 """The page's scripts in ``_static/ask``, the one that the others register with first."""
+GRIDS = "grids"
+"""The script that the page loads when the runs of the grids are asked for."""
 
 
 def runs_of(source: str) -> Path:
@@ -31,18 +33,28 @@ def runs_of(source: str) -> Path:
     return Path(source) / "results" / "runs.json"
 
 
-def script(pack: str) -> str:
-    """A script that registers a pack, given as JSON."""
-    return f"AskTheData.pack({pack.replace('<', chr(92) + 'u003c')});\n"
+def script(call: str, content: Any) -> str:
+    """A script that hands over what was packed."""
+    text = json.dumps(content, separators=(",", ":")).replace("<", chr(92) + "u003c")
+    return f"AskTheData.{call}({text});\n"
+
+
+def scripts(pack: dict[str, Any]) -> dict[str, str]:
+    """The scripts of a pack by name: what the page begins with, and the rest."""
+    first, grids = pack["parts"]
+    about = {"sources": grids["sources"], "bytes": len(grids["data"])}
+    whole = {"columns": pack["columns"], "parts": [first], GRIDS: about}
+    return {"runs": script("pack", whole), GRIDS: script("more", grids)}
 
 
 def write_runs(app: Sphinx, exception: Exception | None) -> None:
-    """Write the script of the runs into the built site, if it has any."""
-    pack = runs_of(str(app.srcdir))
-    if pack.is_file() and not exception:
-        target = Path(app.outdir) / "_static" / "ask" / "runs.js"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(script(pack.read_text("utf-8")), "utf-8")
+    """Write the scripts of the runs into the built site, if it has any."""
+    path = runs_of(str(app.srcdir))
+    if path.is_file() and not exception:
+        folder = Path(app.outdir) / "_static" / "ask"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in scripts(json.loads(path.read_text("utf-8"))).items():
+            (folder / f"{name}.js").write_text(text, "utf-8")
 
 
 class Ask(SphinxDirective):
@@ -52,7 +64,8 @@ class Ask(SphinxDirective):
         pack = runs_of(str(self.env.app.srcdir))
         self.env.note_dependency(str(pack))
         try:
-            files: list[Any] = json.loads(pack.read_text("utf-8"))["sources"]
+            parts = json.loads(pack.read_text("utf-8"))["parts"]
+            files = sorted(each for part in parts for each in part["sources"])
         except (OSError, ValueError, KeyError) as error:
             logger.warning("ask: no runs are packed: %s", error, location=self.get_location())
             return []

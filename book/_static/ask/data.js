@@ -34,19 +34,25 @@ AskTheData.part("data", () => {
     };
   };
 
-  /** The table of a pack: rows, columns in their order, `by` name, and `source(row)`: file and line. */
-  const unpack = async ({ sources, columns, data }) => {
-    const raw = await inflated(data);
-    const rows = sources.reduce((sum, [, , runs]) => sum + runs, 0);
-    let begin = 0;
+  /** The table of a pack's parts: rows, columns in their order, `by` name, and `source(row)`: file and line. */
+  const unpack = async ({ columns, parts }) => {
+    const raws = await Promise.all(parts.map(({ data }) => inflated(data)));
+    const counts = parts.map(({ sources }) => sources.reduce((sum, [, , , runs]) => sum + runs, 0));
+    const rows = counts.reduce((sum, count) => sum + count, 0);
+    let planes = 0; // of the columns before
     const made = columns.map((about) => {
-      const codes = codesOf(raw, begin, rows, about.bytes);
-      begin += about.bytes * rows;
+      const codes = new Uint32Array(rows);
+      let first = 0;
+      raws.forEach((raw, i) => {
+        codes.set(codesOf(raw, planes * counts[i], counts[i], about.bytes), first);
+        first += counts[i];
+      });
+      planes += about.bytes;
       return column(about, codes);
     });
     const source = (row) => {
       let left = row;
-      for (const [path, , runs] of sources) {
+      for (const [path, , , runs] of parts.flatMap(({ sources }) => sources)) {
         if (left < runs) return [path, left + 3]; // two lines stand before the first run
         left -= runs;
       }

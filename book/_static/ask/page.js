@@ -4,7 +4,7 @@ AskTheData.part("page", (use) => {
   const place = document.querySelector(".ask-data"), part = (name) => place.querySelector(`[data-show="${name}"]`);
   const form = place.querySelector("form"), control = (name) => form.elements[name];
   const number = (count) => count.toLocaleString("en");
-  let table, asked, found, page = 0, showFacets, near = () => null;
+  let content, table, asked, found, page = 0, showFacets, near = () => null;
 
   const choices = (select, columns, first) => {
     select.replaceChildren();
@@ -111,15 +111,37 @@ AskTheData.part("page", (use) => {
     mixed();
     const groups = found.groups ? `, in ${number(found.groups.length)} groups` : "";
     part("said").textContent = `${number(found.rows.length)} of ${number(table.rows)} runs${groups}.`;
+    part("grids").hidden = whole();
     plot();
     showTable();
+  };
+
+  // the grids are most of all runs: they come when a question is about them
+  let arriving;
+  const whole = () => content.parts.length > 1;
+  const aboutGrids = () => asked.grids || content.grids.sources.some(([, , study]) => asked.kept.study?.includes(study));
+  const answered = async () => {
+    if (!whole() && aboutGrids()) {
+      part("said").textContent = "Reading the runs of the grids …";
+      arriving ??= AskTheData.grids(place.dataset.static).then(async (grids) => {
+        const all = { ...content, parts: [...content.parts, grids] };
+        table = await use("data").unpack(all);
+        content = all;
+      });
+      await arriving;
+    }
+    shown();
+  };
+  const failed = (error) => {
+    part("said").textContent = "The runs could not be read here: this needs a browser of 2023 or later.";
+    throw error;
   };
 
   const change = (by) => {
     by();
     page = 0;
     history.replaceState(null, "", `#${write(asked)}`);
-    shown();
+    return answered().catch(failed);
   };
 
   // a link to a question leads to its answer
@@ -150,6 +172,7 @@ AskTheData.part("page", (use) => {
         showTable();
       });
     }
+    control("grids").addEventListener("click", () => change(() => (asked.grids = true)).then(() => part("said").focus()));
     control("clear").addEventListener("click", () => change(() => (asked = nothing())));
     control("save").addEventListener("click", () => {
       const address = URL.createObjectURL(new Blob([csv(table, found)], { type: "text/csv" }));
@@ -170,15 +193,15 @@ AskTheData.part("page", (use) => {
     addEventListener("hashchange", () => {
       page = 0;
       asked = read(location.hash, table.by);
-      shown();
-      lead();
+      answered().then(lead).catch(failed);
     });
   };
 
   const begin = async () => {
     place.hidden = false;
     document.querySelector(".ask-files").open = false;
-    table = await use("data").unpack(await AskTheData.runs);
+    content = await AskTheData.runs;
+    table = await use("data").unpack(content);
     asked = read(location.hash, table.by);
     const settings = table.columns.filter(({ values }) => values);
     [0, 1, 2].forEach((i) => choices(control(`group${i}`), settings, [["", i ? "–" : "single runs"]]));
@@ -197,14 +220,13 @@ AskTheData.part("page", (use) => {
       if (values.length && values.some((each) => each !== null)) kind[name] = values;
       else delete kind[name];
     }));
+    const more = content.grids.sources.reduce((sum, [, , , runs]) => sum + runs, 0);
+    control("grids").textContent = `Add the ${number(more)} runs from which methods choose their settings (${(content.grids.bytes / 1e6).toFixed(1)} MB)`;
     listen();
     form.hidden = false;
-    shown();
+    await answered();
     lead();
   };
 
-  begin().catch((error) => {
-    part("said").textContent = "The runs could not be read here: this needs a browser of 2023 or later.";
-    throw error;
-  });
+  begin().catch(failed);
 });

@@ -4,11 +4,19 @@
 var AskTheData = (() => {
   const builders = {};
   const built = {};
-  let arrived;
+  let arrived, followed;
   return {
     runs: new Promise((resolve) => {
       arrived = resolve;
     }),
+    /** The runs of the grids, from a script that is loaded now; @param folder where it lies. */
+    grids(folder) {
+      return new Promise((resolve, reject) => {
+        followed = resolve;
+        const script = makeElement("script", { src: `${folder}/grids.js` }, document.head);
+        script.addEventListener("error", reject);
+      });
+    },
     /** Register a part; `build(use)` makes it when it is first asked for. */
     part(name, build) {
       builders[name] = build;
@@ -21,6 +29,10 @@ var AskTheData = (() => {
     /** Register the runs, as dip_book/ask_the_data.py packs them. */
     pack(content) {
       arrived(content);
+    },
+    /** Register the runs of the grids. */
+    more(content) {
+      followed(content);
     },
   };
 })();

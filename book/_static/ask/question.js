@@ -11,6 +11,7 @@ AskTheData.part("question", () => {
     over: "dataset",
     plot: { x: "base", y: "new", colour: "method", lines: false },
     shown: [...SHOWN],
+    grids: false, // with the runs from which methods choose settings
   });
 
   const bound = (text) => (text === "" || Number.isNaN(Number(text)) ? null : Number(text));
@@ -27,6 +28,7 @@ AskTheData.part("question", () => {
       } else if (name === "group") asked.group = value.split(",").filter((each) => known(each) && by[each].values).slice(0, 3);
       else if (name === "over") asked.over = value === "run" || (known(value) && by[value].values) ? value : asked.over;
       else if (["x", "y", "colour"].includes(name)) asked.plot[name] = known(value) || (name === "colour" && !value) ? value : asked.plot[name];
+      else if (name === "grids") asked.grids = value === "1";
       else if (name === "lines") asked.plot.lines = value === "1";
       else if (name === "show") asked.shown = value.split(",").filter(known);
       else if (known(name) && by[name].values) (asked.kept[name] ??= []).push(value);
@@ -50,6 +52,7 @@ AskTheData.part("question", () => {
     for (const name of ["x", "y", "colour"]) if (asked.plot[name] !== plain.plot[name]) said.append(name, asked.plot[name]);
     if (asked.plot.lines) said.append("lines", "1");
     if (asked.shown.join() !== plain.shown.join()) said.append("show", asked.shown.join(","));
+    if (asked.grids) said.append("grids", "1");
     return said.toString().replaceAll("%2C", ",");
   };
 
