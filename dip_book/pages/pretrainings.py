@@ -29,6 +29,8 @@ TOWERS = {
     ("embedded-full", "glyph-resnet"): True,
     ("embedded-full", "glyph-vit"): False,
     ("embedded-b", "glyph-resnet-b"): False,
+    ("embedded-c", "glyph-resnet-c"): False,
+    ("embedded-vit-b", "glyph-vit-b"): False,
     ("photos-full", "photo-lite0"): True,
     ("photos-4", "photo-lite0-4"): False,
     ("photos-b", "photo-lite0-b"): False,
