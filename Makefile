@@ -65,7 +65,7 @@ bench: $(STAMP)  ## measure speed and memory on this machine (about half an hour
 	for each in text_step sweep encode end_to_end methods visual visual_training products store; do \
 	  OMP_NUM_THREADS=1 $(RUN) benchmarks/$$each.py --device "$(DEVICE)" || exit 1; done
 
-faults: $(STAMP)  ## kill and interrupt sweeps fifty times each (hours), write results/faults.json
+faults: $(STAMP)  ## kill and interrupt sweeps fifty times each (half an hour of two cores), write results/faults.json
 	OMP_NUM_THREADS=1 $(RUN) tests/faults.py 50
 
 test: $(STAMP)  ## lint, types, layers, quick tests, and the committed notebooks against their outputs

@@ -50,8 +50,16 @@ def base_to_new(profile: Profile, **changes: Any) -> list[Run]:
 
 def trajectories(profile: Profile, **changes: Any) -> list[Run]:
     """CoOp and DIP followed along training: with the profile's seeds, and further ones."""
-    every = replace(profile, seeds=(*profile.seeds, *profile.trajectory_seeds))
-    return [*coop(every, **changes), *dip(every, **changes)]
+    return [*coop(_with_further_seeds(profile), **changes), *dip_trajectories(profile, **changes)]
+
+
+def dip_trajectories(profile: Profile, **changes: Any) -> list[Run]:
+    """DIP's of these."""
+    return dip(_with_further_seeds(profile), **changes)
+
+
+def _with_further_seeds(profile: Profile) -> Profile:
+    return replace(profile, seeds=(*profile.seeds, *profile.trajectory_seeds))
 
 
 def few_shot(profile: Profile, **changes: Any) -> list[Run]:

@@ -79,11 +79,12 @@ HELD = {
         for world in ("", "photos/")
         for method in ("kgcoop", "coop_update_scaled")
     },
-    "19": {"rho_drift_words": -1, "rho_id1": 0, "rho_id1_read": 0}
+    "19": {"rho_drift_words": -1, "rho_id1": 1, "rho_id1_read": 1}
     | {"photos/rho_drift_words": -1, "photos/rho_id1": 0, "photos/rho_id1_read": 0},
     "20": {"dip_minus_coop_new": 1, "photos/dip_minus_coop_new": 0}
     | {"dropout_alone_minus_coop_new": 1, "a_quarter_of_the_epochs_minus_coop_new": 1}
-    | {"density_held_new": 0, "photos/density_held_new": 0},
+    | {"density_held_new": 0, "photos/density_held_new": 0}
+    | {"new_per_drawn_density": 0, "photos/new_per_drawn_density": 0},
     "21": {
         f"{world}minus_{method}_h": 1
         for world in ("", "photos/")

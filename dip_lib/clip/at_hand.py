@@ -12,8 +12,6 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from huggingface_hub import constants, is_offline_mode, try_to_load_from_cache
-
 SECONDS = 5
 """A host that does not answer within these counts as out of reach."""
 NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -28,6 +26,9 @@ def out_of_reach(config: Mapping[str, Any]) -> str:
             in it), or else "url".
     """
     if place := config.get("hf_hub", ""):
+        # takes a sixth of a second, which only this should cost
+        from huggingface_hub import constants, is_offline_mode, try_to_load_from_cache
+
         repository, name = os.path.split(place)
         names = (f"{os.path.splitext(name)[0]}.safetensors", name) if name else NAMES
         if any(isinstance(try_to_load_from_cache(repository, each), str) for each in names):
