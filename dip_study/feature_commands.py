@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from dip_lib.clip import Backbone
 from dip_lib.clip.loading import backbone_source
 from dip_lib.clip.packing import make_pack, pool
@@ -204,6 +202,8 @@ def _list(options: argparse.Namespace) -> Answer:
         return Answer(
             rows, [*damaged, "no feature packs: `dip features get` or `dip features pack`"]
         )
+    import pandas as pd  # takes a third of a second, which only this command should cost
+
     shown = pd.DataFrame(rows)
     shown["size"] = [amount(size) for size in shown["bytes"]]
     shown["train"] = [f"{row['train']} x {row['views']}" for row in rows]

@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from dip_lib.clip.loading import backbone_config
 from dip_lib.data.dataset import is_photos, packed_photos
@@ -37,6 +36,9 @@ from dip_study.measure import BATCH
 from dip_study.plan_visual import visual_minutes
 from dip_study.profiles import Profile
 from dip_study.study import STUDIES, studies_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PLACE = ["tower", "precision", "dataset", "style"]
 Folders = Mapping[str, Path]
@@ -223,6 +225,8 @@ def plan(
     Raises:
         ValueError: an unknown study, or one of which the profile has no runs.
     """
+    import pandas as pd  # takes a third of a second, which only this command should cost
+
     options = profile.folders, device, images_per_second, steps_per_second
     if study != "all":
         shared: dict[tuple[str, ...], list[Run]] = {}

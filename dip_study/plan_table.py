@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from dip_lib.fetch.archives import amount
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEGEND = """\
 images: to encode, every view counted; none of datasets that stand on feature packs. steps: summed
@@ -33,6 +34,8 @@ def lasting(minutes: float) -> str:
 
 def table(costs: pd.DataFrame) -> str:
     """The costs as plain text, with their sums: text-side methods apart from image-side ones."""
+    import pandas as pd  # takes a third of a second, which only this command should cost
+
     parts, names = [costs], list(costs.index.names)
     blank = ("",) * (len(names) - 1)
     sums = {"all": costs}

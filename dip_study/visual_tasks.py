@@ -58,10 +58,10 @@ def is_plan(changes: Mapping[str, Any]) -> bool:
 
 def _every(name: str, profile: Profile) -> int:
     """So many images a class that all are drawn: of VTAB-1k and FGVC, whose classes differ in size,
-    as many as train in all, which is known without the files."""
+    one more than train in all, which is known without the files."""
     if known := prepared(name):
         task, tuning = known
-        return task.trained(tuning)
+        return task.trained(tuning) + 1
     labels = dataset_of(name, "default", profile.folders).labels("train")
     return int(torch.bincount(labels).max())
 

@@ -69,7 +69,7 @@ PROMPTS = st.one_of(
 
 
 def check_prompt(content: bytes) -> None:
-    """A prompt file gives a prompt of P0's shape, or is refused by ValueError."""
+    """A prompt file gives prompts of P0's shape, one for all or for each class, or is refused."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "prompt.safetensors"
         path.write_bytes(content)
@@ -77,7 +77,7 @@ def check_prompt(content: bytes) -> None:
             prompt = load_prompt(path, P0)
         except ValueError:
             return
-    assert prompt.shape == P0.shape and prompt.dtype == torch.float32
+    assert prompt.shape[-2:] == P0.shape and prompt.numel() and prompt.dtype == torch.float32
 
 
 # ---- profiles -----------------------------------------------------------------------------------

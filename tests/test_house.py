@@ -76,6 +76,8 @@ assert set(dir(dip_lib)) == set(dip_lib.__all__)
 from dip_lib import *
 assert LowRankPrompt is dip_lib.LowRankPrompt
 assert not hasattr(dip_lib, "low_rank_promp")
+import dip_study.commands  # every call of dip waits for what these import
+assert not {"pandas", "httpx2"} & set(sys.modules)
 import dip_book.notebook  # a page of stored runs needs no CLIP: what brings it takes seconds
 from dip_study import study
 assert not {"open_clip", "timm", "torchvision"} & set(sys.modules)

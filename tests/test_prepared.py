@@ -137,7 +137,7 @@ def test_chosen_rates_belong_to_an_encoder(tmp_path: Path, monkeypatch: pytest.M
     assert {run.tower.backbone for run in shown} == {grid.tower}
     found = {r.method.vectors: (r.schedule.lr, r.schedule.weight_decay) for r in shown}
     assert found == {100: (1.25, 0.001), 30: (0.5, PAPER.settings["vpt"]["weight_decay"])}
-    assert {run.data.shots for run in shown} == {1000}
+    assert {run.data.shots for run in shown} == {1001}
     assert {run.source() for run in visual_condensed(chosen)} <= {*shown}
 
 
@@ -155,7 +155,7 @@ def test_a_task_of_vtab_and_its_tuning_part(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # every image was asked for, and every image is drawn
         labels = [whole.labels(split).tolist() for split in ("train", "val")]
-        train, _ = few_shot(labels[0], len(labels[0]), 1, labels[1])
+        train, _ = few_shot(labels[0], len(labels[0]) + 1, 1, labels[1])
     assert sorted(train) == [*range(12)]
 
 

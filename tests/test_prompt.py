@@ -184,14 +184,20 @@ def test_a_prompt_file_refuses_other_words_and_damage(tmp_path: Path) -> None:
         load_prompt(path, p0)
 
 
-@pytest.mark.parametrize("lead", [(0,), (2,), (3, 1)])
+@pytest.mark.parametrize("shape", [(0, 4, 1), (3, 1), (2, 3, 1)])
 def test_a_prompt_file_of_another_shape_than_its_words_is_refused(
-    lead: tuple[int, ...], tmp_path: Path
+    shape: tuple[int, ...], tmp_path: Path
 ) -> None:
     path, p0 = tmp_path / "prompt.safetensors", words(4, 8)
-    save_prompt(path, torch.ones(*lead, 4, 1), torch.ones(1, 8), "a photo of a", p0)
+    save_prompt(path, torch.ones(shape), torch.ones(1, 8), "a photo of a", p0)
     with pytest.raises(ValueError, match="damaged"):
         load_prompt(path, p0)
+
+
+def test_each_class_may_have_an_update_of_its_own(tmp_path: Path) -> None:
+    path, p0 = tmp_path / "prompt.safetensors", words(4, 8)
+    save_prompt(path, torch.ones(3, 4, 1), torch.ones(1, 8), "a photo of a", p0)
+    assert torch.equal(load_prompt(path, p0), (p0 + 1).expand(3, -1, -1))
 
 
 def test_one_update_serves_the_words_of_every_layer(tmp_path: Path) -> None:

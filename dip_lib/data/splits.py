@@ -54,7 +54,7 @@ def few_shot(
         labels: the class of each training sample: a list, an array, a pandas column, a tensor or
             a generator.
         shots: samples a class; a class with fewer gives all (one warning says how many do; none
-            where ``shots`` is as large as the whole training split, which asks for all of it).
+            where ``shots`` is more than the whole training split, which asks for all of it).
         seed: of Python's own generator.
         val_labels: if given, also draw min(shots, 4) validation samples a class, after the
             training samples and from the same random stream.
@@ -68,7 +68,7 @@ def few_shot(
     """
     shots = whole("shots", shots, 1)
     rng, labels = random.Random(whole("seed", seed)), [*plain_labels(labels)]
-    told = shots < len(labels)
+    told = shots <= len(labels)
     train = _draw(rng, labels, shots, "training" if told else "")
     if val_labels is None:
         return train

@@ -111,6 +111,5 @@ def load_prompt(path: Path, p0: Tensor | None) -> Tensor:
 
 
 def _fits(update: Tensor, p0: Tensor) -> bool:
-    """Whether P0 + update has P0's shape (..., n, d); one update (n, d) may serve all of P0."""
-    lead = update.shape[:-2]
-    return update.shape[-2:] == p0.shape[-2:] and lead in (p0.shape[:-2], torch.Size())
+    """Whether an update (..., n, d) goes with words (..., n, d); each class may have its own."""
+    return update.shape[-2:] == p0.shape[-2:] and update.numel() > 0

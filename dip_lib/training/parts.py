@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Self, cast
 
 from dip_lib.checks import shown, whole
@@ -39,7 +39,16 @@ class Part:
                 f"not the {cls.__name__} of a run: missing {sorted(needed - values.keys())}, "
                 f"unknown {sorted(values.keys() - known)}"
             )
-        return cls(**values)
+        try:
+            return cast(Self, _made(cast(Hashable, cls), **values))
+        except TypeError:  # of a value that has no hash: the part itself says what is wrong with it
+            return cls(**values)
+
+
+@lru_cache(4096, typed=True)
+def _made(part: type[Part], **values: Any) -> Part:
+    """A part; many runs have the same, and none can be changed."""
+    return part(**values)
 
 
 @cache
