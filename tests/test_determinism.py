@@ -88,7 +88,7 @@ def test_what_travels_to_a_worker_is_the_same_to_the_bit(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group, "dataset_of", lambda *_: Few())
-    monkeypatch.setattr(group, "backbone_of", lambda *_: bench.clip)
+    monkeypatch.setattr(group, "tower_of", lambda *_: bench.clip)
     here = measure_group(Group(RUNS[:2], bench.clip, Few()))
     there = pickle.loads(measured_bytes(pickle.dumps(Task(tuple(RUNS[:2]), "cpu", {}))))
     for ours, theirs in zip(here, there, strict=True):
