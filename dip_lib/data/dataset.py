@@ -143,7 +143,7 @@ def load_dataset(
 
     Args:
         name: one of the field's fifteen photo datasets, a task of VTAB-1k or FGVC
-            (:data:`dip_lib.data.prepared.NAMES`), or a dataset that an installed package brings,
+            (``dip_lib.data.prepared.NAMES``), or a dataset that an installed package brings,
             such as a family of Glyph World.
         style: the style it is drawn in; "default" is its own. Photos have no other.
         data: the folder that holds the photo datasets; default the variable ``DATA``. Photos whose
@@ -153,7 +153,7 @@ def load_dataset(
     Raises:
         ValueError: an unknown name or style, with the nearest names; for photos also what
             :func:`dip_lib.data.photos.load_photos`,
-            :func:`dip_lib.data.prepared.load_prepared` and ``dip_lib.data.packed.packed_dataset``
+            ``dip_lib.data.prepared.load_prepared`` and ``dip_lib.data.packed.packed_dataset``
             say.
     """
     if source := dataset_source(name):
