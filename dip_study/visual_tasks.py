@@ -19,6 +19,7 @@ import torch
 
 from dip_lib.data.prepared import TUNING, prepared
 from dip_lib.training.run import Run
+from dip_lib.training.vtab import EVERY_IMAGE
 from dip_study.loaded import dataset_of
 from dip_study.profiles import Profile
 from dip_study.runs import make_run, once
@@ -57,11 +58,9 @@ def is_plan(changes: Mapping[str, Any]) -> bool:
 
 
 def _every(name: str, profile: Profile) -> int:
-    """So many images a class that all are drawn: of VTAB-1k and FGVC, whose classes differ in size,
-    one more than train in all, which is known without the files."""
-    if known := prepared(name):
-        task, tuning = known
-        return task.trained(tuning) + 1
+    """So many images a class that all are drawn; of VTAB-1k and FGVC without reading the files."""
+    if prepared(name):
+        return EVERY_IMAGE
     labels = dataset_of(name, "default", profile.folders).labels("train")
     return int(torch.bincount(labels).max())
 

@@ -18,6 +18,7 @@ from dip_lib.data.dataset import dataset_names, dataset_title, picture_sources
 from dip_lib.data.prepared import FINE, NAMES, TASKS, TUNING, load_prepared
 from dip_lib.data.splits import few_shot
 from dip_lib.errors import UnknownNameError
+from dip_lib.training.vtab import EVERY_IMAGE
 from dip_study import study
 from dip_study.cli import main
 from dip_study.plan import plan
@@ -137,7 +138,7 @@ def test_chosen_rates_belong_to_an_encoder(tmp_path: Path, monkeypatch: pytest.M
     assert {run.tower.backbone for run in shown} == {grid.tower}
     found = {r.method.vectors: (r.schedule.lr, r.schedule.weight_decay) for r in shown}
     assert found == {100: (1.25, 0.001), 30: (0.5, PAPER.settings["vpt"]["weight_decay"])}
-    assert {run.data.shots for run in shown} == {1001}
+    assert {run.data.shots for run in shown} == {EVERY_IMAGE}
     assert {run.source() for run in visual_condensed(chosen)} <= {*shown}
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from dip_book.interval import Interval
+from dip_lib.data import harmonic_mean
 from dip_lib.prompt.low_rank import initial_factors
 
 STEP = 0.1
@@ -40,7 +41,7 @@ def by_seed(runs: pd.DataFrame) -> pd.DataFrame:
     seeds = ends.groupby("dataset")["seed"].nunique()
     whole = ends[ends["dataset"].isin(seeds.index[seeds == ends["seed"].nunique()])]
     table = whole.groupby("seed")[["id1", "id1_read", "base", "new"]].mean()
-    table["h"] = 2 * table["base"] * table["new"] / (table["base"] + table["new"])
+    table["h"] = harmonic_mean(table["base"].to_numpy(), table["new"].to_numpy())
     first = ends.iloc[0]
     vectors = len(first["singular"])
     shape = vectors, int(first["trainable"]) - vectors  # rank 1 trains n + d numbers
@@ -70,10 +71,11 @@ def sentence(table: pd.DataFrame) -> str:
     if len(table) < FEWEST:
         return f"{start}; {len(table)} seeds are too few to say what comes of it."
     follows = float(np.corrcoef(table["start"], table["id1"])[0, 1])
-    changes = ", ".join(f"{name} by {slope(table, name):+.2f}" for name in ("new", "base", "h"))
+    names = ("new", "base", "h")
+    changes = ", ".join(f"{COLUMNS[name]} by {slope(table, name):+.2f}" for name in names)
     return (
         f"{start} (correlation with the length of A {follows:+.2f}, {len(table)} seeds). For each "
-        f"{STEP:g} of ID₁ accuracy changes, in points: {changes}.".replace("h by", "H by")
+        f"{STEP:g} of ID₁ accuracy changes, in points: {changes}."
     )
 
 

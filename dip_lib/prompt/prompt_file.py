@@ -102,14 +102,10 @@ def load_prompt(path: Path, p0: Tensor | None) -> Tensor:
         )
     if p0 is None:
         return a @ b
-    if not _fits(update := a @ b, p0):
+    # each class may have an update of its own, so there may be more axes than P0 has
+    if p0.shape[-2:] != (a.shape[-2], b.shape[-1]) or not (a.numel() and b.numel()):
         raise ValueError(
-            f"{path} holds an update of {tuple(update.shape)} where its words have "
+            f"{path} holds factors of {tuple(a.shape)} and {tuple(b.shape)} where its words have "
             f"{tuple(p0.shape)}: it is damaged"
         )
     return low_rank_prompt(p0, a.to(p0.device), b.to(p0.device))
-
-
-def _fits(update: Tensor, p0: Tensor) -> bool:
-    """Whether an update (..., n, d) goes with words (..., n, d); each class may have its own."""
-    return update.shape[-2:] == p0.shape[-2:] and update.numel() > 0

@@ -19,7 +19,7 @@ from dip_lib.training.record import Result
 from dip_lib.training.run import Run, VisualSchedule
 from dip_lib.training.visual import train_visual
 
-EVERY = 10**6
+EVERY_IMAGE = 10**6
 """As many images of a class as there are."""
 
 
@@ -39,7 +39,9 @@ def tune_and_refit(
         The result of the fit on all images; ``tried`` in its record is rate -> accuracy.
     """
     small, whole = tuning_part(task), refitted(task)
-    data = replace(run.data, dataset=task.name, protocol="all-classes", class_split=0, shots=EVERY)
+    data = replace(
+        run.data, dataset=task.name, protocol="all-classes", class_split=0, shots=EVERY_IMAGE
+    )
     schedule = cast(VisualSchedule, run.schedule)
 
     def fit(lr: float, images: Pictures) -> Result:

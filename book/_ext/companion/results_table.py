@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from docutils import nodes
@@ -16,7 +17,7 @@ from .templates import html
 logger = logging.getLogger(__name__)
 
 
-class ResultsTable(SphinxDirective):
+class ResultsTable(SphinxDirective, ABC):
     """The template of its name, with the ``rows`` of its file and all that the file says.
 
     Without the file, or with one that says something else, the build warns and shows nothing.
@@ -26,9 +27,9 @@ class ResultsTable(SphinxDirective):
     """In ``results/``."""
 
     @staticmethod
+    @abstractmethod
     def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
         """The rows of the table. Raises KeyError: the file says something else."""
-        raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
         path = results_dir() / self.file

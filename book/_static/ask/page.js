@@ -116,7 +116,7 @@ AskTheData.part("page", (use) => {
     showTable();
   };
 
-  // the grids are most of all runs: they come when a question is about them
+  // the grids are more than half of all runs: they come when a question is about them
   let arriving;
   const whole = () => content.parts.length > 1;
   const aboutGrids = () => asked.grids || content.grids.sources.some(([, , study]) => asked.kept.study?.includes(study));
