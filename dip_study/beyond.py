@@ -9,7 +9,6 @@ been seen before, with the field's halves, stand beside.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from dip_lib.data.dataset import dataset_source
@@ -54,8 +53,7 @@ def seen(profile: Profile) -> Iterator[Place]:
     table = profile.judge
     known = {*table.get("datasets", ()), *table.get("developed", ())}
     others = tuple(name for name in profile.datasets if name not in known)
-    first = replace(profile, datasets=others, seeds=profile.seeds[:1])
-    return fronts.places(first) if table else iter(())
+    return (Place(name, profile.seeds[0]) for name in others) if table else iter(())
 
 
 def judge_entries(profile: Profile, **changes: Any) -> Iterator[Entry]:

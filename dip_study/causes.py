@@ -42,10 +42,16 @@ SHOTS = (1, 4, 16)
 Make = Callable[..., list[Run]]
 
 
-def _few(profile: Profile) -> Profile:
-    """The first backbone, and as many seeds as studies of many settings have."""
-    few = profile.seeds[: profile.grid_seeds]
-    return replace(profile, towers=profile.towers[:1], seeds=few)
+def _each(make: Make, profile: Profile, **changes: Any) -> list[Run]:
+    """The runs of the first backbone, each dataset with its own seeds."""
+    first = replace(profile, towers=profile.towers[:1])
+    return [
+        run
+        for name in profile.datasets
+        for run in make(
+            replace(first, datasets=(name,), seeds=profile.seeds_of_grid(name)), **changes
+        )
+    ]
 
 
 def _tower_update(profile: Profile, rate: float, **changes: Any) -> list[Run]:
@@ -104,14 +110,15 @@ OPERATED: dict[str, LowRank | None] = {
 
 def designs(profile: Profile, **changes: Any) -> dict[str, list[Run]]:
     """The runs of every design of :data:`DESIGNS`, by name."""
-    few = _few(profile)
-    return {name: make(few, **changes) for name, make in DESIGNS.items()}
+    return {name: _each(make, profile, **changes) for name, make in DESIGNS.items()}
 
 
 def surgery(profile: Profile, **changes: Any) -> dict[str, list[Run]]:
     """The evaluations of trained updates after surgery, of every design of :data:`OPERATED`."""
-    few = _few(profile)
-    return {name: seeds(few, "surgery", low_rank, **changes) for name, low_rank in OPERATED.items()}
+    return {
+        name: _each(partial(seeds, method="surgery", low_rank=low_rank), profile, **changes)
+        for name, low_rank in OPERATED.items()
+    }
 
 
 def few_shot(profile: Profile, **changes: Any) -> dict[str, list[Run]]:
@@ -119,15 +126,15 @@ def few_shot(profile: Profile, **changes: Any) -> dict[str, list[Run]]:
 
     Images a class are told apart by the runs' own setting.
     """
-    few, settings = _few(profile), {**RN50_LIKE, **changes}
+    settings = {**RN50_LIKE, **changes}
     return {
-        name: [run for shots in SHOTS for run in make(few, shots=shots, **settings)]
+        name: [run for shots in SHOTS for run in _each(make, profile, shots=shots, **settings)]
         for name, make in (("CoOp", coop), ("DIP", dip))
-    } | {"zero-shot": zero_shots(few, protocol="all-classes", **changes)}
+    } | {"zero-shot": _each(zero_shots, profile, protocol="all-classes", **changes)}
 
 
 def causes(profile: Profile, **changes: Any) -> list[Run]:
     """Every run of the page on causes."""
     parts = (designs(profile, **changes), surgery(profile, **changes), few_shot(profile, **changes))
-    words = zero_shots(_few(profile), **changes)
+    words = _each(zero_shots, profile, **changes)
     return once([*words, *(run for part in parts for runs in part.values() for run in runs)])

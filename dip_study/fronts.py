@@ -132,9 +132,9 @@ class Entry(NamedTuple):
 
 
 def places(profile: Profile) -> Iterator[Place]:
-    """Every dataset and the first ``Profile.grid_seeds`` seeds, with the field's class split."""
+    """Every dataset with each of its own seeds, and the field's class split."""
     for dataset in profile.datasets:
-        for seed in profile.seeds[: profile.grid_seeds]:
+        for seed in profile.seeds_of_grid(dataset):
             yield Place(dataset, seed)
 
 

@@ -58,7 +58,7 @@ def make_run(
         values["fingerprint"] = dataset_of(dataset, style, folders).fingerprint
         if target := values.get("target"):
             values["target_fingerprint"] = dataset_of(target, "default", folders).fingerprint
-    values["weights"] = _weights(values["backbone"], profile)
+    values["weights"] = weights_of(values["backbone"], profile)
 
     def of(part: Any) -> dict[str, Any]:
         return {name: values[name] for name in part.__dataclass_fields__ if name in values}
@@ -73,7 +73,7 @@ def make_run(
     )
 
 
-def _weights(backbone: str, profile: Profile) -> str:
+def weights_of(backbone: str, profile: Profile) -> str:
     """What tells the weights of a run's encoder."""
     if is_timm(backbone):
         return timm_weights(backbone)

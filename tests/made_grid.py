@@ -12,7 +12,10 @@ from dip_book.frame import frame
 from dip_study.fronts import Entry, entries
 from dip_study.profiles import Profile, load_profile
 
-PROFILE = replace(load_profile("embedded"), datasets=("greek", "cyrillic"), grid_seeds=2)
+DATASETS = ("greek", "cyrillic")
+PROFILE = replace(
+    load_profile("embedded"), datasets=DATASETS, grid_seeds=dict.fromkeys(DATASETS, (1, 2))
+)
 Numbers = Callable[[Entry], dict[str, Any]]
 SHRUNK = ("x 0.25", "x 0.5", "x 0.75")
 

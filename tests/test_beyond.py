@@ -81,7 +81,7 @@ def test_seen_are_the_other_datasets_with_the_fields_halves() -> None:
     assert [*seen(FULL)] == []
     assert {place.dataset for place in seen(PHOTOS)} == {*PHOTOS.datasets}
     assert {place.class_split for place in seen(PHOTOS)} == {0}
-    assert {place.seed for place in seen(replace(PHOTOS, grid_seeds=3))} == {PHOTOS.seeds[0]}
+    assert {place.seed for place in seen(PHOTOS)} == {PHOTOS.seeds[0]}
     assert [*seen(load_profile("paper"))] == []
 
 

@@ -228,9 +228,10 @@ def test_surgery_is_on_one_prompt() -> None:
 
 
 def test_every_design_has_runs_of_its_own_on_each_dataset_and_seed() -> None:
-    some = replace(SMOKE, grid_seeds=1)
+    of_grid = {SMOKE.datasets[0]: (2, 3), SMOKE.datasets[1]: (4,)}
+    some = replace(SMOKE, datasets=tuple(of_grid), grid_seeds=of_grid)
     runs = causes.designs(some, fingerprint="")
-    cells = [(dataset, SMOKE.seeds[0]) for dataset in SMOKE.datasets]
+    cells = [(dataset, seed) for dataset, seeds in of_grid.items() for seed in seeds]
     for name, each in runs.items():
         assert [(r.data.dataset, r.seed) for r in each] == cells, name
         assert {r.tower.backbone for r in each} == {SMOKE.towers[0]}

@@ -21,7 +21,7 @@ from dip_study import causes as study
 
 DATASETS = ("arrows", "boxes", "greek")
 SEEDS = (1, 2)
-FEW = replace(PROFILE, datasets=DATASETS, seeds=SEEDS, grid_seeds=len(SEEDS))
+FEW = replace(PROFILE, datasets=DATASETS, seeds=SEEDS, grid_seeds=dict.fromkeys(DATASETS, SEEDS))
 DESIGNS = study.designs(FEW, fingerprint="")
 
 

@@ -11,7 +11,7 @@ from dip_lib.data.protocols import folds
 from dip_lib.errors import NotMeasuredError
 from dip_lib.training.run import Run
 from dip_study import hosts, study
-from dip_study.fronts import MOST, Setting, entries, fronts, rates, settings
+from dip_study.fronts import MOST, Setting, entries, fronts, places, rates, settings
 from dip_study.profiles import load_profile
 from dip_study.runs import coop, dip, make_run
 
@@ -81,7 +81,8 @@ def test_weights_are_the_published_and_parts_of_the_rescaled_one() -> None:
 
 
 def test_every_setting_is_there_with_every_third_left_out_that_can_be() -> None:
-    few = replace(PHOTOS, datasets=("photo-dtd10", "photo-resisc14"), seeds=(1, 2), grid_seeds=2)
+    of_grid = dict.fromkeys(("photo-dtd10", "photo-resisc14"), (1, 2))
+    few = replace(PHOTOS, datasets=tuple(of_grid), seeds=(1, 2), grid_seeds=of_grid)
     found = Counter((e.dataset, e.seed, e.held_out) for e in entries(few, fingerprint=""))
     parts = {"photo-dtd10": (0, *folds(10)), "photo-resisc14": (0, 1, 2, 3)}
     assert parts["photo-dtd10"] == (0, 1, 2)
@@ -96,10 +97,19 @@ def test_every_setting_is_there_with_every_third_left_out_that_can_be() -> None:
         )
 
 
-def test_a_profile_says_how_many_seeds() -> None:
+@pytest.mark.parametrize("name", ["embedded-full", "photos-full", "paper"])
+def test_no_two_datasets_of_a_grid_have_a_seed_in_common(name: str) -> None:
+    profile = load_profile(name)
+    found = [place.seed for place in places(profile)]
+    assert len({*found}) == len(found) >= len(profile.datasets)
+    assert {place.dataset for place in places(profile)} == {*profile.datasets}
+
+
+def test_the_seeds_of_a_dataset_do_not_depend_on_which_others_are_asked_for() -> None:
     full = load_profile("embedded-full")
-    few = replace(full, datasets=("greek",), grid_seeds=3)
-    assert {entry.seed for entry in entries(few)} == {1, 2, 3}
+    few = replace(full, datasets=("greek",))
+    assert {*places(few)} == {place for place in places(full) if place.dataset == "greek"}
+    assert {entry.seed for entry in entries(few)} == {*full.seeds_of_grid("greek")}
     assert {entry.seed for entry in entries(replace(PHOTOS, datasets=()))} == set()
     assert {entry.seed for entry in entries(FEW, fingerprint="")} == {SMOKE.seeds[0]}
 

@@ -15,6 +15,7 @@ import pandas as pd
 from dip_book.estimates import estimate_known, jackknife
 from dip_book.frame import finished
 from dip_book.interval import Interval
+from dip_book.pages.fair_grid import PLACE
 from dip_book.pages.surgery import ways
 from dip_book.tables import Array, differences, final, summary
 from dip_lib.errors import NotMeasuredError
@@ -54,21 +55,21 @@ def by_design(runs: pd.DataFrame, designs: Mapping[str, Sequence[Run]]) -> dict[
 
 
 def with_density(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of those seeds at which all that finished hold the density as read.
+    """The runs of those datasets and seeds at which all that finished hold the density as read.
 
     Runs that were measured before it was do not.
 
     Raises:
-        NotMeasuredError: there is no such seed.
+        NotMeasuredError: there are none.
     """
     points = finished(runs)
     known = points["id1_read"].notna() if "id1_read" in points else pd.Series(False, points.index)
-    seeds = [seed for seed, each in known.groupby(points["seed"]) if each.all()]
-    if not seeds:
+    whole = known.groupby([points[name] for name in PLACE]).all()
+    if not whole.any():
         old, total = points.loc[~known, "key"].nunique(), points["key"].nunique()
         how = "They hold no density as read: measure them again, with results='fresh'."
         raise NotMeasuredError(old, total, how)
-    return runs[runs["seed"].isin(seeds)]
+    return runs[pd.MultiIndex.from_frame(runs[PLACE]).isin(whole.index[whole])]
 
 
 def mean(group: pd.DataFrame, column: str) -> float:

@@ -58,8 +58,8 @@ class Profile:
         rescaled: whether methods with a weight are measured with the published one and with one
             for the backbone's logit scale, too (``dip_study.hosts.rescaled``); may be left out.
             It is no setting for the same reason.
-        grid_seeds: how many seeds the studies of many settings take (``dip_study.fronts``,
-            ``dip_study.causes``); may be left out. It is no setting for the same reason.
+        grid_seeds: the seeds of each dataset in the studies of many settings
+            (:meth:`seeds_of_grid`); may be left out. It is no setting for the same reason.
         trajectory_seeds: further seeds of the runs that are followed along training (the study
             ``trajectories``); may be left out. It is no setting for the same reason.
         judge: where the method beyond the paper is judged (``dip_study.beyond``): its ``tower``,
@@ -94,13 +94,22 @@ class Profile:
     studies: tuple[str, ...] = field(default=(), repr=False)
     only: tuple[str, ...] = field(default=(), repr=False)
     rescaled: bool = field(default=False, repr=False)
-    grid_seeds: int = field(default=1, repr=False)
+    grid_seeds: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     trajectory_seeds: tuple[int, ...] = field(default=(), repr=False)
     judge: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def backbone(self) -> str:
         return self.towers[0]
+
+    def seeds_of_grid(self, dataset: str) -> tuple[int, ...]:
+        """The seeds of a dataset in ``dip_study.fronts`` and ``dip_study.causes``.
+
+        For one seed the random factor A of DIP's update is the same on all datasets. Where every
+        dataset has seeds of its own, so has it draws of A, and is an independent unit of an
+        interval over datasets. A dataset that ``grid_seeds`` does not name has the first seed.
+        """
+        return tuple(self.grid_seeds.get(dataset, self.seeds[:1]))
 
     def has(self, method: str) -> bool:
         """Whether studies of every method measure this one."""
