@@ -8,8 +8,9 @@
 a notebook that was run by hand has written (``_build/run/reruns``) is none of the book's.
 ``site`` builds it from the committed notebooks and results, with the packages of
 ``requirements-site.lock`` alone: papermill and torch are imported by those who measure.
-``publish`` measures every study's runs that ``results/`` lacks or has from other code, then
-rewrites ``results/`` and the notebooks from nothing but what it has just exported.
+``publish`` measures every study's runs that ``results/`` lacks or has from other code, and what
+page 17 keeps, then rewrites ``results/`` and the notebooks from nothing but what it has just
+exported.
 """
 
 from __future__ import annotations
@@ -205,8 +206,10 @@ def publish(layout: Layout, profile: str, device: str) -> None:
     from execute import execute, shown_profiles
 
     from dip_book.coverage import write_report
+    from dip_book.pages import invisible_kept
     from dip_book.pages.pretrainings import TOWERS
     from dip_book.summary import write_summary
+    from dip_study.profiles import load_profile
 
     sources = layout.sources().values()
     for source in sources:
@@ -219,6 +222,7 @@ def publish(layout: Layout, profile: str, device: str) -> None:
         for step in (["measure", "--device", device], ["export"]):
             command = [sys.executable, "-m", "dip_study.cli", *step, "--profile", each]
             subprocess.run(command, env=where, check=True, preexec_fn=without_ctrl_c)
+    invisible_kept.write(map(load_profile, profile.split(",")), device, layout.root / "results")
     # an empty home: what is committed must be enough to make every figure again
     empty = layout.home / "publish"
     shutil.rmtree(empty, ignore_errors=True)

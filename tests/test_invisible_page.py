@@ -125,7 +125,7 @@ def test_a_slider_holds_the_numbers_that_it_shows(found) -> None:
 @pytest.mark.usefixtures("shared_features")
 def test_a_bench_trains_searches_and_slides() -> None:
     profile = replace(load_profile("smoke"), datasets=("greek",))
-    bench = invisible_runs.bench(profile, "greek", "cpu")
+    bench = invisible_runs.bench(invisible_runs.base_run(profile, "greek"), profile, "cpu")
     rows, prompt = invisible_runs.trained(bench)
     assert rows.groupby("training")["step"].max().tolist() == [6, 6]
     held = rows[rows["training"] == "spectrum held"]

@@ -9,19 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
-from tqdm import tqdm
 
 from dip_book import worlds
 from dip_book.pages.invisible_directions import ON_TEXT
-from dip_book.pages.invisible_runs import WAYS, bench, chosen, searched, slid, trained
-from dip_book.pages.invisible_towers import Seen, of_tower
+from dip_book.pages.invisible_runs import WAYS
+from dip_book.pages.invisible_towers import Seen
 from dip_book.slider import Bars
 from dip_lib.data.dataset import dataset_title
-from dip_study.loaded import backbone_of
-from dip_study.profiles import Profile
 
-LAYOUTS = ("ViT-B-16", "RN50")
-"""CLIP's own layouts, here with random weights: an invariance of a layout needs no others."""
 CONSTANT = next(iter(ON_TEXT))
 Towers = Mapping[str, Mapping[str, Seen]]
 
@@ -39,31 +34,6 @@ class Found:
     trainings: pd.DataFrame
     searches: pd.DataFrame
     slid: pd.DataFrame
-
-
-def measured(profile: Profile, device: str) -> Found:
-    """Train and search in one world, on the first datasets of the profile."""
-    trainings, searches, first = [], [], None
-    for name in tqdm(chosen(profile), desc=profile.world, unit="dataset", delay=2):
-        place = bench(profile, name, device)
-        rows, prompt = trained(place)
-        trainings.append(rows)
-        searches.append(searched(place, prompt, profile))
-        first = slid(place, prompt) if first is None else first
-    assert first is not None  # a profile has a dataset
-    return Found(pd.concat(trainings), pd.concat(searches), first)
-
-
-def towers(profiles: Mapping[str, Profile], device: str) -> dict[str, dict[str, Seen]]:
-    """What each tower of the worlds sees of each change, and :data:`LAYOUTS` of real CLIP."""
-    carried = [(tower, p) for p in profiles.values() for tower in p.towers]
-    found = {}
-    for tower, profile in tqdm(carried, desc="towers", unit="tower", delay=2):
-        clip = backbone_of(tower, profile.weights, "fp32", device)
-        found[tower] = of_tower(clip)
-    for layout in LAYOUTS:
-        found[f"{layout}, random weights"] = of_tower(backbone_of(layout, "", "fp32", device))
-    return found
 
 
 # ---- averages ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Page 17: its trainings and searches, which are made anew whenever the page runs.
+"""Page 17: its trainings and searches, on one dataset.
 
 Rows of the frames are prompts with their as-read ID_1 and plain ID_1, accuracies in per cent, and
 drifts: 1 - cosine of class embeddings centred over the names, from where the row's prompt began.
@@ -76,13 +76,17 @@ class Bench:
         return Runs.prepare([self.run], self.clip, self.data)
 
 
-def bench(profile: Profile, dataset: str, device: str) -> Bench:
+def base_run(profile: Profile, dataset: str) -> Run:
     """CoOp of a profile on a dataset, all images in each step."""
     steps, seed = STEPS * profile.epochs, profile.seeds[0]
-    run = make_run(profile, dataset, "coop", seed, batch=WHOLE, epochs=steps, checkpoints=1)
+    return make_run(profile, dataset, "coop", seed, batch=WHOLE, epochs=steps, checkpoints=1)
+
+
+def bench(run: Run, profile: Profile, device: str) -> Bench:
+    """What a run trains on and is evaluated on."""
     tower = run.tower
     clip = backbone_of(tower.backbone, tower.weights, tower.precision, device)
-    pictures = dataset_of(dataset, run.data.style, profile.folders)
+    pictures = dataset_of(run.data.dataset, run.data.style, profile.folders)
     rows = draws([run], pictures)
     features = load_features(clip, pictures, run.data.views, rows)
     data = training_data([run], pictures, features, rows)

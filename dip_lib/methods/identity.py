@@ -77,6 +77,11 @@ def code_identity(cls: type) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def module_identity(module: ModuleType) -> str:
+    """12 digits of the code of one module."""
+    return hashlib.sha256(normalised(_source(module)).encode()).hexdigest()[:12]
+
+
 def _source(of: ModuleType | type) -> str:
     """The text of a module's file; of a class without one, its own."""
     if isinstance(of, ModuleType):
