@@ -109,22 +109,6 @@ def test_a_method_that_is_like_dip_differs_in_nothing_and_one_above_by_what_it_i
             assert list(gaps["KgCoOp"][half].columns.values()) == [0, 0, 0]
 
 
-def test_what_a_seed_does_on_every_dataset_is_shown_seed_by_seed() -> None:
-    def numbers(entry: Entry) -> dict[str, Any]:
-        up = 4.0 if (entry.method, entry.seed) == ("KgCoOp", PROFILE.seeds[0]) else 0.0
-        accuracy = {"greek": 65.0, "cyrillic": 60.0}[entry.dataset] + up
-        return {"base": accuracy, "new": accuracy, "val": 60 - entry.setting}
-
-    found = grid(grid_runs(numbers), PROFILE)
-    table = page.seed_table(found)
-    first, second = PROFILE.seeds[:2]
-    assert [*table.columns] == [f"seed {first}", f"seed {second}"]
-    assert [*table.loc["KgCoOp"]] == ["+4.0", "+0.0"]
-    assert {*table.drop("KgCoOp").to_numpy().flat} == {"+0.0"} and "DIP" not in table.index
-    gap = page.differences(found, "leave classes out")["KgCoOp"]["h"]
-    assert gap.value == pytest.approx(2) and gap.high - gap.low < 1e-6  # they do not show it
-
-
 def test_heights_between_fronts() -> None:
     line = pd.Series([60.0, 50.0, 30.0], index=[50.0, 60.0, 70.0])
     assert page.height(line, line) == 0

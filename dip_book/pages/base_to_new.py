@@ -13,9 +13,10 @@ import pandas as pd
 
 from dip_book.frame import finished
 from dip_book.interval import Interval
+from dip_book.shared_seeds import SeedEffect
 from dip_book.significance import sign_flip, t_test
-from dip_book.statistics import detectable_effect
-from dip_book.tables import averages, differences, final, h_of
+from dip_book.statistics import detectable_effect, paired
+from dip_book.tables import averages, differences, final, finished_pairs, h_of
 from dip_book.worlds import disagreement, paragraphs
 from dip_study.profiles import Profile
 from glyph_world.styles import DESTRUCTIVE, SYSTEMATIC
@@ -142,6 +143,28 @@ def differences_table(compared: Compared) -> pd.DataFrame:
         for ours, theirs in PAIRS
     }
     return pd.DataFrame(table).T.rename(columns={"h": "H"})
+
+
+def seeds_table(compared: Compared) -> pd.DataFrame:
+    """What a seed does to all datasets alike, in DIP minus CoOp: base, new and H, a row each.
+
+    Of H the average of the datasets'. Without two seeds that all runs have there is no row.
+    """
+    dip, coop = finished_pairs(compared.groups["DIP"], compared.groups["CoOp"])
+    of = {half: (final(dip, half), final(coop, half)) for half in ("base", "new")}
+    rows = {}
+    for half, pair in (of | {"H": (h_of(dip), h_of(coop))}).items():
+        gaps = paired(*pair)
+        if min(map(len, gaps.values())) < 2 or len({*map(len, gaps.values())}) > 1:
+            continue
+        effect = SeedEffect.of(gaps)
+        rows[half] = {
+            "SD over seeds": f"{effect.deviation:.2f}",
+            "if independent": f"{effect.expected:.2f}",
+            "F": f"{effect.ratio:.1f}",
+            "p": f"{effect.p:.3f}",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def headings(found: Mapping[str, Compared]) -> dict[str, list[str]]:

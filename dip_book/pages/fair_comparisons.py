@@ -158,18 +158,6 @@ def choice_table(found: Grid) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["rule", "method"])
 
 
-def seed_table(found: Grid) -> pd.DataFrame:
-    """Each method minus DIP in H of the averages over datasets, by the primary rule: a column a
-    seed. What a seed does to all datasets alike is in no interval over datasets."""
-    choice = chosen(found.settings, PRIMARY)
-    means = choice[["base", "new"]].groupby(["method", "seed"]).mean()
-    means["h"] = harmonic_mean(means["base"].to_numpy(), means["new"].to_numpy())
-    h = means["h"].unstack("seed")
-    order = [name for name in found.settings["method"].unique() if name != REFERENCE]
-    gaps = (h - h.loc[REFERENCE]).reindex(order).dropna(how="all")
-    return gaps.map("{:+.1f}".format).add_prefix("seed ").rename_axis("minus DIP", columns=None)
-
-
 def shown(found: Grid) -> dict[str, dict[str, Interval]]:
     """What the figure shows, each method minus DIP: new-class accuracy at equal validation
     accuracy, H by the primary rule, and H without a choice."""
