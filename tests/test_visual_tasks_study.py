@@ -25,6 +25,8 @@ from dip_study.visual_tasks import visual_tasks
 from glyph_world.tasks import TASKS
 
 PROFILE = load_profile("visual-tasks")
+EPOCHS = PROFILE.visual["tasks"]["epochs"]
+LONG = EPOCHS + PROFILE.visual["tasks"]["condense"]["tuned"]
 RATES = {"deep 0": 0.01, "deep 16": 0.003, "shallow 16": 0.03, "few": 0.001}
 
 
@@ -76,9 +78,9 @@ def test_what_is_shown_trains_on_all_images_at_the_rate_of_its_number() -> None:
         (125, 0, "all-classes")
     }
     lengths = {run.schedule.epochs for run in runs}
-    assert lengths == {60, 80, 120}
-    assert {run.method.vectors for run in runs if run.schedule.epochs == 80} == {19}
-    assert {run.seed for run in runs if run.schedule.epochs == 120} == {1}
+    assert lengths == {EPOCHS, LONG, 2 * EPOCHS}
+    assert {run.method.vectors for run in runs if run.schedule.epochs == LONG} == {19}
+    assert {run.seed for run in runs if run.schedule.epochs == 2 * EPOCHS} == {1}
     assert len(runs) == 5 * (3 + 1) + 3
 
 
@@ -99,7 +101,7 @@ def test_condensed_runs_have_every_control_and_share_their_source() -> None:
     assert {run.source() for run in runs} == {
         run
         for run in shown
-        if (run.data.dataset, run.method.vectors, run.schedule.epochs) == ("how-many", 64, 60)
+        if (run.data.dataset, run.method.vectors, run.schedule.epochs) == ("how-many", 64, EPOCHS)
     }
     one = [run.method for run in runs if run.seed == 1]
     assert len(one) == len(set(one))
@@ -166,7 +168,7 @@ def test_a_table_that_cannot_be_is_refused(changes: dict[str, Any], named: str) 
 def test_the_plan_counts_what_was_measured_with_as_many_prompts() -> None:
     rows = {n: {"images_per_second": {"ours": rate}} for n, rate in (("4", 100.0), ("64", 50.0))}
     benchmark = {"towers": {"glyph-vit": {"prompts": rows}}}
-    each = [r for r in visual_tasks(CHOSEN) if r.method.depth == 4 and r.schedule.epochs == 60]
+    each = [r for r in visual_tasks(CHOSEN) if r.method.depth == 4 and r.schedule.epochs == EPOCHS]
     runs = {run.method.vectors: run for run in each}
 
     def minutes(vectors: int, tested: int = 0) -> float:
@@ -179,13 +181,13 @@ def test_the_plan_counts_what_was_measured_with_as_many_prompts() -> None:
     assert 1 < minutes(16) < 2
     assert minutes(4, 1800) == pytest.approx(1 + 1800 / 3 / 6000)  # evaluated, forward alone
     head = minutes(0)
-    assert head == pytest.approx(1 / 3 / 60, rel=0.02)  # each image once, forward alone
+    assert head == pytest.approx(1 / 3 / EPOCHS, rel=0.02)  # each image once, forward alone
     fixed = next(run for run in visual_condensed(CHOSEN) if not run.method.tuned)
     assert visual_minutes(fixed, 0, 3000, benchmark) == pytest.approx(1000 / 50 / 60)
     assert visual_minutes(runs[4], 6000, 0, {}) is None
     costs = plan(replace(CHOSEN, datasets=("greek",)), "visual_tasks")
-    steps = 1000 // 64 * 60
+    steps = 1000 // 64 * EPOCHS
     assert (
         costs.loc["glyph-vit", "fp32", "how-many", "default"]["steps"]
-        == (5 * (3 + 2) + 3 * 80 / 60) * steps
+        == (5 * (3 + 2) + 3 * LONG / EPOCHS) * steps
     )
