@@ -133,6 +133,23 @@ def test_it_is_ahead_only_where_it_is_ahead_of_all() -> None:
     assert beyond.weakest(undecided).low <= -0.5
 
 
+def test_a_seed_that_lifts_all_datasets_is_seen_and_one_that_lifts_none_is_not() -> None:
+    def table(lifted: float) -> pd.DataFrame:
+        records = {}
+        for place, entry in enumerate(judge_entries(PROFILE)):
+            lift = lifted if (entry.method, entry.seed) == (OURS, PROFILE.seeds[0]) else 0.0
+            more = lift - entry.setting + 0.01 * (place % 7)
+            records.setdefault(
+                entry.run.key(), record(entry, {"base": BASE + more, "new": NEW + more})
+            )
+        grids = beyond.judged({PROFILE.world: frame(records.values())}, [PROFILE])
+        return beyond.leads(grids[PROFILE.world])
+
+    effects = {by: table(by)["DIP"].seeds for by in (0.0, 5.0)}
+    assert all(effects.values())
+    assert effects[5.0].p < 0.05 < effects[0.0].p
+
+
 def test_holm_only_raises_p_values() -> None:
     for lead in leads({OURS: 0.5}).values():
         assert 0 <= lead.p <= lead.holm <= 1

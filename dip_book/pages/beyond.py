@@ -17,6 +17,7 @@ from dip_book.estimates import Statistic, over_seeds, p_over_seeds
 from dip_book.interval import Interval
 from dip_book.pages.fair_comparisons import difference, slug
 from dip_book.pages.fair_grid import PRIMARY, Grid, chosen, measured
+from dip_book.shared_seeds import SeedEffect
 from dip_book.significance import holm
 from dip_book.statistics import average_h_difference
 from dip_book.tables import Array
@@ -65,6 +66,8 @@ class Lead:
         base, new: the same of the two accuracies.
         places: how many pairs of runs it rests on.
         p: two-sided, that there is none; ``holm``: corrected for the other comparisons.
+        seeds: what seeds, which the datasets share, do to all of these alike in H; None with too
+            few of either.
     """
 
     gap: Interval
@@ -73,12 +76,22 @@ class Lead:
     places: int
     p: float
     holm: float = float("nan")
+    seeds: SeedEffect | None = None
 
 
 def _pairs(ours: pd.DataFrame, theirs: pd.DataFrame) -> list[Array]:
     """Of each dataset (K, 4): base and new of ours, then of theirs, where both have finished."""
     both = ours[HALVES].join(theirs[HALVES].add_suffix("_theirs"), how="inner")
     return [each.to_numpy(dtype=float) for _, each in both.groupby("dataset")]
+
+
+def _of_seeds(ours: pd.DataFrame, theirs: pd.DataFrame) -> SeedEffect | None:
+    """What seeds do alike to the differences in H, averaged over the halves that have the seed."""
+    gap = (ours["h"] - theirs["h"]).dropna().groupby(["dataset", "seed"]).mean().unstack("seed")
+    whole = gap.dropna(axis="columns")
+    if min(whole.shape) < 2:
+        return None
+    return SeedEffect.of({str(name): row.to_numpy() for name, row in whole.iterrows()})
 
 
 def _over_places(pairs: list[Array], statistic: Statistic) -> Interval:
@@ -102,6 +115,7 @@ def leads(found: Grid) -> dict[str, Lead]:
             sum(map(len, pairs)),
             ps[name],
             adjusted[name],
+            _of_seeds(choice.loc[OURS], choice.loc[name]),
         )
         for name, pairs in known.items()
     }
@@ -127,7 +141,10 @@ def is_ahead(found: Mapping[str, Lead]) -> bool:
 
 
 def lead_table(found: Mapping[str, Lead]) -> pd.DataFrame:
-    """This book's method minus each other: H, base, new, p and p by Holm's method."""
+    """This book's method minus each other: H, base, new, p and p by Holm's method.
+
+    "seeds alike" is F of :class:`SeedEffect`, and its p.
+    """
     rows = {
         name: {
             "H": f"{each.gap:+.2f}",
@@ -136,6 +153,7 @@ def lead_table(found: Mapping[str, Lead]) -> pd.DataFrame:
             "p": f"{each.p:.2g}",
             "p, Holm": f"{each.holm:.2g}",
             "pairs": each.places,
+            "seeds alike": f"{each.seeds.ratio:.1f} (p {each.seeds.p:.2f})" if each.seeds else "",
         }
         for name, each in found.items()
     }
