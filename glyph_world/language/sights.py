@@ -108,7 +108,7 @@ class Sizes:
     hidden: int = 64
     question_rows: int = 4
     memory_scale: tuple[float, float] = (0.1, 0.01)
-    free_scale: tuple[float, float] = (1.0, 1.0)
+    free_scale: tuple[float, float] = (1.0, 0.1)
     prefix_scale: float = 1.0
 
     def prefix_hidden(self, width: int) -> int:
