@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from dip_book.pages import memory_prompts
+from glyph_world.language.sights import SIGHTS
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "benchmarks"))  # as when a benchmark is run as a program
+
+import memvp  # noqa: E402
 
 TASKS = {"natural-greek": ("which character", 40), "how-many": ("how many", 8)}
 HEIGHTS = {"question alone": 10.0, "prefix": 50.0, "memory": 60.0}
@@ -86,3 +95,22 @@ def test_numbers_and_what_the_untouched_model_answers() -> None:
     step = numbers["memvp_step_over_prefix"]
     assert not isinstance(step, int) and step.value == pytest.approx(0.5)
     assert "how many 2.5 % (chance 12.5 %)" in memory_prompts.untouched(made())
+
+
+def test_what_the_benchmark_writes_is_what_the_page_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "memvp.json"
+    monkeypatch.setattr(sys, "argv", ["memvp.py", "--smoke", "--out", str(out)])
+    memvp.main()
+    result = json.loads(out.read_text("utf-8"))
+    assert "--smoke" in result["no_measurement"]
+    assert [*result["ways"]] == [*SIGHTS]
+    said = capsys.readouterr().out
+    assert all(name in said for name in SIGHTS)
+    table = memory_prompts.table(result)
+    assert table["rows"].to_dict() == dict(zip(SIGHTS, (4, 45, 0, 0), strict=True))
+    assert table.loc["question alone", "step"] == 1
+    assert memory_prompts.finding(result).count("not known") == 2  # one seed has no interval
+    ways = result["ways"]
+    assert ways["memory"]["flops_of_step"] < ways["prefix"]["flops_of_step"]
