@@ -45,7 +45,11 @@ def made(**changed: float) -> dict[str, Any]:
         task: {"title": title, "answers": count, "untouched": {"ranked": 2.5, "exact": 0.0}}
         for task, (title, count) in TASKS.items()
     }
-    return {"settings": {"seeds": [1, 2, 3]}, "tasks": tasks, "ways": ways}
+    return {
+        "settings": {"seeds": [1, 2, 3], "rates": [0.001, 0.01, 0.1]},
+        "tasks": tasks,
+        "ways": ways,
+    }
 
 
 def test_a_difference_is_paired_by_seed() -> None:
@@ -67,6 +71,10 @@ def test_the_table_has_a_row_a_way_and_both_readings_of_an_answer() -> None:
     rates = memory_prompts.rate_table(made())
     assert rates.idxmax().tolist() == [0.01] * 3
     assert np.isclose(rates.loc[0.001, "memory"], 55)
+    assert not memory_prompts.at_the_highest(made())
+    result = made()
+    result["ways"]["memory"]["rate"] = 0.1
+    assert memory_prompts.at_the_highest(result).endswith("0.1, for: memory.")
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,16 @@ def rate_table(result: Result) -> pd.DataFrame:
     return table.set_axis([float(rate) for rate in table.index]).rename_axis(None)
 
 
+def at_the_highest(result: Result) -> str:
+    """The ways whose best rate is the highest of the list, so that a higher one may be better; ""
+    for none."""
+    highest = max(result["settings"]["rates"])
+    ways = [way for way, found in result["ways"].items() if found["rate"] == highest]
+    if not ways:
+        return ""
+    return f"The best rate is the highest that was tried, {highest:g}, for: {'; '.join(ways)}."
+
+
 def untouched(result: Result) -> str:
     """What the frozen model answers without any training, beside chance."""
     parts = []
