@@ -61,8 +61,8 @@ publish: PROFILE = embedded-full,photos-full
 publish: $(STAMP)  ## re-measure at five seeds and rewrite the committed notebooks and results
 	$(RUN) book/build.py publish --profile "$(PROFILE)" --device "$(DEVICE)"
 
-bench: $(STAMP)  ## measure speed and memory on this machine (about half an hour of one core)
-	for each in text_step sweep encode end_to_end methods visual visual_training products store; do \
+bench: $(STAMP)  ## measure speed and memory on this machine (about three quarters of an hour of one core)
+	for each in text_step sweep encode end_to_end methods visual visual_training memvp products store; do \
 	  OMP_NUM_THREADS=1 $(RUN) benchmarks/$$each.py --device "$(DEVICE)" || exit 1; done
 
 faults: $(STAMP)  ## kill and interrupt sweeps fifty times each (half an hour of two cores), write results/faults.json
