@@ -8,10 +8,11 @@ from PIL import Image
 from torch import Tensor
 
 from dip_lib.clip import Backbone, BackboneSource
-from dip_lib.data import DatasetSource
+from dip_lib.data import Dataset, DatasetSource
 from dip_lib.data.views import plain_view, rgb
-from photo_world import datasets, models
-from photo_world.datasets import DECLARED, PACKS
+from photo_world import datasets, models, tasks
+from photo_world.datasets import DECLARED, PACKS, declared
+from photo_world.tasks import task_of
 
 WORLD = "Photo World"
 LEARNING_RATE = 0.1
@@ -45,13 +46,20 @@ def load(name: str) -> Backbone:
     )
 
 
+def dataset(name: str, style: str = "default") -> Dataset:
+    """A dataset of photographs, or a task for visual prompts."""
+    return (tasks if name in tasks.NAMES else datasets).load(name, style)
+
+
 BACKBONES = BackboneSource(WORLD, dict.fromkeys(models.NAMES, CONFIG), load, models.fingerprint)
 DATASETS = DatasetSource(
     WORLD,
-    tuple(DECLARED),
-    datasets.load,
-    pictures={name: each.pictures for name, each in DECLARED.items()},
-    titles={name: each.title for name, each in DECLARED.items()},
+    (*DECLARED, *tasks.NAMES),
+    dataset,
+    pictures={name: each.pictures for name, each in DECLARED.items()}
+    | {name: declared(task_of(name).dataset).pictures for name in tasks.NAMES},
+    titles={name: each.title for name, each in DECLARED.items()}
+    | {name: task_of(name).title for name in tasks.NAMES},
     sealed={name: f"the claim {each.closed!r}" for name, each in DECLARED.items() if each.closed},
 )
 
