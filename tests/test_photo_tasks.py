@@ -141,7 +141,7 @@ def test_the_profile_asks_for_both_tasks_on_every_block_of_photo_vit(
     profile = load_profile("visual-photos")
     (grid,) = Grid.each(profile)
     assert (grid.tower, [*grid.datasets]) == ("photo-vit", [*TASKS])
-    runs = visual_tasks(profile, fingerprint="")
+    runs = visual_tasks(profile)
     assert {run.data.dataset for run in runs} == {task + TUNING for task in TASKS}
     drawn = next(iter(Grid.each(load_profile("visual-tasks"))))
     for name in ("deep", "shallow", "epochs", "batch", "rates", "chosen_at", "condensing"):
