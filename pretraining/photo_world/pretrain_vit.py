@@ -36,7 +36,7 @@ from photo_world.models import VIT, normalise, weights_path
 from photo_world.plugin import load
 
 SETTINGS = Path(__file__).with_name("photo_vit.toml")
-EVERY = 100
+EVERY = 25
 """Steps between checkpoints."""
 
 
