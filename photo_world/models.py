@@ -30,9 +30,12 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).with_name("weights")
 CARD = WEIGHTS / "weights.json"
 """Name -> sha256 of the weights file, recipe and measured accuracy; written by pre-training."""
-PROJECTION = "projection"
+PROJECTION, VIT = "projection", "photo-vit"
 NAMES = ("photo-lite0", "photo-lite0-4", "photo-lite0-b")
-"""One web photograph a class in pre-training; four; one, pre-trained with another seed."""
+"""One web photograph a class in pre-training; four; one, pre-trained with another seed.
+``photo-vit`` (:mod:`photo_world.vit`) has an image encoder of its own."""
+STORED = (*NAMES, PROJECTION, VIT)
+"""What has a file of weights."""
 
 VOCABULARY = 49_408
 EMBEDDING = 256
@@ -88,29 +91,31 @@ def build() -> CLIP:
 
 
 def weights_path(name: str) -> Path:
-    """The committed file of a text encoder, or of the projection."""
-    return WEIGHTS / f"{one_of('photo backbone', name, (*NAMES, PROJECTION))}.safetensors"
+    """The committed file of a text encoder, of the projection or of ``photo-vit``'s images."""
+    return WEIGHTS / f"{one_of('photo backbone', name, STORED)}.safetensors"
 
 
 def recorded_hash(name: str) -> str:
     """sha256 that the model card records for the file of ``name``."""
-    return str(
-        json.loads(CARD.read_text())[one_of("weights", name, (*NAMES, PROJECTION))]["sha256"]
-    )
+    card = json.loads(CARD.read_text())
+    if name not in card and name in STORED:
+        raise DamagedFileError(str(CARD), f"it does not list {name}. {REMEDY}")
+    return str(card[one_of("weights", name, STORED)]["sha256"])
 
 
-def _digest(*hashes: str) -> str:
+def digest_of(*hashes: str) -> str:
+    """12 digits of several hashes together."""
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:12]
 
 
 def image_fingerprint() -> str:
     """Changes when the image encoder's weights or the projection change; shared by all names."""
-    return _digest(trunk.SHA256, recorded_hash(PROJECTION))
+    return digest_of(trunk.SHA256, recorded_hash(PROJECTION))
 
 
 def fingerprint(name: str) -> str:
     """Changes when any weights of backbone ``name`` change, on either side."""
-    return _digest(
+    return digest_of(
         trunk.SHA256, recorded_hash(PROJECTION), recorded_hash(one_of("backbone", name, NAMES))
     )
 
@@ -150,7 +155,7 @@ def pack(text: CLIP, token_ids: np.ndarray) -> bytes:
     return save(kept | {"token_ids": torch.from_numpy(token_ids.astype(np.int32))})
 
 
-def _text_side(name: str) -> tuple[dict[str, Tensor], frozenset[int]]:
+def text_side(name: str) -> tuple[dict[str, Tensor], frozenset[int]]:
     """State of the text encoder with the full embedding table, fp32, and the tokens it has seen."""
     stored = read(name)
     token_ids = stored.pop("token_ids").long()
@@ -168,7 +173,7 @@ def load_photo_clip(name: str) -> tuple[CLIP, frozenset[int]]:
     Raises:
         ValueError: an unknown name; damaged weights, of the world or of the package.
     """
-    state, known_tokens = _text_side(one_of("photo backbone", name, NAMES))
+    state, known_tokens = text_side(one_of("photo backbone", name, NAMES))
     model = build()
     projection = read(PROJECTION)
     head = model.visual.head.proj
