@@ -137,7 +137,7 @@ def test_a_list_is_made_of_the_classes_with_most_test_photos(
 def test_the_profile_asks_for_both_tasks_on_every_block_of_photo_vit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("dip_study.runs._weights", lambda *about: "any")  # whatever they are
+    monkeypatch.setattr("dip_study.runs.weights_of", lambda *about: "any")  # whatever they are
     profile = load_profile("visual-photos")
     (grid,) = Grid.each(profile)
     assert (grid.tower, [*grid.datasets]) == ("photo-vit", [*TASKS])
