@@ -114,23 +114,22 @@ def untouched(result: Result) -> str:
     return f"Without an image and without training the model is right so often: {'; '.join(parts)}."
 
 
-def _said(title: str, gap: Interval, seeds: int) -> str:
+def _said(title: str, gap: Interval) -> str:
     points = f"{abs(gap.value):.1f} points {'above' if gap.value > 0 else 'below'} the prefix"
-    if not gap.sign:
-        points += f", which {seeds} seeds do not tell from no difference"
-    return f"{title}: {points} ({gap.ends('+.1f')})"
+    decided = "" if gap.sign else ", not decided"
+    return f"{title}: {points} ({gap.ends('+.1f')}{decided})"
 
 
 def finding(result: Result) -> str:
-    """What was found, in a sentence: memory against the prefix, and what time each takes."""
+    """What was found: memory against the prefix, and what time each takes."""
     asked = titles(result)
     gaps = {title: difference(result, MEMORY, PREFIX, task) for task, title in asked.items()}
     seeds = len(result["settings"]["seeds"])
-    parts = "; ".join(_said(title, gap, seeds) for title, gap in gaps.items())
+    parts = "; ".join(_said(title, gap) for title, gap in gaps.items())
     step, answer = (_ratio(result, what).value for what in ("step", "answer"))
     return (
-        f"**Images in the memory of a small language model.** With as many trainable parameters, "
-        f"MemVP's memory is by question: {parts}. A training step with the memory takes "
+        f"**Finding.** With as many trainable parameters, MemVP's memory against the prefix, over "
+        f"{seeds} seeds. {parts[:1].upper()}{parts[1:]}. A training step with the memory takes "
         f"{step:.2f} of the prefix's time, an answer {answer:.2f}."
     )
 
