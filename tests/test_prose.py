@@ -75,9 +75,9 @@ HELD = {
     "16": {"dip_minus_coop_base": -1, "photos/dip_minus_coop_base": -1}
     | {"dip_minus_coop_new": 1, "photos/dip_minus_coop_new": 0, "photos/dip_minus_coop_h": -1},
     "18": {
-        f"{world}{method}_minus_dip_h_leave_classes_out": 1
+        f"{world}{method}_minus_dip_h_leave_classes_out": sign
         for world in ("", "photos/")
-        for method in ("kgcoop", "coop_update_scaled")
+        for method, sign in (("kgcoop", 1), ("coop", 0))
     },
     "19": {"rho_drift_words": -1, "rho_id1": 1, "rho_id1_read": 1}
     | {"photos/rho_drift_words": -1, "photos/rho_id1": 0, "photos/rho_id1_read": 0},
