@@ -51,10 +51,17 @@ VISION: dict[str, Any] = {
 MEAN, STD = 0.5, 0.5
 """Normalisation of the images, the same for the three colours; ImageNet's would cost 10 points."""
 
-REMEDY = (
-    "Restore it (git checkout, or install the package again), or train it anew with "
-    "`python pretraining/photo_world/pretrain_photos.py`."
-)
+PROGRAMS = {VIT: "pretrain_vit.py WORK --photos DATA"}
+"""Backbone -> the program that trains its weights, where it is not the text encoders'."""
+
+
+def remedy(name: str) -> str:
+    """How to get the weights of ``name`` back, or for the first time."""
+    program = PROGRAMS.get(name, "pretrain_photos.py")
+    return (
+        "Restore it (git checkout, or install the package again) if it is committed, or train it "
+        f"with `python pretraining/photo_world/{program}`."
+    )
 
 
 class NoTrunk(nn.Module):
@@ -99,7 +106,7 @@ def recorded_hash(name: str) -> str:
     """sha256 that the model card records for the file of ``name``."""
     card = json.loads(CARD.read_text())
     if name not in card and name in STORED:
-        raise DamagedFileError(str(CARD), f"it does not list {name}. {REMEDY}")
+        raise DamagedFileError(str(CARD), f"it does not list {name}. {remedy(name)}")
     return str(card[one_of("weights", name, STORED)]["sha256"])
 
 
@@ -128,15 +135,15 @@ def read(name: str) -> dict[str, Tensor]:
     """
     path = weights_path(name)
     if not path.is_file():
-        raise DamagedFileError(str(path), f"it is missing. {REMEDY}")
+        raise DamagedFileError(str(path), f"it is missing. {remedy(name)}")
     data, recorded = path.read_bytes(), recorded_hash(name)
     if (digest := hashlib.sha256(data).hexdigest()) != recorded:
-        reason = f"sha256 {digest[:12]}…, expected {recorded[:12]}…. {REMEDY}"
+        reason = f"sha256 {digest[:12]}…, expected {recorded[:12]}…. {remedy(name)}"
         raise DamagedFileError(str(path), reason)
     try:
         tensors: dict[str, Tensor] = load(data)
     except SafetensorError as error:
-        raise DamagedFileError(str(path), f"{error}. {REMEDY}") from error
+        raise DamagedFileError(str(path), f"{error}. {remedy(name)}") from error
     return tensors
 
 

@@ -122,3 +122,10 @@ def test_what_the_benchmark_writes_is_what_the_page_reads(
     assert memory_prompts.finding(result).count("not known") == 2  # one seed has no interval
     ways = result["ways"]
     assert ways["memory"]["flops_of_step"] < ways["prefix"]["flops_of_step"]
+
+
+def test_the_committed_result_has_every_way_and_three_seeds() -> None:
+    result = json.loads((ROOT / "results/benchmarks/memvp.json").read_text("utf-8"))
+    assert "no_measurement" not in result and [*result["ways"]] == [*SIGHTS]
+    for way in result["ways"].values():
+        assert {len(each) for found in way["accuracy"].values() for each in found.values()} == {3}
