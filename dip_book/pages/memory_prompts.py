@@ -43,40 +43,30 @@ def difference(result: Result, ours: str, theirs: str, task: str, how: str = HOW
     return paired_difference(a, b)
 
 
-def differences(result: Result, how: str = HOW) -> dict[str, Interval]:
-    """What a figure of intervals draws: each way to show an image minus others, a row a task."""
-    shown = [way for way in result["ways"] if way not in (PREFIX, FLOOR)]
-    pairs = [(way, PREFIX) for way in shown] + [(way, FLOOR) for way in (PREFIX, *shown)]
+def differences(result: Result) -> dict[str, Interval]:
+    """What the figure draws: each way with a memory minus the prefix, by question."""
+    ways = [way for way in result["ways"] if way not in (PREFIX, FLOOR)]
     return {
-        f"{title}: {ours} minus {theirs}": difference(result, ours, theirs, task, how)
+        f"{title}: {way}": difference(result, way, PREFIX, task)
         for task, title in titles(result).items()
-        for ours, theirs in pairs
+        for way in ways
     }
-
-
-def breaks(result: Result) -> list[str]:
-    """The rows of :func:`differences` that begin a task, but for the first."""
-    rows = [*differences(result)]
-    return [
-        next(row for row in rows if row.startswith(f"{title}:"))
-        for title in [*titles(result).values()][1:]
-    ]
 
 
 def table(result: Result) -> pd.DataFrame:
     """A row for each way to show an image.
 
-    Accuracies with their intervals, once by the likeliest answer and once word for word; the
-    numbers that train; rows that the model reads beside the text; time of a training step and of
-    an answer as multiples of those of the question alone.
+    Accuracies with their intervals, by the likeliest answer; the numbers that train; rows that the
+    model reads beside the text; time of a training step and of an answer as multiples of those of
+    the question alone.
     """
     rows = {}
     for way, found in result["ways"].items():
-        row: dict[str, Any] = {}
-        for how, said in (("ranked", ""), ("exact", ", word for word")):
-            values = accuracies(result, way, how)
-            for task, title in titles(result).items():
-                row[f"{title}{said}"] = f"{estimate(_of_task(values, task)):.1f}"
+        values = accuracies(result, way)
+        row = {
+            title: f"{estimate(_of_task(values, task)):.1f}"
+            for task, title in titles(result).items()
+        }
         rows[way] = row | {
             "numbers": found["trainable"],
             "rows": found["rows_before"],
@@ -102,6 +92,19 @@ def at_the_highest(result: Result) -> str:
     if not ways:
         return ""
     return f"The best rate is the highest that was tried, {highest:g}, for: {'; '.join(ways)}."
+
+
+def word_for_word(result: Result) -> str:
+    """By how much accuracy is lower, at most, where the model has to write the answer itself."""
+    lost = [
+        float(accuracies(result, way)[task].mean() - accuracies(result, way, "exact")[task].mean())
+        for way in result["ways"]
+        for task in result["tasks"]
+    ]
+    return (
+        "Where the model has to write the answer word by word, it is right less often by at most "
+        f"{max(lost):.1f} points."
+    )
 
 
 def untouched(result: Result) -> str:
