@@ -221,6 +221,7 @@ def numbers(found: Grid) -> dict[str, Interval | int]:
             for half, interval in gap.items():
                 values[f"{slug(name)}_minus_dip_{half}_{slug(rule)}"] = interval
     for name, (interval, count) in matched(found).items():
-        values[f"{slug(name)}_minus_dip_new_matched"] = interval
+        if not interval.endless:  # of one dataset there is none
+            values[f"{slug(name)}_minus_dip_new_matched"] = interval
         values[f"{slug(name)}_overlap"] = count
     return values
