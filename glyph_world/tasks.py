@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dip_lib.data.prepared import TUNING
 from dip_lib.errors import one_of
 from glyph_world import scenes
 from glyph_world.draw import draw
@@ -34,8 +35,6 @@ FILE = Path(__file__).with_name("tasks.toml")
 DECLARED = tomllib.loads(FILE.read_text("utf-8"))
 IMAGES: Mapping[str, int] = DECLARED["images"]
 TASKS: Mapping[str, Mapping[str, Any]] = DECLARED["tasks"]
-TUNING = "-800"
-"""What the name of a task's tuning part ends in."""
 NAMES = tuple(name + part for name in TASKS for part in ("", TUNING))
 TEMPLATE = "a photo of a {}."
 LOOKS = {**STYLES, "still": scenes.STILL}

@@ -13,7 +13,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -28,6 +28,8 @@ from photo_world.datasets import HERE, SPLITS, declared
 TRAIN, VAL = 800, 200
 """Photos that tune, and that choose."""
 TEMPLATE = "a photo of a {}."
+Files = dict[str, list[tuple[str, int]]]
+"""Split -> (path, label) of each photo."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Task:
         found: dict[str, list[str]] = json.loads((SPLITS / self.paths).read_text("utf-8"))
         return found
 
-    def files(self, tuning: bool) -> dict[str, list[tuple[str, int]]]:
-        """Split -> (path, label) of each photo, of the tuning part or of the whole."""
+    def files(self, tuning: bool) -> Files:
+        """The photos of the tuning part or of the whole."""
         listed = self.listed()
         train, test = (
             [(path, row % self.classes) for row, path in enumerate(listed[split])]
@@ -76,39 +78,21 @@ def task_of(name: str) -> Task:
     return TASKS[one_of("task of Photo World", name, NAMES).removesuffix(TUNING)]
 
 
-@dataclass(frozen=True)
-class ListedTask:
-    """A task, or its tuning part, whose photographs are not here: :func:`load` makes it."""
+@dataclass(frozen=True, eq=False)
+class ListedTask(Pictures):
+    """A task, or its tuning part, whose photographs are not here: :func:`load` makes it.
 
-    task: str
-    tuning: bool
+    Attributes:
+        recorded: the committed hash, which the photographs have, too.
+        fetched_as: what `dip data get` calls them.
+    """
 
-    @property
-    def name(self) -> str:
-        return self.task + TUNING * self.tuning
+    recorded: str = ""
+    fetched_as: str = ""
 
-    @property
-    def template(self) -> str:
-        return TEMPLATE
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return tuple(TASKS[self.task].listed()["names"])
-
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """The committed hash, which the photographs have, too."""
-        about = TASKS[self.task]
-        return about.tuning if self.tuning else about.photographs
-
-    def labels(self, split: str) -> Tensor:
-        """(N,) class index of every photo of the split."""
-        files = _files(self.task, self.tuning)
-        entries = files[one_of(f"split of {self.name}", split, files)]
-        return torch.tensor([label for _, label in entries])
-
-    def groups(self, split: str) -> list[str]:
-        return ["all"] * len(self.labels(split))
+        return self.recorded
 
     def batches(
         self,
@@ -119,18 +103,19 @@ class ListedTask:
         device: str | torch.device = "cpu",
     ) -> Iterator[Tensor]:
         """Raises MissingDownloadError: the photographs are not here."""
-        about = declared(TASKS[self.task].dataset)
         raise MissingDownloadError(
-            [f"{about.folder}/{about.images}"],
+            [str(self.root)],
             f"Training on {self.name} needs these photographs below the folder that the variable "
-            f"DATA names; `dip data get {about.pictures}` fetches them. What is measured already "
+            f"DATA names; `dip data get {self.fetched_as}` fetches them. What is measured already "
             "is shown without them",
         )
 
 
-@cache
-def _files(task: str, tuning: bool) -> dict[str, list[tuple[str, int]]]:
-    return TASKS[task].files(tuning)
+def _about(task: Task, tuning: bool) -> tuple[str, tuple[str, ...], Path, Files, str]:
+    """Name, class names, folder below DATA, files and template of a task, or its tuning part."""
+    about = declared(task.dataset)
+    names, below = tuple(task.listed()["names"]), Path(about.folder) / about.images
+    return task.name + TUNING * tuning, names, below, task.files(tuning), TEMPLATE
 
 
 def pictures(task: Task, tuning: bool, data: Path) -> Pictures:
@@ -142,18 +127,17 @@ def pictures(task: Task, tuning: bool, data: Path) -> Pictures:
     Raises:
         MissingDownloadError: photographs that are not there, with what fetches them.
     """
-    about = declared(task.dataset)
-    root, files = (data / about.folder / about.images).resolve(), task.files(tuning)
+    name, names, below, files, template = _about(task, tuning)
+    root = (data / below).resolve()
     paths = sorted({path for entries in files.values() for path, _ in entries})
     if absent := [path for path in paths if not (root / path).is_file()]:
         raise MissingDownloadError(
             [str(root / absent[0])],
             f"{len(absent)} of the {len(paths)} photographs of {task.name} are not there; "
-            f"`dip data get {about.pictures}` fetches them. Without DATA what is measured already "
-            "is shown",
+            f"`dip data get {declared(task.dataset).pictures}` fetches them. Without DATA what is "
+            "measured already is shown",
         )
-    name = task.name + TUNING * tuning
-    return Pictures(name, tuple(task.listed()["names"]), root, files, TEMPLATE)
+    return Pictures(name, names, root, files, template)
 
 
 def load(name: str, style: str = "default") -> Dataset:
@@ -170,4 +154,6 @@ def load(name: str, style: str = "default") -> Dataset:
     root = Path(data).expanduser().resolve() if data else None
     if root and (root / declared(task.dataset).folder).is_dir():
         return pictures(task, tuning, root)
-    return ListedTask(task.name, tuning)
+    recorded = task.tuning if tuning else task.photographs
+    fetched_as = declared(task.dataset).pictures
+    return ListedTask(*_about(task, tuning), recorded=recorded, fetched_as=fetched_as)
