@@ -85,7 +85,7 @@ def test_a_resumed_pre_training_is_the_whole_one_to_the_bit(tmp_path: Path) -> N
         saved.parent.mkdir()
         for until in (*stops, SHORT.steps):
             run = pretrain_vit.begin(SHORT, "cpu")
-            pretrain_vit.train(run, photos, NAMES, saved, until)
+            pretrain_vit.train(run, SHORT, photos, NAMES, saved, until)
         assert run.step == SHORT.steps
         return vit.pack(run.model)
 

@@ -136,30 +136,40 @@ def _optimiser(model: CLIP, recipe: Recipe) -> torch.optim.AdamW:
 
 @dataclass
 class Training:
-    """Everything that a checkpoint holds; ``seconds`` are of the processor."""
+    """Everything that a checkpoint holds; ``seconds`` are of the processor.
 
-    model: CLIP
+    ``identity`` is of the recipe and of what is learned from.
+    """
+
+    model: nn.Module
     optimiser: torch.optim.AdamW
     identity: dict[str, object]
     step: int = 0
     seconds: float = 0.0
 
     def save(self, path: Path) -> None:
-        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        state: dict[str, object] = {"model": self.model.state_dict()}
+        state |= {"optimiser": self.optimiser.state_dict()}
         state |= {"identity": self.identity, "step": self.step, "seconds": self.seconds}
         torch.save(state, part := path.with_suffix(".part"))
         part.replace(path)
 
     def resume(self, path: Path) -> None:
-        """Resume from a checkpoint, if there is one of the same recipe and material."""
+        """Resume from a checkpoint, if there is one of the same identity."""
         if not path.is_file():
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
         if state["identity"] == self.identity:
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step, self.seconds = state["step"], state["seconds"]
             tqdm.write(f"resuming from step {self.step} ({path})")
+
+
+def rate_at(step: int, lr: float, steps: int, warmup_steps: int) -> float:
+    """The learning rate of a step: a linear rise to ``lr``, then a cosine down to a fiftieth."""
+    rate = lr * min(1, (step + 1) / warmup_steps)
+    return rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def fit(
@@ -180,10 +190,8 @@ def fit(
     bar = tqdm(range(run.step, recipe.steps), name, recipe.steps, initial=run.step, mininterval=5)
     for step in bar:
         random = np.random.default_rng([recipe.seed, step])
-        lr = recipe.lr * min(1, (step + 1) / recipe.warmup_steps)
-        lr *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
         for group in run.optimiser.param_groups:
-            group["lr"] = lr
+            group["lr"] = rate_at(step, recipe.lr, recipe.steps, recipe.warmup_steps)
         texts, images, classes = _pairs(material, recipe, random)
         scores = model.logit_scale.exp() * images @ text_features(model, rows(texts)).T
         loss = matching = contrast(scores, classes)

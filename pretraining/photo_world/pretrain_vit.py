@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 import tomllib
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from fitting import Training, rate_at
 from pretrain_photos import record
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -65,39 +65,7 @@ def read_settings(path: Path = SETTINGS) -> tuple[Recipe, list[str]]:
     return Recipe(**table), names
 
 
-@dataclass
-class Run:
-    """Everything that a checkpoint holds."""
-
-    model: nn.Module
-    optimiser: torch.optim.AdamW
-    recipe: Recipe
-    step: int = 0
-    seconds: float = 0.0
-
-    def save(self, path: Path) -> None:
-        state: dict[str, Any] = {
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-        state |= {"recipe": asdict(self.recipe), "step": self.step, "seconds": self.seconds}
-        torch.save(state, part := path.with_suffix(".part"))
-        part.replace(path)
-
-    def resume(self, path: Path) -> None:
-        """Resume from a checkpoint, if there is one of the same recipe."""
-        if not path.is_file():
-            return
-        device = next(self.model.parameters()).device
-        state = torch.load(path, weights_only=True, map_location=device)
-        if state["recipe"] == asdict(self.recipe):
-            self.model.load_state_dict(state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.step, self.seconds = state["step"], state["seconds"]
-            tqdm.write(f"resuming from step {self.step} ({path})")
-
-
-def begin(recipe: Recipe, device: str) -> Run:
+def begin(recipe: Recipe, device: str) -> Training:
     """The untrained image encoder and its optimiser."""
     torch.manual_seed(recipe.seed)
     model = vit.build(recipe.dropped).visual
@@ -111,7 +79,7 @@ def begin(recipe: Recipe, device: str) -> Run:
         {"params": rest, "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98), eps=1e-6)
-    return Run(model, optimiser, recipe)
+    return Training(model, optimiser, asdict(recipe))
 
 
 def waves(side: int, width: int) -> Tensor:
@@ -156,15 +124,13 @@ def loss_of(found: Tensor, target: Tensor, names: Tensor, recipe: Recipe) -> Ten
     return cosine + recipe.contrast * contrast + recipe.names * told
 
 
-def take_step(run: Run, photos: Photos, names: Tensor) -> float:
+def take_step(run: Training, recipe: Recipe, photos: Photos, names: Tensor) -> float:
     """One step of AdamW; returns the loss."""
-    recipe, device = run.recipe, names.device
+    device = names.device
     torch.manual_seed((recipe.seed << 32) + run.step + 1)  # which patches are left out
     source = torch.Generator().manual_seed((recipe.seed << 32) + run.step + 1)
-    rate = min(1, (run.step + 1) / recipe.warmup_steps)
-    rate *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * run.step / recipe.steps))
     for group in run.optimiser.param_groups:
-        group["lr"] = recipe.lr * rate
+        group["lr"] = rate_at(run.step, recipe.lr, recipe.steps, recipe.warmup_steps)
     whole: Any = run.model.patch_dropout
     whole.prob = recipe.dropped if run.step < recipe.steps - recipe.whole_steps else 0.0
     rows = torch.randint(len(photos.thumbs), (recipe.batch,), generator=source)
@@ -179,14 +145,21 @@ def take_step(run: Run, photos: Photos, names: Tensor) -> float:
     return float(loss.detach())
 
 
-def train(run: Run, photos: Photos, names: Tensor, saved: Path, until: int | None = None) -> None:
+def train(
+    run: Training,
+    recipe: Recipe,
+    photos: Photos,
+    names: Tensor,
+    saved: Path,
+    until: int | None = None,
+) -> None:
     """Take all steps, or those before ``until``, with a checkpoint every :data:`EVERY`."""
     run.resume(saved)
-    last = min(run.recipe.steps, until or run.recipe.steps)
+    last = min(recipe.steps, until or recipe.steps)
     before, began = run.seconds, time.process_time()
     with tqdm(total=last, initial=run.step, mininterval=5) as bar:
         while run.step < last:
-            loss = take_step(run, photos, names)
+            loss = take_step(run, recipe, photos, names)
             run.seconds = before + time.process_time() - began
             bar.update()
             if run.step % EVERY == 0 or run.step == last:
@@ -215,7 +188,8 @@ def main() -> None:
     device, work = options.device, options.work
     photos, counts = collect(names, options.photos, work, recipe.side)
     run = begin(recipe, device)
-    train(run, photos, said_names(names).to(device), work / f"{VIT}.pt", options.until)
+    run.identity |= {"views": counts}
+    train(run, recipe, photos, said_names(names).to(device), work / f"{VIT}.pt", options.until)
     data = vit.pack(run.model)
     if run.step < recipe.steps or options.settings != SETTINGS:
         write_atomic(work / f"{VIT}.safetensors", data)
