@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from torch import Tensor
@@ -11,17 +13,46 @@ from torch import Tensor
 from dip_lib.clip import Backbone, BackboneSource
 from dip_lib.data import Dataset, DatasetSource
 from dip_lib.data.views import plain_view, rgb
+from dip_lib.errors import one_of
 from photo_world import datasets, models, tasks, vit
 from photo_world.datasets import DECLARED, PACKS, declared
 from photo_world.tasks import task_of
 
+if TYPE_CHECKING:
+    from open_clip.model import CLIP
+
 WORLD = "Photo World"
 LEARNING_RATE = 0.1
 """Of prompts: chosen once, by CoOp's validation accuracy on base classes."""
-SIDES = {"embed_dim": models.EMBEDDING, "text_cfg": models.TEXT}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Backbones that share the layout of their image encoder.
+
+    Attributes:
+        vision: its configuration.
+        load: name -> the model and the token ids that its text encoder was trained on.
+        fingerprint: name -> what changes when any weights do.
+        image_fingerprint: what changes when those of the image encoder do.
+    """
+
+    vision: dict[str, Any]
+    load: Callable[[str], tuple[CLIP, frozenset[int]]]
+    fingerprint: Callable[[str], str]
+    image_fingerprint: Callable[[], str]
+
+
+LITE = Kind(models.VISION, models.load_photo_clip, models.fingerprint, models.image_fingerprint)
+VIT = Kind(vit.VISION, vit.load_photo_vit, vit.fingerprint, vit.image_fingerprint)
+KINDS = {**dict.fromkeys(models.NAMES, LITE), models.VIT: VIT}
 CONFIGS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(models.NAMES, SIDES | {"vision_cfg": models.VISION}),
-    models.VIT: SIDES | {"vision_cfg": vit.VISION},
+    name: {
+        "embed_dim": models.EMBEDDING,
+        "vision_cfg": kind.vision,
+        "text_cfg": models.TEXT,
+    }
+    for name, kind in KINDS.items()
 }
 
 
@@ -32,25 +63,25 @@ def _preprocess(image: Image.Image, size: int) -> Tensor:
 
 def load(name: str) -> Backbone:
     """One of the CLIPs of Photo World, on the CPU in fp32, with its committed weights."""
-    small = name == models.VIT
-    model, known_tokens = vit.load_photo_vit() if small else models.load_photo_clip(name)
+    kind = KINDS[name]
+    model, known_tokens = kind.load(name)
     return Backbone(
         name,
         model,
         models.tokenizer(),
-        partial(_preprocess, size=CONFIGS[name]["vision_cfg"]["image_size"]),
+        partial(_preprocess, size=kind.vision["image_size"]),
         (models.MEAN,) * 3,
         (models.STD,) * 3,
         known_tokens,
-        fingerprint(name),
+        kind.fingerprint(name),
         lr=LEARNING_RATE,
-        image_fingerprint=vit.image_fingerprint() if small else models.image_fingerprint(),
+        image_fingerprint=kind.image_fingerprint(),
     )
 
 
 def fingerprint(name: str) -> str:
     """Changes when any weights of backbone ``name`` change."""
-    return vit.fingerprint() if name == models.VIT else models.fingerprint(name)
+    return KINDS[one_of("backbone", name, KINDS)].fingerprint(name)
 
 
 def dataset(name: str, style: str = "default") -> Dataset:

@@ -53,9 +53,9 @@ def image_fingerprint() -> str:
     return digest_of(recorded_hash(VIT))
 
 
-def fingerprint() -> str:
+def fingerprint(name: str = VIT) -> str:
     """Changes when any weights change, on either side."""
-    return digest_of(recorded_hash(VIT), recorded_hash(TEXT_OF))
+    return digest_of(recorded_hash(name), recorded_hash(TEXT_OF))
 
 
 def assemble(image: dict[str, Tensor]) -> tuple[CLIP, frozenset[int]]:
@@ -77,10 +77,10 @@ def assemble(image: dict[str, Tensor]) -> tuple[CLIP, frozenset[int]]:
     return model.eval().requires_grad_(False), known_tokens
 
 
-def load_photo_vit() -> tuple[CLIP, frozenset[int]]:
+def load_photo_vit(name: str = VIT) -> tuple[CLIP, frozenset[int]]:
     """The committed model, and the token ids that its text encoder was trained on.
 
     Raises:
         ValueError: damaged or missing weights, on either side, with the remedy.
     """
-    return assemble(read(VIT))
+    return assemble(read(name))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from dip_lib.data.protocols import folds
-from dip_lib.errors import NotMeasuredError
+from dip_lib.errors import NotMeasuredError, UnknownNameError
 from dip_lib.training.run import Run
 from dip_study import hosts, study
 from dip_study.fronts import MOST, Setting, entries, fronts, places, rates, settings
@@ -128,3 +129,20 @@ def test_a_run_of_the_grid_is_measured_as_any_other() -> None:
         study.collect(chosen, FEW)
     (record,) = study.collect(chosen, FEW, results="fresh")
     assert record["status"] == "finished" and len(record["checkpoints"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "named"),
+    [
+        ("greeek = [1]", UnknownNameError, "greeek"),
+        ("greek = []", ValueError, "greek"),
+        ("greek = 3", ValueError, "grid_seeds"),
+    ],
+)
+def test_seeds_of_a_grid_that_cannot_be_are_refused(
+    tmp_path: Path, line: str, error: type[Exception], named: str
+) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(f'like = "embedded"\n[grid_seeds]\n{line}\n')
+    with pytest.raises(error, match=named):
+        load_profile(str(path))

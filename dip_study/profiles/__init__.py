@@ -185,8 +185,11 @@ def load_profile(name: str) -> Profile:
         raise ValueError(f"{path.name}: towers and seeds must not be empty")
     for tower in values["towers"]:
         check_backbone(tower)
-    for dataset in (*values["datasets"], values["source"], *values["shifts"]):
+    grid = values.get("grid_seeds", {})
+    for dataset in (*values["datasets"], values["source"], *values["shifts"], *grid):
         one_of("dataset", dataset, dataset_names(values["folders"]))
+    if without := [dataset for dataset, seeds in grid.items() if not seeds]:
+        raise ValueError(f"{path.name}: grid_seeds of {', '.join(without)} must not be empty")
     fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return Profile(**fixed)
 
