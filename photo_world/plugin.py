@@ -56,6 +56,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
+def kind_of(name: str) -> Kind:
+    """The kind of a backbone. Raises ValueError: an unknown name, with the nearest."""
+    return KINDS[one_of("photo backbone", name, KINDS)]
+
+
 def _preprocess(image: Image.Image, size: int) -> Tensor:
     """PIL image -> normalised (3, S, S), cropped as any CLIP's input."""
     return models.normalise(plain_view(rgb(image), size) / 255)
@@ -63,7 +68,7 @@ def _preprocess(image: Image.Image, size: int) -> Tensor:
 
 def load(name: str) -> Backbone:
     """One of the CLIPs of Photo World, on the CPU in fp32, with its committed weights."""
-    kind = KINDS[name]
+    kind = kind_of(name)
     model, known_tokens = kind.load(name)
     return Backbone(
         name,
@@ -81,7 +86,7 @@ def load(name: str) -> Backbone:
 
 def fingerprint(name: str) -> str:
     """Changes when any weights of backbone ``name`` change."""
-    return KINDS[one_of("backbone", name, KINDS)].fingerprint(name)
+    return kind_of(name).fingerprint(name)
 
 
 def dataset(name: str, style: str = "default") -> Dataset:
