@@ -148,14 +148,16 @@ def differences_table(compared: Compared) -> pd.DataFrame:
 def seeds_table(compared: Compared) -> pd.DataFrame:
     """What a seed does to all datasets alike, in DIP minus CoOp: base, new and H, a row each.
 
-    Of H the average of the datasets'. Without two seeds that all runs have there is no row.
+    Of H the average of the datasets'. There is no row without two datasets and two seeds, or where
+    datasets have different numbers of seeds.
     """
     dip, coop = finished_pairs(compared.groups["DIP"], compared.groups["CoOp"])
     of = {half: (final(dip, half), final(coop, half)) for half in ("base", "new")}
     rows = {}
     for half, pair in (of | {"H": (h_of(dip), h_of(coop))}).items():
         gaps = paired(*pair)
-        if min(map(len, gaps.values())) < 2 or len({*map(len, gaps.values())}) > 1:
+        seeds = {len(gap) for gap in gaps.values()}
+        if len(gaps) < 2 or len(seeds) > 1 or min(seeds) < 2:
             continue
         effect = SeedEffect.of(gaps)
         rows[half] = {
