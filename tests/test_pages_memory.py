@@ -20,7 +20,7 @@ import memvp  # noqa: E402
 
 TASKS = {"natural-greek": ("which character", 40), "how-many": ("how many", 8)}
 HEIGHTS = {"question alone": 10.0, "prefix": 50.0, "memory": 60.0}
-SECONDS = {"question alone": 1.0, "prefix": 4.0, "memory": 2.0}
+SECONDS = {"question alone": 1.0, "prefix": 4.0, "memory": 2.0, "memory, larger scales": 2.0}
 
 
 def made(**changed: float) -> dict[str, Any]:
@@ -57,6 +57,8 @@ def test_a_difference_is_paired_by_seed() -> None:
     assert [*gaps] == ["which character: memory", "how many: memory"]
     for gap in gaps.values():
         assert gap.value == gap.low == pytest.approx(10)
+    scaled = made(**{"memory, larger scales": 60.0})
+    assert "how many: larger scales" in memory_prompts.differences(scaled)
     floor = memory_prompts.difference(made(), "prefix", "question alone", "how-many")
     assert floor.value == pytest.approx(40)
 

@@ -47,7 +47,7 @@ def differences(result: Result) -> dict[str, Interval]:
     """What the figure draws: each way with a memory minus the prefix, by question."""
     ways = [way for way in result["ways"] if way not in (PREFIX, FLOOR)]
     return {
-        f"{title}: {way}": difference(result, way, PREFIX, task)
+        f"{title}: {way.removeprefix(f'{MEMORY}, ')}": difference(result, way, PREFIX, task)
         for task, title in titles(result).items()
         for way in ways
     }
