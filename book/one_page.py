@@ -18,6 +18,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import yaml
 from bs4 import BeautifulSoup, Tag
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from worlds_apart import take_apart
 
 SCRIPTS = ("MathJax", "mathjax", "tables.js")
 """Scripts that paper needs: formulas, and tables that fit."""
@@ -78,6 +79,7 @@ def page(name: str, html: Path, names: Collection[str], online: str) -> Page:
         else:
             del each["href"]
     with_files(article, name, html)
+    take_apart(article)
     return Page(name, title.get_text(), str(article))
 
 
