@@ -77,13 +77,14 @@ HELD = {
     "18": {
         f"{world}{method}_minus_dip_h_leave_classes_out": sign
         for world in ("", "photos/")
-        for method, sign in (("kgcoop", 1), ("coop", 0))
+        for method, sign in (("kgcoop", 1), ("coop_update_scaled", 1), ("coop", 0))
     },
     "19": {"rho_drift_words": -1, "rho_id1": 1, "rho_id1_read": 1}
     | {"photos/rho_drift_words": -1, "photos/rho_id1": 0, "photos/rho_id1_read": 0},
     "20": {"dip_minus_coop_new": 1, "photos/dip_minus_coop_new": 0}
     | {"dropout_alone_minus_coop_new": 1, "a_quarter_of_the_epochs_minus_coop_new": 1}
     | {"density_held_new": 0, "photos/density_held_new": 0}
+    | {"dip_beyond_trade_off": -1, "photos/dip_beyond_trade_off": -1}
     | {"new_per_drawn_density": 0, "photos/new_per_drawn_density": 0},
     "21": {
         f"{world}minus_{method}_h": 1
