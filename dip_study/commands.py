@@ -17,7 +17,7 @@ import torch
 
 from dip_lib.data.dataset import picture_sources
 from dip_lib.data.photos import listed_pictures
-from dip_lib.errors import NotMeasuredError
+from dip_lib.errors import MissingDownloadError, NotMeasuredError
 from dip_lib.fetch import download
 from dip_lib.fetch.archives import amount
 from dip_lib.machine import usable_cores
@@ -80,7 +80,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         lines = [json.dumps(answer.data, indent=1)] if options.json else answer.lines
         print("".join(f"{line}\n" for line in lines), end="", flush=True)
         return answer.code
-    except (NotMeasuredError, OSError, RuntimeError, ValueError) as error:
+    except (MissingDownloadError, NotMeasuredError, OSError, RuntimeError, ValueError) as error:
         sys.exit(f"dip: {told.error(error)}")
     finally:
         warnings.formatwarning = formatted

@@ -15,6 +15,7 @@ from dip_lib.data import load_dataset
 from dip_lib.data.dataset import dataset_title
 from dip_lib.data.pictures import Pictures
 from dip_lib.errors import MissingDownloadError, UnknownNameError
+from dip_study import commands
 from dip_study.profiles import load_profile
 from dip_study.visual_grid import Grid
 from dip_study.visual_tasks import visual_tasks
@@ -105,6 +106,17 @@ def test_photographs_below_data_are_read_and_others_have_another_hash(
     assert dataset.files == task.files(True)
     (images,) = dataset.batches("val", rows=[0, 3], size=64)
     assert images.shape == (1, 2, 3, 64, 64)
+
+
+def test_photographs_that_are_not_there_are_one_line_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = declared("photo-caltech101")
+    (tmp_path / about.folder / about.images).mkdir(parents=True)
+    monkeypatch.setenv("DATA", str(tmp_path))
+    for command in ("plan", "measure"):
+        with pytest.raises(SystemExit, match="dip: .*dip data get caltech101"):
+            commands.run([command, "--profile", "visual-photos", "--study", "visual_tasks"])
 
 
 def test_a_list_is_made_of_the_classes_with_most_test_photos(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,13 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load as load_tensors
 
+from dip_lib import load_backbone
 from dip_lib.clip.frozen_vision import frozen_vision_encoder
 from dip_lib.data.packs import Header, pack
 from dip_lib.data.pictures import Pictures
 from dip_lib.errors import DamagedFileError
 from photo_world import models, vit
+from photo_world.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "pretraining" / "photo_world"))  # as when one of its programs is run
@@ -54,13 +56,6 @@ def test_a_file_of_weights_is_small_and_gives_the_encoder_back() -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)  # half precision
     with pytest.raises(ValueError, match="conv1"):
         vit.assemble({})
-
-
-def test_the_text_encoder_is_the_one_whose_space_it_learned() -> None:
-    model, _ = vit.assemble(load_tensors(vit.pack(vit.build().visual)))
-    text, _ = models.load_photo_clip(vit.TEXT_OF)
-    tokens = models.tokenizer()(["a photo of a dog."])
-    assert torch.equal(model.encode_text(tokens), text.encode_text(tokens))
 
 
 def test_it_takes_prompts_as_any_vision_transformer() -> None:
@@ -166,11 +161,57 @@ def test_no_photograph_of_a_task_and_no_test_photograph_is_learned_from() -> Non
     assert not any(vit_photos.datasets.declared(name).sealed for name in DATASETS)
 
 
-def test_without_an_entry_in_the_card_the_weights_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+# ---- the committed weights ----------------------------------------------------------------------
+
+
+def test_the_committed_model_loads_with_the_text_encoder_whose_space_it_learned() -> None:
+    clip, teacher = load_backbone(models.VIT), load_backbone(vit.TEXT_OF)
+    assert clip.name == models.VIT
+    assert (clip.image_size, clip.model.visual.proj.shape) == (64, (192, models.EMBEDDING))
+    assert clip.known_tokens == teacher.known_tokens
+    names = ["a photo of a dog.", "a centered satellite photo of a forest."]
+    assert torch.equal(clip.encode_text(names), teacher.encode_text(names))
+    embeddings = clip.encode_image(torch.rand(2, 3, 64, 64))
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
+
+
+def test_its_weights_are_what_its_recipe_made_of_other_photographs_than_its_tasks() -> None:
+    card = json.loads(models.CARD.read_text())[models.VIT]
+    assert card["recipe"] == asdict(RECIPE)
+    assert set(card["views"]) == set(DATASETS)
+    trained = load_tensors(models.weights_path(models.VIT).read_bytes())
+    untrained = load_tensors(vit.pack(pretrain_vit.begin(RECIPE, "cpu").model))
+    assert all(
+        trained[key].shape == value.shape and not torch.equal(trained[key], value)
+        for key, value in untrained.items()
+    )
+    for name, views in card["views"].items():
+        packed = vit_photos.pack_of(name)
+        crops = len(packed.rows("train")) * packed.header.views
+        assert 0 < views <= crops + len(packed.rows("val"))
+
+
+def test_the_heads_that_tasks_declare_are_those_measured_on_the_committed_weights() -> None:
+    heads = json.loads(models.CARD.read_text())[models.VIT]["heads"]
+    assert heads["trained"] == {name: task.head for name, task in TASKS.items()}
+    for name, task in TASKS.items():
+        chance = 100 / task.classes
+        assert chance < heads["untrained"][name] < heads["trained"][name], name
+
+
+@pytest.mark.parametrize("lost", ["file", "entry"])
+def test_weights_that_are_not_there_are_refused_with_what_trains_them(
+    lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = tmp_path / "weights.json"
-    card.write_text(json.dumps({"photo-lite0": {"sha256": "0"}}))
-    monkeypatch.setattr(models, "CARD", card)
-    with pytest.raises(DamagedFileError, match="photo-vit"):
-        vit.fingerprint()
+    entries = json.loads(models.CARD.read_text())
+    if lost == "entry":
+        del entries[models.VIT]
+        monkeypatch.setattr(models, "CARD", card)
+    card.write_text(json.dumps(entries))
+    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    with pytest.raises(DamagedFileError, match=r"photo-vit.*pretrain_vit\.py"):
+        models.read(models.VIT)
+    if lost == "entry":
+        with pytest.raises(DamagedFileError, match=r"photo-vit.*pretrain_vit\.py"):
+            vit.fingerprint()
