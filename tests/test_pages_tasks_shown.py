@@ -73,7 +73,7 @@ def test_a_sentence_says_which_declared_tasks_are_not_measured(whole: list[TaskR
         assert (task in said) == (task not in ("how-many", "natural-greek"))
     half = task_grids.not_measured([grid(condensed=False)])
     assert half.index("not condensed yet") < half.index("how-many")
-    assert "all are measured" in task_grids.not_measured([_only(whole[0])])
+    assert "All 2 declared" in task_grids.not_measured([_only(whole[0])])
 
 
 def _only(tasks: TaskRuns) -> TaskRuns:

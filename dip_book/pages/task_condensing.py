@@ -127,8 +127,9 @@ def differences(grids: Grids, state: str) -> dict[str, Interval]:
     Over the tasks that judge.
     """
     inside, rows = judging(grids), {}
+    by_grid = [_against(tasks, STATES[state]) for tasks in grids]
     for name, said in INSTEAD.items():
-        found = merged([_against(tasks, STATES[state]).get(name, {}) for tasks in grids])
+        found = merged([each.get(name, {}) for each in by_grid])
         if own := {task: values for task, values in found.items() if task in inside}:
             rows[said] = _over_tasks(own)
     return rows

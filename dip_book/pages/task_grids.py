@@ -14,6 +14,7 @@ import pandas as pd
 
 from dip_book.estimates import estimate
 from dip_book.frame import frame
+from dip_book.interval import Interval
 from dip_book.notebook import Page
 from dip_book.pages import visual_tasks
 from dip_book.pages.visual_tasks import TaskRuns, Values
@@ -25,7 +26,7 @@ from dip_study.visual_grid import Grid
 from dip_study.visual_tasks import shown_runs
 
 Grids = Sequence[TaskRuns]
-MEASURES = "dip measure --study visual_tasks visual_condensed --profile"
+MEASURES = "dip measure --study visual_tasks visual_condensed"
 
 
 def of_page(page: Page) -> list[TaskRuns]:
@@ -67,7 +68,9 @@ def not_measured(grids: Grids) -> str:
     parts = [_named("not measured yet", without), _named("not condensed yet", whole)]
     declared = sum(len(tasks.grid.datasets) for tasks in grids)
     said = "; ".join(part for part in parts if part)
-    return f"Of {declared} declared tasks, {said or 'all are measured'}."
+    if not said:
+        return f"All {declared} declared tasks are measured."
+    return f"Of {declared} declared tasks, {said}; `{MEASURES}` measures them."
 
 
 def _rest(tasks: TaskRuns, there: Sequence[str]) -> list[str]:
@@ -75,9 +78,9 @@ def _rest(tasks: TaskRuns, there: Sequence[str]) -> list[str]:
 
 
 def _named(what: str, by_profile: Mapping[str, Sequence[str]]) -> str:
-    """ "not measured yet: how-many, which-font (`dip measure ... visual-tasks`)"."""
+    """ "not measured yet: how-many, which-font (`--profile visual-tasks`)"."""
     each = [
-        f"{', '.join(tasks)} (`{MEASURES} {profile}`)"
+        f"{', '.join(tasks)} (`--profile {profile}`)"
         for profile, tasks in by_profile.items()
         if tasks
     ]
@@ -99,7 +102,9 @@ def write_numbers(page: Page, grids: Grids) -> None:
             continue
         own = replace(page, profile=replace(tasks.profile, datasets=tuple(tasks.grid.datasets)))
         found = visual_tasks.measured(tasks)
-        intervals = {name: estimate(values) for name, values in found.items()}
-        judging = len(visual_tasks.judged(tasks))
-        counts = {"tasks_measured": len(tasks.measured), "tasks_judging": judging}
-        own.numbers(intervals | counts, n={name: len(values) for name, values in found.items()})
+        numbers: dict[str, Interval | float | int | str] = {
+            "tasks_measured": len(tasks.measured),
+            "tasks_judging": len(visual_tasks.judged(tasks)),
+            **{name: estimate(values) for name, values in found.items()},
+        }
+        own.numbers(numbers, n={name: len(values) for name, values in found.items()})
