@@ -12,14 +12,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import FigureBase
-from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from dip_book.interval import Interval
-from dip_book.lines import banded, looks, whiskered
+from dip_book.lines import across_ticks, banded, looks, plain_numbers, whiskered
 from dip_book.plots import COLOURS, LABELS, MARKERS, WIDTH, canvas
 
 Curves = Mapping[str, pd.DataFrame]
@@ -39,8 +37,10 @@ def curves(
     labels: Mapping[str, str] = LABELS,
     whiskers: bool = False,
     figure: FigureBase | None = None,
+    level: float | None = None,
+    ylabel: str = "",
 ) -> None:
-    """One panel for each quantity, a line with its 95 % band for each method.
+    """One panel for each quantity, a line with its 95 % band for each method; none without panels.
 
     Args:
         panels: what is on the y axis -> label of the runs, which has a colour -> curve.
@@ -49,7 +49,11 @@ def curves(
         labels: label -> what the legend calls it; others stand as they are.
         whiskers: whether intervals are bars side by side, where bands would cover each other.
         figure: the part of a figure to draw in.
+        level: what all is compared with, a thin line.
+        ylabel: of all panels, whose titles are then their names.
     """
+    if not panels:
+        return
     figure = canvas(figure, height_of(panels, across))
     grid = figure.subplots(-(-len(panels) // across), across, sharex=True, squeeze=False)
     for axes, (name, lines) in zip(grid.flat, panels.items(), strict=False):
@@ -61,13 +65,10 @@ def curves(
             else:
                 banded(axes, look[label], frame, labels.get(label, label))
             ticks = list(frame.index)
-        if doubling and 0 in ticks:  # with a place for none at all
-            axes.set_xscale("symlog", base=2, linthresh=1)
-        elif doubling:
-            axes.set_xscale("log", base=2)
-        axes.set_xticks(ticks, [f"{each:g}" for each in ticks])
-        axes.minorticks_off()
-        axes.set_title(name, pad=3) if across > 1 else axes.set_ylabel(name)
+        across_ticks(axes, ticks, doubling)
+        if level is not None:
+            axes.axhline(level, color="0.4", lw=0.8)
+        axes.set_title(name, pad=3) if across > 1 or ylabel else axes.set_ylabel(name)
     for axes in grid.flat[len(panels) :]:
         axes.axis("off")
     for axes in grid.flat[max(0, len(panels) - across) : len(panels)]:  # the lowest of each column
@@ -75,6 +76,8 @@ def curves(
         axes.tick_params(labelbottom=True)
     handles, entries = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, entries, loc="outside upper center", ncols=min(3, len(entries)))
+    if ylabel:
+        figure.supylabel(ylabel, fontsize=10)
 
 
 def row_heights(rows: Iterable[str], breaks: Sequence[str] = ()) -> NDArray[np.float64]:
@@ -165,13 +168,6 @@ def difference_map(table: pd.DataFrame, label: str, figure: FigureBase | None = 
     figure.colorbar(picture, ax=axes, label=label, shrink=0.8)
 
 
-def _plain(axis: Axis) -> None:
-    """Numbers of a logarithmic axis written out: exponents would be too small to read."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.minorticks_off()
-
-
 def bars(values: Mapping[str, float], xlabel: str) -> None:
     """A dot for each method on a logarithmic axis: with DIP blue, plain ones orange."""
     _, axes = plt.subplots(figsize=(WIDTH, 0.28 * len(values) + 1.2))
@@ -183,7 +179,7 @@ def bars(values: Mapping[str, float], xlabel: str) -> None:
     axes.figure.legend(loc="outside upper center", ncols=2)
     axes.set(xscale="log", xlabel=xlabel, ylim=(len(values) - 0.5, -0.5))
     axes.set_yticks(range(len(values)), list(values))
-    _plain(axes.xaxis)
+    plain_numbers(axes.xaxis)
     axes.tick_params(axis="y", length=0)
     axes.grid(color="0.92")
 
@@ -207,7 +203,7 @@ def spectra(
         lower.plot(range(1, k + 1), share[:k], marker + "-", color=shades[name], ms=4, label=name)
     lower.set(yscale="log", xlabel="singular value, largest first", ylabel="share of the sum")
     lower.set_xticks(range(1, k + 1))
-    _plain(lower.yaxis)
+    plain_numbers(lower.yaxis)
     figure.legend(loc="outside lower center", ncols=2)
 
 

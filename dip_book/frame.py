@@ -34,7 +34,7 @@ ABSENT: dict[str, Any] = {
     **dict.fromkeys(("lr", "momentum", "weight_decay", "warmup"), 0.0),
     **dict.fromkeys(("views", "checkpoints"), 0),
     **dict.fromkeys(("precision", "weights", "data", "target", "target_data"), ""),
-    **{"keep": 0.0, "ranking": "global", "tuned": 0},
+    **{"keep": 0.0, "ranking": "global", "tuned": 0, "choice": "", "draw": 0},
     **{"class_position": "end", "class_specific": False, "template": "", "warmup_lr": 0.0},
     **{"own_template": True, "raw_teacher": False},
     **{"p0": True, "tokens": "", "start": ""},

@@ -5,11 +5,13 @@ In the style of :mod:`dip_book.plots`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import cycle
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import LogLocator
 from matplotlib.transforms import ScaledTranslation
 
 from dip_book.plots import COLOURS, MARKERS
@@ -46,3 +48,20 @@ def whiskered(
     ends = frame[["low", "high"]].stack().droplevel(1)
     axes.update_datalim([*ends.items()])
     axes.autoscale_view()
+
+
+def across_ticks(axes: Axes, ticks: Sequence[float], doubling: bool) -> None:
+    """Ticks of x where the marks are; ``doubling``: x doubles from mark to mark."""
+    if doubling and 0 in ticks:  # with a place for none at all
+        axes.set_xscale("symlog", base=2, linthresh=1)
+    elif doubling:
+        axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [f"{each:g}" for each in ticks])
+    axes.minorticks_off()
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Numbers of a logarithmic axis written out: exponents would be too small to read."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.minorticks_off()

@@ -27,7 +27,7 @@ from dip_lib.files import write_atomic
 from dip_lib.paths import home, results_dir, root
 from dip_lib.training.run import Run
 from dip_study import study
-from dip_study.profiles import Profile
+from dip_study.profiles import Profile, load_profile
 from dip_study.provenance import provenance
 
 Record = dict[str, Any]
@@ -58,6 +58,11 @@ class Page:
     def worlds(self) -> tuple[Page, ...]:
         """The page in each world that it shows, this one's first."""
         return tuple(replace(self, profile=each) for each in self.parameters.profiles)
+
+    @property
+    def further(self) -> tuple[Profile, ...]:
+        """The profiles whose tasks for visual prompts are shown beside the page's own runs."""
+        return tuple(map(load_profile, self.profile.tasks_of))
 
     @property
     def asked(self) -> str:
@@ -150,9 +155,8 @@ class Page:
 
     def _worlds_of(self, runs: pd.DataFrame) -> list[str]:
         """The worlds of the page that have some of the runs."""
-        shown = set(runs["backbone"])
-        towers = {p.world: {*p.towers, p.judge.get("tower")} for p in self.parameters.profiles}
-        return [world for world, own in towers.items() if shown & own]
+        shown, profiles = set(runs["backbone"]), (*self.parameters.profiles, *self.further)
+        return [*dict.fromkeys(p.world for p in profiles if shown & _towers(p))]
 
     def benchmark(self, name: str) -> Record:
         """What ``benchmarks/<name>.py`` measured: the last short run of this machine ("fresh" makes
@@ -234,8 +238,8 @@ class Page:
     def _mark(self) -> dict[str, str]:
         """What is written beside numbers: why they are no evidence for a claim, and which of the
         runs of this world came with a share."""
-        towers = {*self.profile.towers, self.profile.judge.get("tower")}
-        own = [each for each in self.used.values() if each["run"]["tower"]["backbone"] in towers]
+        towers, used = _towers(self.profile), self.used.values()
+        own = [each for each in used if each["run"]["tower"]["backbone"] in towers]
         said = {"undecided": undecided(self.profile), "shared": shared(own)}
         return {name: text for name, text in said.items() if text}
 
@@ -252,6 +256,12 @@ class Page:
             self.say(f"*Data of the figure:* [{name}.csv](../results/data/{self.name}/{name}.csv)")
         else:  # the place of the output notebook is not known, and not every viewer opens files
             self.say(f"*Data of the figure:* [{name}.csv]({path.as_uri()}), `{path}`")
+
+
+def _towers(profile: Profile) -> set[str]:
+    """The backbones of a profile's runs."""
+    visual = profile.settings.get("vpt", {}).get("backbone", profile.backbone)
+    return {*profile.towers, visual, profile.judge.get("tower", visual)}
 
 
 def begin(name: str, parameters: Mapping[str, Any]) -> Page:

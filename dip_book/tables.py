@@ -44,7 +44,8 @@ def trajectories(runs: pd.DataFrame, fields: Sequence[str]) -> dict[str, Array]:
 
 def final(runs: pd.DataFrame, *fields: str) -> dict[str, Array]:
     """Dataset -> (S, F) values of the trained prompt, or (S,) for a single column."""
-    last = {d: t[:, 0] for d, t in trajectories(runs[runs["last"]], fields).items()}
+    ends = runs[runs["last"].astype(bool)]  # which without rows is of no type
+    last = {d: t[:, 0] for d, t in trajectories(ends, fields).items()}
     return {d: v[:, 0] for d, v in last.items()} if len(fields) == 1 else last
 
 
@@ -58,7 +59,7 @@ def finished_pairs(*sides: pd.DataFrame) -> list[pd.DataFrame]:
 
     def kept(runs: pd.DataFrame) -> pd.DataFrame:
         each = zip(runs["dataset"], runs["seed"], strict=True)
-        return runs[[pair not in pairs for pair in each]]
+        return runs[np.array([pair not in pairs for pair in each], dtype=bool)]
 
     rest = [kept(runs) for runs in sides]
     everywhere = set.intersection(*(set(runs["dataset"]) for runs in rest))

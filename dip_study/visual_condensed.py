@@ -25,20 +25,22 @@ GLOBAL, LAYER = RANKINGS
 def visual_condensed(profile: Profile, **changes: Any) -> list[Run]:
     """All condensed runs, of every task whose rate is chosen, and every seed."""
     grids = Grid.each(profile, planned=is_plan(changes))
-    return once(run for grid in grids for run in _of_grid(profile, grid, **changes))
+    return once(
+        run
+        for grid in grids
+        for task in grid.datasets
+        for run in condensed_runs(profile, grid, task, **changes)
+    )
 
 
-def _of_grid(profile: Profile, grid: Grid, **changes: Any) -> list[Run]:
-    """The runs of one encoder."""
+def condensed_runs(profile: Profile, grid: Grid, task: str, **changes: Any) -> list[Run]:
+    """The condensed runs of one task and every seed: none while its rate is not chosen."""
     most, runs = Prompts("deep", grid.condensing.of), list[Run]()
-    for task in grid.datasets:
-        if (rate := grid.rate(task, most)) is None:
-            continue
-        for seed in grid.seeds:
-            source = task_run(profile, grid, task, most, rate, seed, **changes)
-            runs += [
-                replace(source, method=each) for each in condensations(source, grid.condensing)
-            ]
+    if (rate := grid.rate(task, most)) is None:
+        return runs
+    for seed in grid.seeds:
+        source = task_run(profile, grid, task, most, rate, seed, **changes)
+        runs += [replace(source, method=each) for each in condensations(source, grid.condensing)]
     return runs
 
 

@@ -89,7 +89,7 @@ class Grid:
         deep, shallow: numbers of prompts.
         epochs, batch: of all runs.
         twice: tasks that are trained for twice as many epochs, too, with the first seed.
-        rates: learning rates that are tried.
+        rates: learning rates that are tried; none: nothing is tuned, ``lr`` is given.
         chosen_at: numbers of prompts ("deep 16") with a rate of their own, or "every number".
         lr: task -> number of prompts -> the rate that was chosen, or [rate, weight decay].
         condensing: what is condensed, and how.
@@ -159,7 +159,7 @@ class Grid:
 
     def _with_rates(self) -> Grid:
         names = [*map(str, self.tuned()), f"deep {USUAL}", FEW]
-        some = dict.fromkeys(names, self.tried()[0])
+        some = dict.fromkeys(names, next(iter(self.tried()), Rate(PLANNED)))
         return replace(
             self, lr={task: some | dict(self.lr.get(task, {})) for task in self.datasets}
         )
@@ -193,5 +193,7 @@ class Grid:
         return None if given is None else Rate.of(given)
 
 
+PLANNED = 0.001
+"""The rate of runs that are only counted, where none is tried."""
 OTHERWISE = ("condensing", "seeds", "tower")
 """Fields of a grid that its table does not give."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import torch
@@ -105,15 +104,22 @@ def _of_grid(profile: Profile, grid: Grid, **changes: Any) -> list[Run]:
     for task in grid.datasets:
         for tries in tuning_runs(profile, grid, task, **changes).values():
             runs += tries.values()
-    for task, prompts in product(grid.datasets, grid.prompts()):
+    for task in grid.datasets:
+        runs += shown_runs(profile, grid, task, **changes)
+    return runs
+
+
+def shown_runs(profile: Profile, grid: Grid, task: str, **changes: Any) -> list[Run]:
+    """The runs of one task that are shown, at the rates that are chosen: none without any."""
+    runs = list[Run]()
+    for prompts in grid.prompts():
         if (rate := grid.rate(task, prompts)) is None:
             continue
         runs += [task_run(profile, grid, task, prompts, rate, s, **changes) for s in grid.seeds]
         if task in grid.twice:
             long = _longer(grid, grid.epochs)
             runs.append(task_run(profile, long, task, prompts, rate, grid.seeds[0], **changes))
-    for task in grid.datasets:
-        if rate := grid.chosen(task, FEW):
-            few, long = grid.condensing.few, _longer(grid, grid.condensing.tuned)
-            runs += [task_run(profile, long, task, few, rate, s, **changes) for s in grid.seeds]
+    if rate := grid.chosen(task, FEW):
+        few, long = grid.condensing.few, _longer(grid, grid.condensing.tuned)
+        runs += [task_run(profile, long, task, few, rate, s, **changes) for s in grid.seeds]
     return runs

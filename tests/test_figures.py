@@ -333,3 +333,17 @@ def test_class_splits_have_a_dot_each_and_the_fields_stands_apart(ends: tuple[fl
         assert [line.get_marker() for line in dots] == ["D", *["o"] * 10]
         for line, value in zip(dots[1:], table[column][1:], strict=True):
             assert same_color(line.get_color(), COLOURS["DIP" if value > 0 else "CoOp"])
+
+
+def test_a_level_is_drawn_in_every_panel_and_without_panels_nothing_is() -> None:
+    at = [0, 4, 16]
+    panels = {f"task {i}": {"other": curve(1, [4]), "VPT": curve(i, at)} for i in range(3)}
+    x, y = "prompts in each block", "points above the head alone"
+    figures.curves(panels, x, doubling=True, across=2, level=0, ylabel=y)
+    figure = drawn()
+    for axes in figure.axes[:3]:
+        assert any(set(line.get_ydata()) == {0} for line in axes.lines)
+    assert any(text.get_text() == y for text in figure.findobj(Text))
+    plt.close("all")
+    figures.curves({}, "prompts")
+    assert plt.get_fignums() == []

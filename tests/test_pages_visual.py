@@ -141,15 +141,6 @@ def test_what_is_said_of_visual_prompts_is_what_the_runs_have(visual: Visual) ->
     assert (numbers["most"], numbers["share"]) == (20, 30)
 
 
-def test_attention_is_averaged_over_blocks_and_shown_by_block(visual: Visual) -> None:
-    panels = visual_prompts.attention(visual)
-    mass, rank = (lines["VPT"]["value"] for lines in panels.values())
-    assert mass.tolist() == pytest.approx([0.2] * 3) and rank.tolist() == pytest.approx([3] * 3)
-    table = visual_prompts.attention_table(visual)
-    assert table.loc["share, block 2", "10 prompts"] == pytest.approx(0.3)
-    assert len(table) == 2 * DEPTH
-
-
 def test_the_rate_and_the_schedule_are_of_the_first_seed(visual: Visual) -> None:
     rates = visual_prompts.rate_table(visual)["validation accuracy"]
     assert rates.to_dict() == pytest.approx({0.01: 55, 0.1: 35})
@@ -171,20 +162,3 @@ def test_condensing_is_compared_with_all_prompts_trained_as_long(visual: Visual)
     lines = condensation.densities(visual)
     assert list(lines["zero-shot"].index) == [30, 50]
     assert list(lines["VPT"].index) == list(lines["DIP"].index) == [30, 50, 100]
-
-
-def test_costs_of_prompts_are_relative_to_none() -> None:
-    def row(share: float, seconds: list[float], memory: float) -> dict[str, Any]:
-        return {
-            "flops_over_none": share,
-            "seconds_over_none": share + 1,
-            "seconds": seconds,
-            "step_mb": memory,
-        }
-
-    rows = {"0": row(1.0, [1.0, 1.0], 100.0), "50": row(1.5, [2.0, 3.0], 150.0)}
-    (lines,) = visual_prompts.cost_curves({"towers": {"ViT": {"prompts": rows}}}).values()
-    assert set(lines) == set(visual_prompts.COSTS)
-    assert lines["zero-shot"].loc[50].tolist() == [1.5] * 3
-    assert lines["other"].loc[50].tolist() == pytest.approx([2.5, 2.025, 2.975])
-    assert lines["DIP"].loc[50, "value"] == 1.5

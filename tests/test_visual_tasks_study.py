@@ -191,3 +191,35 @@ def test_the_plan_counts_what_was_measured_with_as_many_prompts() -> None:
         costs.loc["glyph-vit", "fp32", "how-many", "default"]["steps"]
         == (5 * (3 + 2) + 3 * LONG / EPOCHS) * steps
     )
+
+
+def test_the_quick_grid_takes_the_rates_that_the_whole_one_has_chosen_and_tunes_nothing() -> None:
+    quick = load_profile("visual-quick")
+    given = {"how-many": RATES, "natural-greek": RATES}
+    table = quick.visual["tasks"]
+    chosen = replace(quick, visual={**quick.visual, "tasks": {**table, "lr": given}})
+    runs = [*visual_tasks(chosen), *visual_condensed(chosen)]
+    assert {run.data.dataset for run in runs} == {"how-many", "natural-greek"}
+    assert {run.seed for run in runs} == {1}
+    assert table["lr"] == PROFILE.visual["tasks"]["lr"]
+    assert visual_tasks(quick, fingerprint="") != []  # what has no rate yet is counted
+    for name in ("visual-quick", "visual-smoke"):
+        assert study.studies_of(load_profile(name)) == ["visual_tasks", "visual_condensed"]
+    small = load_profile("visual-smoke")
+    assert 0 < len(visual_tasks(small)) + len(visual_condensed(small)) < 30
+
+
+def test_a_page_names_profiles_that_have_tasks(tmp_path: Path) -> None:
+    shown = {"embedded-full": ("visual-tasks", "visual-photos"), "embedded": ("visual-quick",)}
+    for name, expected in (shown | {"smoke": ("visual-smoke",), "photos": ()}).items():
+        assert load_profile(name).tasks_of == expected
+    with_tasks = repr(load_profile("embedded-full"))
+    assert "visual-photos" not in with_tasks  # no setting: pages stay as they were made
+    own = tmp_path / "own.toml"
+    for named, token in (("smoke", "smoke"), ("visual-task", "visual-tasks")):
+        own.write_text(f'like = "smoke"\ntasks_of = ["{named}"]\n')
+        with pytest.raises(ValueError, match=token):
+            load_profile(str(own))
+    own.write_text('like = "smoke"\ntasks_of = "visual-smoke"\n')
+    with pytest.raises(ValueError, match="tasks_of"):
+        load_profile(str(own))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -114,54 +113,7 @@ def beside_the_pairs(visual: Visual) -> str:
     )
 
 
-# ---- attention ----------------------------------------------------------------------------------
-
-ATTENTION = {"mass": "attention on\nprompts", "map_rank": "effective rank\nof the map"}
-
-
-def attention(visual: Visual) -> dict[str, Curves]:
-    """Attention on prompts and effective rank of its map against the number of prompts."""
-    ends = finished(visual.ends())
-    averaged = ends.assign(**{name: ends[name].map(np.mean) for name in ATTENTION})
-    return {title: {"VPT": sweep(averaged, "vectors", name)} for name, title in ATTENTION.items()}
-
-
-def attention_table(visual: Visual) -> pd.DataFrame:
-    """The same block by block: a row a quantity and block, a column a number of prompts."""
-    columns = {}
-    for count in visual.prompts:
-        ends = finished(visual.ends(vectors=count))
-        columns[f"{count} prompts"] = {
-            f"{title}, block {block + 1}": ends[name].str[block].mean()
-            for name, title in (("mass", "share"), ("map_rank", "rank"))
-            for block in range(visual.depth)
-        }
-    return pd.DataFrame(columns)
-
-
-# ---- costs, the learning rate, the schedule -----------------------------------------------------
-
-COSTS = {"zero-shot": "operations", "other": "time", "DIP": "memory"}
-
-
-def cost_curves(result: Mapping[str, Any]) -> dict[str, Curves]:
-    """Backbone -> operations, time and memory relative to no prompts, by the keys of COSTS."""
-    return {name: _relative(tower["prompts"]) for name, tower in result["towers"].items()}
-
-
-def _relative(by_count: Mapping[str, Mapping[str, Any]]) -> Curves:
-    rows = {int(count): row for count, row in by_count.items()}
-    none = rows[min(rows)]
-    ratios: dict[str, dict[int, list[float]]] = {name: {} for name in COSTS}
-    for count, row in rows.items():
-        times = np.array(row["seconds"]) / np.array(none["seconds"])
-        ratios["zero-shot"][count] = [row["flops_over_none"]] * 3
-        ratios["other"][count] = [row["seconds_over_none"], *np.percentile(times, [2.5, 97.5])]
-        ratios["DIP"][count] = [row["step_mb"] / none["step_mb"]] * 3
-    columns = ["value", "low", "high"]
-    return {
-        n: pd.DataFrame.from_dict(r, orient="index", columns=columns) for n, r in ratios.items()
-    }
+# ---- the learning rate, the schedule -----------------------------------------------------------
 
 
 def rate_table(visual: Visual) -> pd.DataFrame:

@@ -17,7 +17,6 @@ import pandas as pd
 
 from dip_book.frame import where
 from dip_book.tables import Array, average_of, final, finished_pairs, sweep
-from dip_lib.data.prepared import TUNING
 from dip_lib.methods.condensation import CHOICES, Condensation
 from dip_lib.methods.vpt import VPT
 from dip_study.profiles import Profile
@@ -36,22 +35,36 @@ class TaskRuns:
     """The runs of the tasks, without those that tune.
 
     Attributes:
-        runs: a row a run, its last checkpoint.
+        runs: a row a run, its last checkpoint. Of some tasks there may be none yet, or no condensed
+            ones.
         grid: what the profile asks for.
         depth: blocks of VPT-deep.
+        profile: whose they are.
     """
 
     runs: pd.DataFrame
     grid: Grid
     depth: int
+    profile: Profile
 
     @classmethod
     def of(cls, runs: pd.DataFrame, profile: Profile) -> TaskRuns:
         """Raises ValueError: a profile without tasks."""
         if (grid := Grid.of(profile)) is None:
             raise ValueError(f"profile {profile.name} has no [visual.tasks]")
-        shown = runs[runs["last"] & ~runs["dataset"].str.endswith(TUNING)]
-        return cls(where(shown, backbone=grid.tower), grid, int(profile.settings["vpt"]["depth"]))
+        shown = where(runs[runs["dataset"].isin(grid.datasets)], last=True, backbone=grid.tower)
+        return cls(shown, grid, int(profile.settings["vpt"]["depth"]), profile)
+
+    @property
+    def measured(self) -> list[str]:
+        """The declared tasks that have runs, in their order."""
+        return [task for task in self.grid.datasets if task in set(self.runs["dataset"])]
+
+    @property
+    def condensed(self) -> list[str]:
+        """Those of which prompts were condensed, too."""
+        there = set(where(self.runs, label=Condensation.label)["dataset"])
+        return [task for task in self.grid.datasets if task in there]
 
     def ends(self, kind: str = "deep", **values: Any) -> pd.DataFrame:
         """VPT trained from the start on the ordinary schedule."""
@@ -92,8 +105,12 @@ def by_number(tasks: TaskRuns) -> dict[str, Curves]:
 
 def gains(tasks: TaskRuns) -> Values:
     """Task -> (S,) accuracy with the largest set of prompts minus that of the head alone."""
-    most, head = finished_pairs(tasks.ends(vectors=tasks.grid.condensing.of), tasks.ends(vectors=0))
-    return _minus(most, head)
+    return gains_of(tasks, tasks.grid.condensing.of)
+
+
+def gains_of(tasks: TaskRuns, vectors: int, kind: str = "deep") -> Values:
+    """The same with so many prompts of a block, or of the first block alone ("shallow")."""
+    return _minus(tasks.ends(kind, vectors=vectors), tasks.ends(vectors=0))
 
 
 def judged(tasks: TaskRuns) -> list[str]:
@@ -101,9 +118,11 @@ def judged(tasks: TaskRuns) -> list[str]:
     return [task for task, gain in gains(tasks).items() if gain.mean() >= GAIN]
 
 
-def _minus(ours: pd.DataFrame, theirs: pd.DataFrame) -> Values:
-    a, b = (final(runs, "base") for runs in (ours, theirs))
-    return {task: np.asarray(a[task] - b[task], dtype=float) for task in a}
+def _minus(*sides: pd.DataFrame) -> Values:
+    """Task -> (S,) accuracy of the first side minus the average of the others, where all are."""
+    ours, *theirs = (final(runs, "base") for runs in finished_pairs(*sides))
+    there = [task for task in ours if all(task in each for each in theirs)]
+    return {task: ours[task] - np.mean([each[task] for each in theirs], 0) for task in there}
 
 
 def gain_table(tasks: TaskRuns) -> pd.DataFrame:
@@ -138,45 +157,57 @@ def against(tasks: TaskRuns, share: float, tuned: bool = True) -> dict[str, Valu
     theirs |= {"all": whole, "head": tasks.ends(vectors=0)}
     if tuned and share == tasks.grid.condensing.headline:
         theirs["few"] = tasks.few()
-    found = {n: _minus(*finished_pairs(ours, runs)) for n, runs in theirs.items() if len(runs)}
-    draws = [
-        _minus(*finished_pairs(ours, runs))
-        for draw in range(1, tasks.grid.condensing.draws + 1)
-        if len(runs := tasks.kept(share, "random", tuned, draw=draw))
-    ]
-    if draws:
-        found["random"] = {task: np.mean([each[task] for each in draws], 0) for task in draws[0]}
+    found = {name: _minus(ours, runs) for name, runs in theirs.items() if len(runs)}
+    if draws := _drawn(tasks, share, tuned):
+        found["random"] = _minus(ours, *draws)
     return found
 
 
-def share_of_gain(tasks: TaskRuns, share: float, choice: str = "sum") -> dict[str, float]:
-    """Task that judges -> which part of the gain over the head stays, after training on.
+def _drawn(tasks: TaskRuns, share: float, tuned: bool) -> list[pd.DataFrame]:
+    """The runs of each random subset that was measured."""
+    draws = range(1, tasks.grid.condensing.draws + 1)
+    every = (tasks.kept(share, "random", tuned, draw=draw) for draw in draws)
+    return [runs for runs in every if len(runs)]
 
-    The gain is that of all prompts trained on as long.
+
+def share_of_gain(
+    tasks: TaskRuns,
+    share: float,
+    choice: str = "sum",
+    tuned: bool = True,
+    ranking: str = "global",
+) -> Values:
+    """Task that judges -> (S,) which part of the gain over the head stays.
+
+    The gain is that of all prompts, trained on as long if these are, averaged over seeds. Random
+    subsets are averaged. Tasks without such runs are left out.
     """
-    whole, head = tasks.kept(ALL), tasks.ends(vectors=0)
-    draws = range(1, tasks.grid.condensing.draws + 1) if choice == "random" else (0,)
-    parts = [tasks.kept(share, choice, draw=draw) for draw in draws]
-    kept = []
-    for part in parts:
-        runs = finished_pairs(part, whole, head)
-        some, every, none = (final(each, "base") for each in runs)
-        kept.append(
-            {
-                task: float((some[task] - none[task]).mean() / (every[task] - none[task]).mean())
-                for task in judged(tasks)
-            }
-        )
-    return {task: float(np.mean([each[task] for each in kept])) for task in kept[0]}
+    whole = tasks.kept(ALL) if tuned else tasks.ends(vectors=tasks.grid.condensing.of)
+    if share == ALL:
+        parts = [whole]
+    elif choice == "random":
+        parts = _drawn(tasks, share, tuned)
+    else:
+        parts = [tasks.kept(share, choice, tuned, ranking)]
+    runs = finished_pairs(whole, tasks.ends(vectors=0), *parts)
+    every, none, *some = (final(each, "base") for each in runs)
+    return {
+        task: (np.mean([each[task] for each in some], 0) - none[task])
+        / (every[task] - none[task]).mean()
+        for task in judged(tasks)
+        if some and all(task in each for each in (every, none, *some))
+    }
 
 
 def measured(tasks: TaskRuns) -> dict[str, Values]:
-    """The differences that the claims on condensing read, of the tasks that judge: task -> (S,)."""
+    """The differences that the claims on condensing read, of the tasks that judge: task -> (S,).
+
+    Without those of which no task is measured.
+    """
     found = against(tasks, tasks.grid.condensing.headline)
-    wanted = {
-        "tasks_condensed_minus_all": found["all"],
-        "tasks_condensed_minus_random": found["random"],
-        "tasks_condensed_minus_few": found["few"],
-    }
-    inside = judged(tasks)
-    return {name: {task: each[task] for task in inside} for name, each in wanted.items()}
+    inside, numbers = judged(tasks), dict[str, Values]()
+    for name in ("all", "random", "few"):
+        each = {task: values for task, values in found.get(name, {}).items() if task in inside}
+        if each:
+            numbers[f"tasks_condensed_minus_{name}"] = each
+    return numbers

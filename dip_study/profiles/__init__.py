@@ -65,6 +65,8 @@ class Profile:
         judge: where the method beyond the paper is judged (``dip_study.beyond``): its ``tower``,
             the ``datasets``, how many random class ``splits`` each has, and the datasets on which
             it was ``developed``; may be left out. It is no setting for the same reason.
+        tasks_of: profiles with tasks for visual prompts, each for one encoder, that the page on
+            these shows beside its own runs; may be left out. It is no setting for the same reason.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Profile:
     grid_seeds: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     trajectory_seeds: tuple[int, ...] = field(default=(), repr=False)
     judge: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    tasks_of: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def backbone(self) -> str:
@@ -190,6 +193,9 @@ def load_profile(name: str) -> Profile:
         one_of("dataset", dataset, dataset_names(values["folders"]))
     if without := [dataset for dataset, seeds in grid.items() if not seeds]:
         raise ValueError(f"{path.name}: grid_seeds of {', '.join(without)} must not be empty")
+    for other in values.get("tasks_of", ()):
+        if not _read(_path(other, path.parent)).get("visual", {}).get("tasks"):
+            raise ValueError(f"{path.name}: tasks_of names {other}, which has no [visual.tasks]")
     fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return Profile(**fixed)
 

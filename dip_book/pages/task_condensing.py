@@ -1,0 +1,181 @@
+"""What page 14 shows of the tasks, its second part: condensing, with its controls.
+
+Condensing is judged on the tasks on which prompts gain; all are shown. All functions take grids of
+which only some tasks are measured, and show what there is.
+
+Symbols: S seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from dip_book.estimates import estimate
+from dip_book.frame import where
+from dip_book.interval import Interval
+from dip_book.pages import visual_tasks
+from dip_book.pages.task_grids import Grids, merged
+from dip_book.pages.visual_tasks import ALL, GAIN, TaskRuns, Values
+from dip_book.tables import over_seeds
+
+Curves = dict[str, pd.DataFrame]
+
+STAY = {
+    "zero-shot": ("random", "random"),
+    "CoOp": ("least", "least"),
+    "DIP": ("norm", "longest"),
+    "SPT": ("attention", "attended"),
+    "CVPT": ("each", "E|g|"),
+    "other": ("mean", "rest: mean"),
+    "within": ("layer", "per block"),
+    "VPT": ("sum", "importance"),
+}
+"""Look of a line -> the choice of what stays, and what the legend calls it."""
+LEGEND = {look: said for look, (_, said) in STAY.items()}
+INSTEAD = {
+    "all": "all prompts",
+    "random": "as many at random",
+    "few": "few from the start",
+    "head": "the head alone",
+    "least": "the least important",
+    "norm": "the longest",
+    "attention": "the most attended",
+    "each": "E|g|",
+    "mean": "the rest: mean",
+    "layer": "ranked per block",
+}
+"""What stays, or is trained, instead of the most important prompts."""
+STATES = {"trained on": True, "as they are": False}
+
+
+def finding(grids: Grids) -> str:
+    """The page's finding: where prompts gain, and what condensing keeps of it there."""
+    gains = merged([visual_tasks.gains(tasks) for tasks in grids])
+    if not gains:
+        return "**Finding.** No task on which prompts may gain is measured yet."
+    most = max(tasks.grid.condensing.of for tasks in grids)
+    judged = judging(grids)
+    named = ", ".join(f"{task} {gains[task].mean():+.1f}" for task in judged) or "none"
+    return (
+        f"**Finding.** {most} prompts in each block are {GAIN:g} points or more above the linear "
+        f"head on {len(judged)} of {len(gains)} measured tasks ({named}). {_condensing(grids)}"
+    )
+
+
+def _condensing(grids: Grids) -> str:
+    """What the most important prompts, trained on, are against three others, in a sentence."""
+    found, share = differences(grids, "trained on"), headline(grids)
+    if not judging(grids):
+        return "So none judges condensing."
+    if not found:
+        return "Condensing is not measured yet on any of these."
+    said = ", ".join(
+        f"{found[name]:+.1f} against {name}"
+        for name in (INSTEAD[each] for each in ("all", "random", "few"))
+        if name in found
+    )
+    return f"On these the most important {share:g} %, trained on, are, in points, {said}."
+
+
+def judging(grids: Grids) -> list[str]:
+    """The tasks that judge, of all grids."""
+    return [task for tasks in grids for task in visual_tasks.judged(tasks)]
+
+
+def headline(grids: Grids) -> float:
+    """Per cent of the prompts that stay where every control is trained on."""
+    return grids[0].grid.condensing.headline
+
+
+def kept_curves(grids: Grids) -> dict[str, Curves]:
+    """State -> share of the gain that stays, in per cent, against the share of prompts.
+
+    Averages over the tasks that judge, with intervals over these; of one task ranges over seeds.
+    Trained on are the choice by importance at every share, and its controls at the headline's.
+    """
+    panels = {}
+    for name, tuned in STATES.items():
+        lines = {look: _kept(grids, choice, tuned) for look, (choice, _) in STAY.items()}
+        there = {look: line for look, line in lines.items() if len(line)}
+        panels[f"{name}:\n% of the gain"] = there
+    return {title: lines for title, lines in panels.items() if lines}
+
+
+def _kept(grids: Grids, choice: str, tuned: bool) -> pd.DataFrame:
+    own, ranking = ("sum", "layer") if choice == "layer" else (choice, "global")
+    shares = {float(share) for tasks in grids for share in tasks.grid.condensing.keep}
+    rows = {}
+    for share in sorted({*shares, ALL}):
+        settings = (share, own, tuned, ranking)
+        found = merged([visual_tasks.share_of_gain(tasks, *settings) for tasks in grids])
+        if found and (share < ALL or choice == "sum"):
+            rows[share] = _over_tasks({task: 100 * each for task, each in found.items()}).columns
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _over_tasks(values: Values) -> Interval:
+    """The average with its interval over tasks; of one task with its range over seeds."""
+    return over_seeds(next(iter(values.values()))) if len(values) == 1 else estimate(values)
+
+
+def differences(grids: Grids, state: str) -> dict[str, Interval]:
+    """What stays instead -> the choice by importance minus it, at the headline's share.
+
+    Over the tasks that judge.
+    """
+    inside, rows = judging(grids), {}
+    by_grid = [_against(tasks, STATES[state]) for tasks in grids]
+    for name, said in INSTEAD.items():
+        found = merged([each.get(name, {}) for each in by_grid])
+        if own := {task: values for task, values in found.items() if task in inside}:
+            rows[said] = _over_tasks(own)
+    return rows
+
+
+def _against(tasks: TaskRuns, tuned: bool) -> Mapping[str, Values]:
+    return visual_tasks.against(tasks, tasks.grid.condensing.headline, tuned)
+
+
+def both_states(grids: Grids) -> dict[str, Interval]:
+    """Every difference, trained on and as they are, in a row."""
+    return {
+        f"{state}: minus {said}": interval
+        for state in STATES
+        for said, interval in differences(grids, state).items()
+    }
+
+
+def task_table(grids: Grids) -> pd.DataFrame:
+    """A row a task, whether it judges or not: the same differences, trained on, over seeds."""
+    rows: dict[str, dict[str, float]] = {}
+    for tasks in grids:
+        for name, found in _against(tasks, True).items():
+            for task, values in found.items():
+                rows.setdefault(task, {})[f"minus {INSTEAD[name]}"] = float(np.mean(values))
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    order = [f"minus {said}" for said in INSTEAD.values()]
+    return table[[name for name in order if name in table]]
+
+
+def prompts_by_block(grids: Grids) -> pd.DataFrame:
+    """A row a task: how many prompts of each block stay at the headline's share, and operations.
+
+    Operations are of the published computation, against those with all prompts.
+    """
+    rows = {}
+    for tasks in grids:
+        share = tasks.grid.condensing.headline
+        for task in tasks.condensed:
+            kept, whole = (
+                where(tasks.kept(each), dataset=task).dropna(subset=["flops"])
+                for each in (share, ALL)
+            )
+            counts = np.mean([*kept["counts"]], axis=0)
+            rows[task] = {
+                "prompts that stay, by block": " ".join(f"{count:.0f}" for count in counts),
+                "operations": kept["flops"].mean() / whole["flops"].mean(),
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
