@@ -156,6 +156,8 @@ def test_numbers_rest_on_the_tasks_that_judge_and_are_marked_by_their_own_grid(
     assert "undecided" not in found  # six tasks are declared; that one judges is said by n
     assert page.entries["tasks_measured"]["value"] == 2
     assert page.entries["tasks_judging"]["value"] == 1
+    gains = {name: each for name, each in page.entries.items() if name.startswith("tasks_gain_")}
+    assert {each["n"] for each in gains.values()} == {1} and len(gains) == 2
     page.entries.clear()
     photos = replace(whole[0], profile=replace(profile(), world="Photo World"))
     task_grids.write_numbers(page, [photos])

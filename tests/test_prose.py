@@ -71,7 +71,12 @@ HELD = {
     | {"kgcoop_dip_minus_plain_h": -1, "photos/kgcoop_dip_minus_plain_h": -1},
     "11": {"frozen_branch_h": 1, "no_dropout_new": -1, "rank4_new": 0, "photos/rank4_new": 0},
     "12": {"dip_minus_coop_new": 1, "dip_minus_coop_base": -1, "dip_minus_coop_h": 0},
-    "14": {"most_minus_none": -1, "most_minus_half": -1, "condensed_30_minus_all": 1},
+    "14": {
+        "tasks_gain_how_many": 1,
+        "most_minus_none": -1,
+        "most_minus_half": -1,
+        "condensed_30_minus_all": 1,
+    },
     "16": {"dip_minus_coop_base": -1, "photos/dip_minus_coop_base": -1}
     | {"dip_minus_coop_new": 1, "photos/dip_minus_coop_new": 0, "photos/dip_minus_coop_h": -1},
     "18": {

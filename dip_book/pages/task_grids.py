@@ -18,6 +18,7 @@ from dip_book.interval import Interval
 from dip_book.notebook import Page
 from dip_book.pages import visual_tasks
 from dip_book.pages.visual_tasks import TaskRuns, Values
+from dip_book.tables import over_seeds
 from dip_lib.training.run import Run
 from dip_study import study
 from dip_study.profiles import Profile
@@ -95,7 +96,8 @@ def merged(each: Sequence[Values]) -> Values:
 def write_numbers(page: Page, grids: Grids) -> None:
     """The numbers of the page's world that claims and prose read: of its grid, no other's.
 
-    Each rests on the tasks that judge and are measured; without any it is left out.
+    Those on condensing rest on the tasks that judge and are measured; without any they are left
+    out. The gain of a task, over the head alone, has a range over seeds.
     """
     for tasks in grids:
         if tasks.profile.world != page.world:
@@ -107,4 +109,7 @@ def write_numbers(page: Page, grids: Grids) -> None:
             "tasks_judging": len(visual_tasks.judged(tasks)),
             **{name: estimate(values) for name, values in found.items()},
         }
-        own.numbers(numbers, n={name: len(values) for name, values in found.items()})
+        for task, gain in visual_tasks.gains(tasks).items():
+            numbers[f"tasks_gain_{task.replace('-', '_')}"] = over_seeds(gain)
+        rest_on = {name: len(found[name]) if name in found else 1 for name in numbers}
+        own.numbers(numbers, n=rest_on)
