@@ -209,6 +209,34 @@ class Odd(Exception):
         super().__init__(f"{one} and {two}")
 
 
+INTERRUPTED = """
+import psutil, signal
+from dip_study.engine.group import Task
+from dip_study.engine.processes import Processes
+
+if __name__ == "__main__":
+    with Processes().open("cpu", 2) as workers:
+        for name in workers.names():
+            workers.start(name, Task((), "nowhere", {}))
+        found = []
+        while len(found) < 2:
+            for each in psutil.Process().children(recursive=True):
+                each.send_signal(signal.SIGINT)
+            found += workers.outcomes()
+    print(*(type(each.error).__name__ for each in found))
+"""
+"""A terminal's Ctrl-C, again and again, while workers begin and fail at tasks without runs."""
+
+
+def test_ctrl_c_is_not_for_workers(tmp_path: Path) -> None:
+    program = tmp_path / "interrupted.py"
+    program.write_text(INTERRUPTED)
+    where = {**os.environ, "DIP_WORKERS": "2", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, program], env=where, capture_output=True, text=True)
+    assert "KeyboardInterrupt" not in done.stderr
+    assert len(done.stdout.split()) == 2 and "NoneType" not in done.stdout, done.stderr
+
+
 def test_an_error_travels_as_it_is_or_as_its_words() -> None:
     # distributed, where it is imported, teaches pickle to make odd ones again, too
     kinds = (PackError("a", "cut", "again"), (PackError,)), (Odd("a", "b"), (RuntimeError, Odd))

@@ -26,9 +26,16 @@ from dip_lib.training.visual import train_visual, visual_prompts
 from dip_lib.training.visual_data import VisualData, visual_data
 from dip_lib.training.visual_fit import fit, rate
 
-NEAR = 2e-4
-"""AdamW divides by a gradient's own size: entries whose gradient is rounding move by rounding, in
-the order of a step of 0.003; all others agree to 1e-6."""
+NEAR, FEW, FAR = 2e-5, 0.02, 0.01
+"""AdamW divides a gradient by its own size. Where that is rounding, an entry moves by rounding, in
+the order of the learning rate of 0.003: this may befall a share FEW of the entries, which then lie
+within FAR. All others agree to NEAR."""
+
+
+def assert_near(found: Tensor, expected: Tensor) -> None:
+    gaps = (found - expected).abs()
+    assert float((gaps > NEAR).double().mean()) <= FEW
+    assert float(gaps.max()) <= FAR
 
 
 def spec(
@@ -64,7 +71,7 @@ def test_runs_learn_at_once_what_they_learn_alone(clip: Backbone, settings: dict
     for each, found in zip(runs, together, strict=True):
         (alone,) = trained([each], clip)
         for name, expected in alone.items():
-            torch.testing.assert_close(found[name], expected, rtol=0, atol=NEAR)
+            assert_near(found[name], expected)
     assert not torch.equal(together[1]["prompts.0"], together[2]["prompts.0"])
 
 
@@ -91,7 +98,7 @@ def test_a_run_that_diverges_leaves_the_others_as_they_are(clip: Backbone) -> No
     for r in (0, 2):
         (alone,) = trained([runs[r]], clip)
         for name, expected in alone.items():
-            torch.testing.assert_close(together[r][name], expected, rtol=0, atol=NEAR)
+            assert_near(together[r][name], expected)
 
 
 @pytest.mark.parametrize("name", ["", "sgd"])
@@ -126,7 +133,7 @@ def test_it_is_torchs_optimiser_in_the_order_of_the_seed(clip: Backbone, name: s
             optimiser.step()
     (found,) = trained([each], clip)
     for name, expected in model.state_dict().items():
-        torch.testing.assert_close(found[name], expected, rtol=0, atol=NEAR)
+        assert_near(found[name], expected)
 
 
 class Counted(VisualPrompts):

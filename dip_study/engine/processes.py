@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from threading import RLock, Thread
@@ -132,7 +132,9 @@ def _started(environment: Mapping[str, str]) -> _Worker:
     CONTEXT.set_forkserver_preload([__name__, "open_clip"])
     here, there = CONTEXT.Pipe()
     process = CONTEXT.Process(target=_serve, args=(there, environment))
-    # Ctrl-C is for this process: its workers, which inherit the mask, end with it
+    # Ctrl-C is for this process: its workers, which inherit the mask, end with it. The tracker that
+    # comes with the first one is begun before, since beginning it clears the mask
+    resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         process.start()
