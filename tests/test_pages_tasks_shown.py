@@ -89,6 +89,7 @@ def test_shares_of_the_gain_are_of_the_tasks_that_judge(whole: list[TaskRuns]) -
     assert fixed["CoOp"]["value"].to_dict() == pytest.approx({30: 40})
     assert "within" in tuned and "within" not in fixed  # not trained on: no such run
     assert [*tuned][-1] == "VPT"  # has every share, and is drawn last
+    assert task_condensing.kept_curves([grid(condensed=False)]) == {}
     assert set(tuned) <= set(task_condensing.LEGEND)
 
 

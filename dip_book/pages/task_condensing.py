@@ -96,12 +96,13 @@ def kept_curves(grids: Grids) -> dict[str, Curves]:
     Averages over the tasks that judge, with intervals over these; of one task ranges over seeds.
     Trained on are the choice by importance at every share, and its controls at the headline's.
     """
-    panels = {}
+    panels: dict[str, Curves] = {}
     for name, tuned in STATES.items():
         lines = {look: _kept(grids, choice, tuned) for look, (choice, _) in STAY.items()}
         there = {look: line for look, line in lines.items() if len(line)}
-        panels[f"{name}:\n% of the gain"] = there
-    return {title: lines for title, lines in panels.items() if lines}
+        if any((line.index < ALL).any() for line in there.values()):
+            panels[f"{name}:\n% of the gain"] = there
+    return panels
 
 
 def _kept(grids: Grids, choice: str, tuned: bool) -> pd.DataFrame:
