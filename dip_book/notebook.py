@@ -154,9 +154,12 @@ class Page:
             self.data(name, table)
 
     def _worlds_of(self, runs: pd.DataFrame) -> list[str]:
-        """The worlds of the page that have some of the runs."""
-        shown, profiles = set(runs["backbone"]), (*self.parameters.profiles, *self.further)
-        return [*dict.fromkeys(p.world for p in profiles if shown & _towers(p))]
+        """The worlds of the page that have some of the runs; of further profiles, else."""
+        shown = set(runs["backbone"])
+        for profiles in (self.parameters.profiles, self.further):
+            if found := [p.world for p in profiles if shown & _towers(p)]:
+                return [*dict.fromkeys(found)]
+        return []
 
     def benchmark(self, name: str) -> Record:
         """What ``benchmarks/<name>.py`` measured: the last short run of this machine ("fresh" makes
