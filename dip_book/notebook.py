@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,6 +24,7 @@ from dip_book.number import entry
 from dip_book.others import as_text, shared
 from dip_book.parameters import Parameters, read, undecided
 from dip_lib.files import write_atomic
+from dip_lib.methods.vpt import VPT
 from dip_lib.paths import home, results_dir, root
 from dip_lib.training.run import Run
 from dip_study import study
@@ -156,10 +157,11 @@ class Page:
     def _worlds_of(self, runs: pd.DataFrame) -> list[str]:
         """The worlds of the page that have some of the runs; of further profiles, else."""
         shown = set(runs["backbone"])
-        for profiles in (self.parameters.profiles, self.further):
-            if found := [p.world for p in profiles if shown & _towers(p)]:
-                return [*dict.fromkeys(found)]
-        return []
+
+        def of(profiles: Sequence[Profile]) -> list[str]:
+            return [*dict.fromkeys(p.world for p in profiles if shown & _towers(p))]
+
+        return of(self.parameters.profiles) or of(self.further)
 
     def benchmark(self, name: str) -> Record:
         """What ``benchmarks/<name>.py`` measured: the last short run of this machine ("fresh" makes
@@ -263,7 +265,7 @@ class Page:
 
 def _towers(profile: Profile) -> set[str]:
     """The backbones of a profile's runs."""
-    visual = profile.settings.get("vpt", {}).get("backbone", profile.backbone)
+    visual = profile.values(VPT, "")["backbone"]
     return {*profile.towers, visual, profile.judge.get("tower", visual)}
 
 

@@ -140,16 +140,20 @@ def over_seeds(values: Array) -> Interval:
     return Interval(float(values.mean()), float(values.min()), float(values.max()))
 
 
+def over_datasets(values: Mapping[str, Array]) -> Interval:
+    """The average of (S,) values with its interval; of a single dataset :func:`over_seeds`."""
+    return over_seeds(next(iter(values.values()))) if len(values) == 1 else estimate(values)
+
+
 def sweep(runs: pd.DataFrame, setting: str, field: str) -> pd.DataFrame:
     """A column's average at every value of a setting: index the value; value, low, high.
 
     The band is a 95 % interval over datasets; of a single dataset it is the range over seeds.
     """
-    rows = {}
-    for value, group in finished(runs).groupby(setting):
-        values = final(group, field)
-        single = over_seeds(next(iter(values.values())))
-        rows[value] = (single if len(values) == 1 else estimate(values)).columns
+    rows = {
+        value: over_datasets(final(group, field)).columns
+        for value, group in finished(runs).groupby(setting)
+    }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -44,6 +50,23 @@ def shared_runs(features: Path, tmp_path: Path, shared_features: None) -> None:
     """
     (features.parent / "store").mkdir(exist_ok=True)
     (tmp_path / "home" / "store").symlink_to(features.parent / "store")
+
+
+@pytest.fixture
+def smoke(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[[ModuleType], tuple[str, Any]]]:
+    """What a benchmark prints and writes with ``--smoke``, run here: page 04 starts programs."""
+    log = logging.getLogger()
+    level, out = log.level, tmp_path / "found.json"
+
+    def run(program: ModuleType) -> tuple[str, Any]:
+        monkeypatch.setattr(sys, "argv", ["program.py", "--smoke", "--out", str(out)])
+        program.main()
+        return capsys.readouterr().out, json.loads(out.read_text())
+
+    yield run
+    log.setLevel(level)  # which random weights have changed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import sys
 from argparse import Namespace
@@ -264,27 +263,10 @@ def test_a_complete_set_goes_from_files_to_accuracies_and_its_phases_add_up(
     assert files == 1 + 2 + 1  # the test split, two views, the validation pictures
 
 
-@pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[[ModuleType], tuple[str, Any]]]:
-    """What a benchmark prints and writes with ``--smoke``, run here: page 04 starts programs."""
-    log = logging.getLogger()
-    level, out = log.level, tmp_path / "found.json"
-
-    def smoke(program: ModuleType) -> tuple[str, Any]:
-        monkeypatch.setattr(sys, "argv", ["program.py", "--smoke", "--out", str(out)])
-        program.main()
-        return capsys.readouterr().out, json.loads(out.read_text())
-
-    yield smoke
-    log.setLevel(level)  # which random weights have changed
-
-
 def test_text_step_prints_and_writes_every_setting(
-    run: Callable[[ModuleType], tuple[str, Any]],
+    smoke: Callable[[ModuleType], tuple[str, Any]],
 ) -> None:
-    said, found = run(text_step)
+    said, found = smoke(text_step)
     assert {name: row["classes"] for name, row in found["settings"].items()} == {
         "ImageNet 2": 2,
         "ImageNet 3": 3,
@@ -295,9 +277,9 @@ def test_text_step_prints_and_writes_every_setting(
 
 @pytest.mark.skipif(not AVAILABLE, reason="this PyTorch is built without oneDNN")
 def test_products_compare_both_ways_at_the_sizes_of_both_towers(
-    run: Callable[[ModuleType], tuple[str, Any]],
+    smoke: Callable[[ModuleType], tuple[str, Any]],
 ) -> None:
-    towers = run(products)[1]["towers"]
+    towers = smoke(products)[1]["towers"]
     assert [*towers] == ["Glyph World", "ViT-B/16"]
     assert all(
         len(row["seconds"]["onednn"]) == 1 for rows in towers.values() for row in rows.values()

@@ -111,15 +111,23 @@ def faults(path: Path) -> list[str]:
 def smoke_of_few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The profile ``smoke`` with few pictures for what encodes pictures in every step: a file.
 
-    A family of Glyph World has 2,800 test images, and on these such methods are evaluated.
+    A family of Glyph World has 2,800 test images, and on these such methods are evaluated; a task
+    for visual prompts has 1,000, all of which train.
     """
     folder = tmp_path_factory.mktemp("few")
     names = load_dataset("greek").class_names[:4]
     write_pictures(folder / "letters", "greek", names)
     profile = folder / "smoke-of-few.toml"
+    letters = '[folders]\nfew-letters = "letters"\n'
     profile.write_text(
         'like = "smoke"\nworld = "Glyph World"\ndatasets = ["greek", "few-letters"]\n'
-        '[folders]\nfew-letters = "letters"\n[costly]\ndatasets = ["few-letters"]\n'
+        f'tasks_of = ["smoke-tasks.toml"]\n{letters}[costly]\ndatasets = ["few-letters"]\n'
+    )
+    rates = dict.fromkeys(("deep 0", "deep 2", "shallow 2", "few"), 0.01)
+    given = ", ".join(f'"{number}" = {rate}' for number, rate in rates.items())
+    (folder / "smoke-tasks.toml").write_text(
+        f'like = "visual-smoke"\nworld = "Glyph World"\n{letters}[visual.tasks]\n'
+        f'datasets = ["few-letters"]\n[visual.tasks.lr]\nfew-letters = {{ {given} }}\n'
     )
     return profile
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -107,15 +109,11 @@ def test_numbers_and_what_the_untouched_model_answers() -> None:
 
 
 def test_what_the_benchmark_writes_is_what_the_page_reads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    smoke: Callable[[ModuleType], tuple[str, Any]],
 ) -> None:
-    out = tmp_path / "memvp.json"
-    monkeypatch.setattr(sys, "argv", ["memvp.py", "--smoke", "--out", str(out)])
-    memvp.main()
-    result = json.loads(out.read_text("utf-8"))
+    said, result = smoke(memvp)
     assert "--smoke" in result["no_measurement"]
     assert [*result["ways"]] == [*SIGHTS]
-    said = capsys.readouterr().out
     assert all(name in said for name in SIGHTS)
     table = memory_prompts.table(result)
     assert table["rows"].to_dict() == dict(zip(SIGHTS, (4, 45, 0, 0), strict=True))

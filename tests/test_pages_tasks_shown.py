@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pandas as pd
 import pytest
 from made_tasks import EPOCHS, grid, one, profile, records
+from test_notebook import DEFAULTS
 
 from dip_book.frame import frame
 from dip_book.notebook import Page, begin
@@ -165,16 +166,6 @@ def test_numbers_rest_on_the_tasks_that_judge_and_are_marked_by_their_own_grid(
     assert page.entries == {}
     task_grids.write_numbers(page, [NONE])
     assert [*page.entries] == ["tasks_measured", "tasks_judging"]
-
-
-DEFAULTS: dict[str, Any] = {
-    "profile": "smoke",
-    "datasets": "all",
-    "seeds": "all",
-    "epochs": None,
-    "device": "cpu",
-    "results": "stored",
-}
 
 
 class Some(Store):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -71,14 +73,10 @@ def test_a_ranking_over_all_blocks_leaves_unequal_numbers_and_as_many_in_all(sha
 
 
 def test_the_benchmark_writes_what_the_page_reads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    smoke: Callable[[ModuleType], tuple[str, Any]],
 ) -> None:
-    out = tmp_path / "found.json"
-    monkeypatch.setattr(sys, "argv", ["visual.py", "--smoke", "--out", str(out)])
-    visual.main()
-    found = json.loads(out.read_text())
-    assert "--smoke" in found["no_measurement"]
-    assert "30 global" in capsys.readouterr().out
+    said, found = smoke(visual)
+    assert "--smoke" in found["no_measurement"] and "30 global" in said
     assert len(prompt_costs.cost_curves(found)) == len(prompt_costs.condensed_curves(found)) == 1
     rows = found["towers"]["glyph-vit"]["condensed"]["kept"].values()
     assert {each["share"] for each in rows} == {*visual.SHARES}

@@ -220,6 +220,10 @@ def test_a_page_names_profiles_that_have_tasks(tmp_path: Path) -> None:
         own.write_text(f'like = "smoke"\ntasks_of = ["{named}"]\n')
         with pytest.raises(ValueError, match=token):
             load_profile(str(own))
+    own.write_text('like = "smoke"\ntasks_of = ["tasks.toml"]\n')
+    (tmp_path / "tasks.toml").write_text('like = "visual-smoke"\n')
+    (found,) = load_profile(str(own)).tasks_of
+    assert load_profile(found).name == "tasks"  # beside the file that names it
     own.write_text('like = "smoke"\ntasks_of = "visual-smoke"\n')
     with pytest.raises(ValueError, match="tasks_of"):
         load_profile(str(own))

@@ -110,10 +110,9 @@ def rank_table(backbone: str, counts: Sequence[int], images: int = 4) -> pd.Data
     "directions": those that prompts add to what a head writes, over all tokens and images. The
     images are noise: what is exact holds for any.
     """
-    model = deepcopy(load_backbone(backbone).model).double()
-    tower = frozen_vision_encoder(model, backbone)
-    side = load_backbone(backbone).image_size
-    pixels = torch.randn(images, 3, side, side, generator=torch.Generator().manual_seed(1)).double()
+    clip, source = load_backbone(backbone), torch.Generator().manual_seed(1)
+    tower = frozen_vision_encoder(deepcopy(clip.model).double(), backbone)
+    pixels = torch.randn(images, 3, clip.image_size, clip.image_size, generator=source).double()
     rows = {}
     for count in counts:
         start = first_prompts(tower, count, len(tower.blocks), 1)

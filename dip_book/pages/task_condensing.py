@@ -13,13 +13,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from dip_book.estimates import estimate
 from dip_book.frame import where
 from dip_book.interval import Interval
 from dip_book.pages import visual_tasks
 from dip_book.pages.task_grids import Grids, merged
 from dip_book.pages.visual_tasks import ALL, GAIN, TaskRuns, Values
-from dip_book.tables import over_seeds
+from dip_book.tables import over_datasets
 
 Curves = dict[str, pd.DataFrame]
 
@@ -113,13 +112,8 @@ def _kept(grids: Grids, choice: str, tuned: bool) -> pd.DataFrame:
         settings = (share, own, tuned, ranking)
         found = merged([visual_tasks.share_of_gain(tasks, *settings) for tasks in grids])
         if found and (share < ALL or choice == "sum"):
-            rows[share] = _over_tasks({task: 100 * each for task, each in found.items()}).columns
+            rows[share] = over_datasets({task: 100 * each for task, each in found.items()}).columns
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _over_tasks(values: Values) -> Interval:
-    """The average with its interval over tasks; of one task with its range over seeds."""
-    return over_seeds(next(iter(values.values()))) if len(values) == 1 else estimate(values)
 
 
 def differences(grids: Grids, state: str) -> dict[str, Interval]:
@@ -132,7 +126,7 @@ def differences(grids: Grids, state: str) -> dict[str, Interval]:
     for name, said in INSTEAD.items():
         found = merged([each.get(name, {}) for each in by_grid])
         if own := {task: values for task, values in found.items() if task in inside}:
-            rows[said] = _over_tasks(own)
+            rows[said] = over_datasets(own)
     return rows
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from dip_book.frame import where
-from dip_book.tables import Array, average_of, final, finished_pairs, sweep
+from dip_book.tables import Array, average_of, final, finished_pairs
 from dip_lib.methods.condensation import CHOICES, Condensation
 from dip_lib.methods.vpt import VPT
 from dip_study.profiles import Profile
@@ -89,18 +89,6 @@ class TaskRuns:
         wanted = {"keep": float(share), "choice": choice, "ranking": ranking, "draw": draw}
         runs = where(self.runs, label=Condensation.label, **wanted)
         return runs[(runs["tuned"] > 0) == tuned]
-
-
-def by_number(tasks: TaskRuns) -> dict[str, Curves]:
-    """Task -> test accuracy against the number of prompts, deep and shallow ("other")."""
-    lines = {"VPT": tasks.ends(), "other": tasks.ends("shallow")}
-    return {
-        task: {
-            name: sweep(where(runs, dataset=task), "vectors", "base")
-            for name, runs in lines.items()
-        }
-        for task in sorted(set(tasks.ends()["dataset"]))
-    }
 
 
 def gains(tasks: TaskRuns) -> Values:

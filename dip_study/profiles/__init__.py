@@ -170,7 +170,7 @@ def load_profile(name: str) -> Profile:
         ValueError: an unknown profile, tower, dataset, or method that has settings, with the
             nearest names; a file that is not there, is no TOML, is like itself, or whose fields are
             not those of :class:`Profile`; folders that are called as another dataset is, or come
-            without a world of their own.
+            without a world of their own; ``tasks_of`` that names a profile without tasks.
     """
     path = _path(name)
     values = {"name": path.stem, **_read(path)}
@@ -193,9 +193,12 @@ def load_profile(name: str) -> Profile:
         one_of("dataset", dataset, dataset_names(values["folders"]))
     if without := [dataset for dataset, seeds in grid.items() if not seeds]:
         raise ValueError(f"{path.name}: grid_seeds of {', '.join(without)} must not be empty")
-    for other in values.get("tasks_of", ()):
-        if not _read(_path(other, path.parent)).get("visual", {}).get("tasks"):
+    shown = {other: _path(other, path.parent) for other in values.get("tasks_of", ())}
+    for other, file in shown.items():
+        if not _read(file).get("visual", {}).get("tasks"):
             raise ValueError(f"{path.name}: tasks_of names {other}, which has no [visual.tasks]")
+    # a file of one's own, beside this one, is to be found from any folder
+    values["tasks_of"] = [o if f.parent == FOLDER else str(f.resolve()) for o, f in shown.items()]
     fixed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return Profile(**fixed)
 
