@@ -114,6 +114,13 @@ class Page:
         """Show a line of Markdown; the book and the notebook render it alike."""
         display(Markdown(text))
 
+    def table(self, table: pd.DataFrame) -> None:
+        """Show a table, or that there is nothing yet to stand in it."""
+        if table.empty:
+            self.say("*Not measured yet.*")
+        else:
+            display(table)
+
     def protocol(self) -> None:
         """Show the settings that all runs of the profile share."""
         for p in self.parameters.profiles:
@@ -135,9 +142,13 @@ class Page:
         where = " and ".join(profile.world for profile in self.parameters.profiles)
         self.say(f"*{where} · {what} · re-run:* `{self.command}`")
 
-    def cost(self, runs: pd.DataFrame, **drawn: Table) -> None:
+    def cost(self, runs: pd.DataFrame, rerun: str = "", **drawn: Table) -> None:
         """The lines under a figure: worlds, runs, seconds, hardware and the exact command; then the
-        CSV file of each table that it draws, by name (see :meth:`data`). Nothing without runs."""
+        CSV file of each table that it draws, by name (see :meth:`data`). Nothing without runs.
+
+        Args:
+            rerun: the command that measures the runs, where it is not that of the page.
+        """
         plots.show()  # the figures of this cell first
         if runs.empty:
             return
@@ -146,7 +157,7 @@ class Page:
         spent = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
         self.say(
             f"*{' and '.join(self._worlds_of(once))} · {len(once)} runs · {spent} of one core · "
-            f"{'; '.join(machines)} · re-run:* `{self.command}`"
+            f"{'; '.join(machines)} · re-run:* `{rerun or self.command}`"
         )
         known = [self.used[key] for key in once["key"] if key in self.used]
         if origin := shared(known):

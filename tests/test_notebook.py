@@ -191,6 +191,17 @@ def test_the_cost_line_names_runs_seconds_machine_and_command(
     for part in ("2 runs", "42 s", "Test CPU, 2 cores, cpu", "Glyph World"):
         assert part in line
     assert "papermill notebooks/02_page.ipynb out.ipynb -p profile smoke -p results fresh" in line
+    begin("02_page", DEFAULTS).cost(runs, "dip measure")
+    assert shown[-1].data.endswith("re-run:* `dip measure`")
+
+
+def test_a_table_without_rows_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("dip_book.notebook.display", shown.append)
+    page, table = begin("02_page", DEFAULTS), pd.DataFrame({"new": [1.0]})
+    page.table(table)
+    page.table(table[:0])
+    assert shown[-2] is table and "Not measured yet" in shown[-1].data
 
 
 WHOLE = DEFAULTS | {"profile": "embedded-full"}

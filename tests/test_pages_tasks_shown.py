@@ -30,7 +30,7 @@ def whole() -> list[TaskRuns]:
     return [grid()]
 
 
-def test_gains_stand_over_the_head_and_what_is_not_measured_has_no_panel(
+def test_gains_stand_over_the_head_and_what_is_not_measured_or_not_shown_has_no_panel(
     whole: list[TaskRuns],
 ) -> None:
     panels = task_gains.gain_curves(whole)
@@ -75,6 +75,12 @@ def test_a_sentence_says_which_declared_tasks_are_not_measured(whole: list[TaskR
     half = task_grids.not_measured([grid(condensed=False)])
     assert half.index("not condensed yet") < half.index("how-many")
     assert "All 2 declared" in task_grids.not_measured([_only(whole[0])])
+
+
+def test_what_a_page_only_reads_is_measured_by_another_command(whole: list[TaskRuns]) -> None:
+    assert task_grids.measured_by(whole).endswith("visual_condensed --profile visual-tasks")
+    untuned = replace(whole[0], grid=replace(whole[0].grid, rates=()))
+    assert task_grids.measured_by([untuned]) == task_grids.measured_by([]) == ""
 
 
 def _only(tasks: TaskRuns) -> TaskRuns:

@@ -10,7 +10,6 @@ import pytest
 from made_tasks import LOSES, grid
 
 from dip_book.pages import visual_tasks as page
-from dip_book.pages.task_gains import gain_curves
 from dip_book.pages.visual_tasks import TaskRuns
 from dip_study.profiles import load_profile
 
@@ -18,13 +17,6 @@ from dip_study.profiles import load_profile
 @pytest.fixture(scope="module")
 def tasks() -> TaskRuns:
     return grid()
-
-
-def test_what_tunes_or_trains_longer_is_on_no_curve(tasks: TaskRuns) -> None:
-    curves = gain_curves([tasks])
-    assert [*curves] == ["natural-greek", "how-many"]
-    assert curves["how-many"]["VPT"]["value"].to_dict() == {0: 0, 4: 5, 10: 10}
-    assert curves["how-many"]["other"]["value"].to_dict() == {4: 2.5}
 
 
 def test_tasks_where_prompts_gain_judge_condensing_and_all_are_shown(tasks: TaskRuns) -> None:

@@ -74,6 +74,12 @@ def not_measured(grids: Grids) -> str:
     return f"Of {declared} declared tasks, {said}; `{MEASURES}` measures them."
 
 
+def measured_by(grids: Grids) -> str:
+    """The command that measures grids whose runs the page only reads; "" where it measures them."""
+    named = dict.fromkeys(tasks.profile.name for tasks in grids if tasks.grid.rates)
+    return " && ".join(f"{MEASURES} --profile {name}" for name in named)
+
+
 def _rest(tasks: TaskRuns, there: Sequence[str]) -> list[str]:
     return [task for task in tasks.grid.datasets if task not in there]
 
