@@ -8,9 +8,9 @@
 a notebook that was run by hand has written (``_build/run/reruns``) is none of the book's.
 ``site`` builds it from the committed notebooks and results, with the packages of
 ``requirements-site.lock`` alone: papermill and torch are imported by those who measure.
-``publish`` measures every study's runs that ``results/`` lacks or has from other code, and what
-page 17 keeps, then rewrites ``results/`` and the notebooks from nothing but what it has just
-exported.
+``publish`` measures every study's runs that ``results/`` lacks or has from other code, those of
+visual prompts' tasks too, and what page 17 keeps, then rewrites ``results/`` and the notebooks from
+nothing but what it has just exported.
 """
 
 from __future__ import annotations
@@ -206,8 +206,8 @@ def publish(layout: Layout, profile: str, device: str) -> None:
     from execute import execute, shown_profiles
 
     from dip_book.coverage import write_report
+    from dip_book.measured_profiles import measured_profiles
     from dip_book.pages import invisible_kept
-    from dip_book.pages.pretrainings import TOWERS
     from dip_book.summary import write_summary
     from dip_study.profiles import load_profile
 
@@ -217,8 +217,7 @@ def publish(layout: Layout, profile: str, device: str) -> None:
         if default != (wanted := shown_profiles(source, profile)):
             sys.exit(f"{source.name} shows profile {default!r}: publish that, not {wanted!r}")
     where = {**os.environ, "DIP_HOME": str(layout.home)}
-    further = (name for name, _ in TOWERS)  # other pre-trainings of the worlds
-    for each in dict.fromkeys([*profile.split(","), *further]):
+    for each in measured_profiles(profile.split(",")):
         for step in (["measure", "--device", device], ["export"]):
             command = [sys.executable, "-m", "dip_study.cli", *step, "--profile", each]
             subprocess.run(command, env=where, check=True, preexec_fn=without_ctrl_c)

@@ -22,6 +22,7 @@ sys.path.append(str(ROOT / "book"))  # as when book/build.py is run as a program
 from execute import about, choose, execute, up_to_date  # noqa: E402
 
 from dip_book.content import fingerprint  # noqa: E402
+from dip_book.measured_profiles import measured_profiles  # noqa: E402
 from dip_lib.errors import UnknownNameError  # noqa: E402
 from dip_study.provenance import code_fingerprint  # noqa: E402
 
@@ -180,6 +181,13 @@ def test_a_failing_notebook_leaves_the_earlier_one_whole(tmp_path: Path) -> None
         execute(source, target, {}, tmp_path / "home")
     assert target.read_text() == "earlier"
     assert "disk full" in (tmp_path / "home" / "partial" / "a.ipynb").read_text()
+
+
+def test_publish_measures_what_pages_read_beside_their_own_profiles() -> None:
+    named = measured_profiles(["embedded-full", "photos-full"])
+    assert named[:2] == ["embedded-full", "photos-full"] and len({*named}) == len(named)
+    assert {"embedded-b", "photos-b", "visual-tasks"} < {*named}
+    assert "visual-photos" not in named  # its photographs are asked for
 
 
 def test_publish_refuses_a_profile_that_the_notebooks_do_not_show(tmp_path: Path) -> None:
