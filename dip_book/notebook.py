@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,8 +14,9 @@ import torch
 from IPython.display import Markdown, display
 
 from dip_book import plots
+from dip_book.benchmark_results import benchmark_result
 from dip_book.claims import CLAIMED, FEWEST
-from dip_book.content import BOOK, fingerprint
+from dip_book.content import BOOK
 from dip_book.frame import compact, frame, stopped_runs
 from dip_book.interval import Interval
 from dip_book.number import entry
@@ -25,7 +24,7 @@ from dip_book.others import as_text, shared
 from dip_book.parameters import Parameters, read, undecided
 from dip_lib.files import write_atomic
 from dip_lib.methods.vpt import VPT
-from dip_lib.paths import home, results_dir, root
+from dip_lib.paths import home
 from dip_lib.training.run import Run
 from dip_study import study
 from dip_study.profiles import Profile, load_profile
@@ -175,42 +174,9 @@ class Page:
         return of(self.parameters.profiles) or of(self.further)
 
     def benchmark(self, name: str) -> Record:
-        """What ``benchmarks/<name>.py`` measured: the last short run of this machine ("fresh" makes
-        one if there is none of the present programs), else the committed file ("missing" makes a
-        short run if there is neither). The profile smoke has its own, which measure nothing.
-
-        Raises:
-            LookupError: nothing is stored, or the benchmarks are not here (they come with the
-                repository, not with the installed package).
-        """
-        smoke = self.profile.name == "smoke"
-        path = home() / "benchmarks" / ("smoke" if smoke else "") / f"{name}.json"
-        committed = results_dir() / "benchmarks" / path.name
-        if self.results == "fresh" or not (path.is_file() or committed.is_file()):
-            if self.results == "stored":
-                raise LookupError(f"{committed} is missing: run `python benchmarks/{name}.py`")
-            self._measure_benchmark(name, path, "--smoke" if smoke else "--quick")
-        elif not path.is_file():
-            path = committed
-        result: Record = json.loads(path.read_text("utf-8"))
-        return result
-
-    def _measure_benchmark(self, name: str, path: Path, length: str) -> None:
-        """Write a run of this length to ``path``, unless it has one of the present programs and
-        device."""
-        if (checkout := root()) is None:
-            raise LookupError(
-                "the benchmarks are programs of the repository: clone it to measure them, or "
-                "use results='stored'"
-            )
-        programs, made_by = checkout / "benchmarks", path.with_suffix(".made-by")
-        content = f"{fingerprint(programs.glob('*.py'))} {self.device}"
-        if path.is_file() and made_by.is_file() and made_by.read_text("utf-8") == content:
-            return
-        options = [length, "--device", self.device, "--out", str(path)]
-        command = [sys.executable, str(programs / f"{name}.py"), *options]
-        subprocess.run(command, check=True, stdout=2)  # its table is progress, not of the page
-        write_atomic(made_by, content.encode())
+        """What ``benchmarks/<name>.py`` measured (:func:`benchmark_result`). The profile smoke has
+        its own, which measure nothing."""
+        return benchmark_result(name, self.device, self.results, self.profile.name == "smoke")
 
     def measured(self, result: Record, **drawn: Table) -> None:
         """The lines under a benchmark's figure, as :meth:`cost` has them for runs."""

@@ -275,7 +275,7 @@ def test_a_benchmark_is_measured_again_when_its_programs_content_changes(
         "count = json.loads(path.read_text())['count'] + 1 if path.is_file() else 1\n"
         "path.write_text(json.dumps({'count': count}))\n"
     )
-    monkeypatch.setattr("dip_book.notebook.root", lambda: tmp_path / "checkout")
+    monkeypatch.setattr("dip_book.benchmark_results.root", lambda: tmp_path / "checkout")
     page = begin("01_page", DEFAULTS | {"results": "fresh"})
     assert page.profile.name == "smoke"
     assert page.benchmark("toy") == {"count": 1}

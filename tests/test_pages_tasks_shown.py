@@ -14,7 +14,14 @@ from test_notebook import DEFAULTS
 
 from dip_book.frame import frame
 from dip_book.notebook import Page, begin
-from dip_book.pages import prompted_maps, task_condensing, task_gains, task_grids, visual_tasks
+from dip_book.pages import (
+    condensing_slider,
+    prompted_maps,
+    task_condensing,
+    task_gains,
+    task_grids,
+    visual_tasks,
+)
 from dip_book.pages.visual_tasks import TaskRuns
 from dip_lib.store import Store
 from dip_lib.training.run import Run
@@ -80,7 +87,8 @@ def test_a_sentence_says_which_declared_tasks_are_not_measured(whole: list[TaskR
 def test_what_a_page_only_reads_is_measured_by_another_command(whole: list[TaskRuns]) -> None:
     assert task_grids.measured_by(whole).endswith("visual_condensed --profile visual-tasks")
     untuned = replace(whole[0], grid=replace(whole[0].grid, rates=()))
-    assert task_grids.measured_by([untuned]) == task_grids.measured_by([]) == ""
+    unmeasured = replace(whole[0], runs=whole[0].runs[:0])
+    assert task_grids.measured_by([untuned, unmeasured]) == task_grids.measured_by([]) == ""
 
 
 def _only(tasks: TaskRuns) -> TaskRuns:
@@ -235,3 +243,15 @@ def test_a_grid_that_tunes_nothing_is_measured_with_the_page(
     page.results = "stored"
     task_grids.of_page(cast(Page, page))
     assert {run.data.dataset for run in page.asked["stored"]} == {"how-many"}
+
+
+def test_the_slider_keeps_fewer_prompts_at_every_position(whole: list[TaskRuns]) -> None:
+    assert condensing_slider.positions(whole) == ["100 %", "30 %"]
+    by_title = {panel.title: panel for panel in condensing_slider.panels(whole)}
+    assert [*by_title] == ["natural-greek, not trained on", "how-many, not trained on"]
+    panel = by_title["how-many, not trained on"]
+    assert panel.heights[0] == [[0.51, 0.52]] * 3  # all prompts, whatever is to stay
+    assert panel.heights[1] == [[0.5, 0.51], [0.47, 0.48], [0.45, 0.46]]  # as LOSES has it
+    assert "all prompts 51.5 %; all prompts, trained on, 53.5 %" in panel.said[0]
+    assert "random 47.5 %" in panel.said[1] and "the head alone 41.5 %" in panel.said[1]
+    assert condensing_slider.panels([grid(condensed=False)]) == []

@@ -76,7 +76,8 @@ def _condensing(grids: Grids) -> str:
         for name in (INSTEAD[each] for each in ("all", "random", "few"))
         if name in found
     )
-    return f"On these the most important {share:g} %, trained on, are, in points, {said}."
+    over = "" if len(judging(grids)) > 1 else " Brackets are the range of its seeds."
+    return f"On these the most important {share:g} %, trained on, are, in points, {said}.{over}"
 
 
 def judging(grids: Grids) -> list[str]:

@@ -75,8 +75,10 @@ def not_measured(grids: Grids) -> str:
 
 
 def measured_by(grids: Grids) -> str:
-    """The command that measures grids whose runs the page only reads; "" where it measures them."""
-    named = dict.fromkeys(tasks.profile.name for tasks in grids if tasks.grid.rates)
+    """The command that measures the runs of grids that the page only reads; "" if there are none,
+    or it measures them."""
+    read = (tasks for tasks in grids if tasks.grid.rates and tasks.measured)
+    named = dict.fromkeys(tasks.profile.name for tasks in read)
     return " && ".join(f"{MEASURES} --profile {name}" for name in named)
 
 

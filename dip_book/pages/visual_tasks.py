@@ -146,12 +146,12 @@ def against(tasks: TaskRuns, share: float, tuned: bool = True) -> dict[str, Valu
     if tuned and share == tasks.grid.condensing.headline:
         theirs["few"] = tasks.few()
     found = {name: _minus(ours, runs) for name, runs in theirs.items() if len(runs)}
-    if draws := _drawn(tasks, share, tuned):
+    if draws := drawn(tasks, share, tuned):
         found["random"] = _minus(ours, *draws)
     return found
 
 
-def _drawn(tasks: TaskRuns, share: float, tuned: bool) -> list[pd.DataFrame]:
+def drawn(tasks: TaskRuns, share: float, tuned: bool) -> list[pd.DataFrame]:
     """The runs of each random subset that was measured."""
     draws = range(1, tasks.grid.condensing.draws + 1)
     every = (tasks.kept(share, "random", tuned, draw=draw) for draw in draws)
@@ -174,7 +174,7 @@ def share_of_gain(
     if share == ALL:
         parts = [whole]
     elif choice == "random":
-        parts = _drawn(tasks, share, tuned)
+        parts = drawn(tasks, share, tuned)
     else:
         parts = [tasks.kept(share, choice, tuned, ranking)]
     runs = finished_pairs(whole, tasks.ends(vectors=0), *parts)
