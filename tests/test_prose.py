@@ -73,6 +73,9 @@ HELD = {
     "12": {"dip_minus_coop_new": 1, "dip_minus_coop_base": -1, "dip_minus_coop_h": 0},
     "14": {
         "tasks_gain_how_many": 1,
+        "tasks_condensed_minus_all": -1,
+        "tasks_condensed_minus_random": 1,
+        "tasks_condensed_minus_few": 0,
         "most_minus_none": -1,
         "most_minus_half": -1,
         "condensed_30_minus_all": 1,

@@ -77,7 +77,7 @@ def _condensing(grids: Grids) -> str:
         if name in found
     )
     over = "" if len(judging(grids)) > 1 else " Brackets are the range of its seeds."
-    return f"On these the most important {share:g} %, trained on, are, in points, {said}.{over}"
+    return f"There the most important {share:g} %, trained on, are, in points, {said}.{over}"
 
 
 def judging(grids: Grids) -> list[str]:
