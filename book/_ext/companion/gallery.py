@@ -49,6 +49,8 @@ def small(content: bytes, size: int = 480) -> bytes:
     return file.getvalue()
 
 
+COLOURS = 64
+"""Of a picture within a drawing, which is a few millimetres wide on a card."""
 GLYPH = re.compile(r'id="(DejaVu[\w-]+)"')
 TENTHS = re.compile(r"(?P<kept>scale\([^)]*\))|(?P<short>\.\d)\d+")
 """Numbers of a drawing, but for the scales that give letters their size."""
@@ -78,11 +80,14 @@ def anonymous(svg: str) -> str:
 
 
 def light(svg: str) -> bytes:
-    """A drawing with no more than a card shows: small embedded pictures, tenths of points."""
+    """A drawing with no more than a card shows: small embedded pictures of few colours, tenths of
+    points."""
 
     def smaller(found: re.Match[str]) -> str:
-        picture = small(base64.b64decode(found[1]), 48)
-        return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+        with Image.open(BytesIO(small(base64.b64decode(found[1]), 48))) as picture:
+            file = BytesIO()
+            picture.convert("RGB").quantize(COLOURS).save(file, "PNG", optimize=True)
+        return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
     told = re.sub(r"<metadata>.*?</metadata>\n", "", re.sub(r"\n +", "\n", svg), flags=re.DOTALL)
     outlines = re.sub(r" ?\n([LQCz]) ?", r"\1", short_text(anonymous(told)))  # a segment each
