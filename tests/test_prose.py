@@ -73,6 +73,8 @@ HELD = {
     "12": {"dip_minus_coop_new": 1, "dip_minus_coop_base": -1, "dip_minus_coop_h": 0},
     "14": {
         "tasks_gain_how_many": 1,
+        "tasks_gain_natural_greek": -1,
+        "tasks_gain_which_font": -1,
         "tasks_condensed_minus_all": -1,
         "tasks_condensed_minus_random": 1,
         "tasks_condensed_minus_few": 0,
