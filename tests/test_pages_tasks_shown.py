@@ -255,3 +255,12 @@ def test_the_slider_keeps_fewer_prompts_at_every_position(whole: list[TaskRuns])
     assert "all prompts 51.5 %; all prompts, trained on, 53.5 %" in panel.said[0]
     assert "random 47.5 %" in panel.said[1] and "the head alone 41.5 %" in panel.said[1]
     assert condensing_slider.panels([grid(condensed=False)]) == []
+
+
+def test_the_slider_leaves_a_seed_out_in_which_a_run_stopped(whole: list[TaskRuns]) -> None:
+    runs = whole[0].runs.copy()
+    lost = (runs.choice == "random") & (runs.draw == 1) & (runs.tuned == 0) & (runs.seed == 1)
+    runs.loc[lost, ["status", "base"]] = ["stopped: non-finite loss in epoch 0", float("nan")]
+    assert lost.sum() == 2  # one of each task
+    for panel in condensing_slider.panels([replace(whole[0], runs=runs)]):
+        assert [len(seeds) for seeds in panel.heights[1]] == [2, 1, 2]

@@ -9,7 +9,7 @@ from dip_book.pages import visual_tasks
 from dip_book.pages.task_grids import Grids
 from dip_book.pages.visual_tasks import ALL, TaskRuns
 from dip_book.slider import Bars
-from dip_book.tables import Array, average_of, final
+from dip_book.tables import Array, average_of, final, finished_pairs
 
 CHOSEN = {"sum": "most important", "random": "random", "least": "least important"}
 """Choice of what stays -> what its bars are called."""
@@ -30,7 +30,7 @@ def _shares(tasks: TaskRuns) -> list[float]:
 
 
 def _panel(tasks: TaskRuns, task: str) -> Bars:
-    found = [[_stays(tasks, task, share, how) for how in CHOSEN] for share in _shares(tasks)]
+    found = [[_accuracy(tasks, task, share, how) for how in CHOSEN] for share in _shares(tasks)]
     heights = [[[round(float(a) / 100, 4) for a in seeds] for seeds in each] for each in found]
     said = [
         _line(tasks, task, share, each) for share, each in zip(_shares(tasks), found, strict=True)
@@ -38,15 +38,12 @@ def _panel(tasks: TaskRuns, task: str) -> Bars:
     return Bars(f"{task}, not trained on", [*CHOSEN.values()], heights, said, axis="accuracy")
 
 
-def _stays(tasks: TaskRuns, task: str, share: float, choice: str) -> Array:
-    """Accuracy (S,) with what a choice keeps, as it is; random subsets are averaged."""
-    if share == ALL:
-        runs = [tasks.ends(vectors=tasks.grid.condensing.of)]
-    elif choice == "random":
-        runs = visual_tasks.drawn(tasks, share, tuned=False)
-    else:
-        runs = [tasks.kept(share, choice, tuned=False)]
-    return np.mean([final(where(each, dataset=task), "base")[task] for each in runs], axis=0)
+def _accuracy(tasks: TaskRuns, task: str, share: float, choice: str) -> Array:
+    """(S,) with what a choice keeps, as it is, of the seeds that finished; of random subsets the
+    average."""
+    kept = visual_tasks.stays(tasks, share, choice, tuned=False)
+    runs = finished_pairs(*(where(each, dataset=task) for each in kept))
+    return np.mean([final(each, "base")[task] for each in runs], axis=0)
 
 
 def _line(tasks: TaskRuns, task: str, share: float, found: list[Array]) -> str:

@@ -141,21 +141,33 @@ def against(tasks: TaskRuns, share: float, tuned: bool = True) -> dict[str, Valu
     theirs = {name: tasks.kept(share, name, tuned) for name in CHOICES if name != "random"}
     del theirs["sum"]
     theirs |= {"layer": tasks.kept(share, tuned=tuned, ranking="layer")}
-    whole = tasks.kept(ALL) if tuned else tasks.ends(vectors=tasks.grid.condensing.of)
+    (whole,) = stays(tasks, ALL, "sum", tuned)
     theirs |= {"all": whole, "head": tasks.ends(vectors=0)}
     if tuned and share == tasks.grid.condensing.headline:
         theirs["few"] = tasks.few()
     found = {name: _minus(ours, runs) for name, runs in theirs.items() if len(runs)}
-    if draws := drawn(tasks, share, tuned):
+    if draws := _drawn(tasks, share, tuned):
         found["random"] = _minus(ours, *draws)
     return found
 
 
-def drawn(tasks: TaskRuns, share: float, tuned: bool) -> list[pd.DataFrame]:
+def _drawn(tasks: TaskRuns, share: float, tuned: bool) -> list[pd.DataFrame]:
     """The runs of each random subset that was measured."""
     draws = range(1, tasks.grid.condensing.draws + 1)
     every = (tasks.kept(share, "random", tuned, draw=draw) for draw in draws)
     return [runs for runs in every if len(runs)]
+
+
+def stays(
+    tasks: TaskRuns, share: float, choice: str, tuned: bool, ranking: str = "global"
+) -> list[pd.DataFrame]:
+    """The runs of what a choice keeps: of random subsets each, of ``share`` 100 all prompts."""
+    if share == ALL:
+        every = tasks.kept(ALL) if tuned else tasks.ends(vectors=tasks.grid.condensing.of)
+        return [every]
+    if choice == "random":
+        return _drawn(tasks, share, tuned)
+    return [tasks.kept(share, choice, tuned, ranking)]
 
 
 def share_of_gain(
@@ -170,14 +182,8 @@ def share_of_gain(
     The gain is that of all prompts, trained on as long if these are, averaged over seeds. Random
     subsets are averaged. Tasks without such runs are left out.
     """
-    whole = tasks.kept(ALL) if tuned else tasks.ends(vectors=tasks.grid.condensing.of)
-    if share == ALL:
-        parts = [whole]
-    elif choice == "random":
-        parts = drawn(tasks, share, tuned)
-    else:
-        parts = [tasks.kept(share, choice, tuned, ranking)]
-    runs = finished_pairs(whole, tasks.ends(vectors=0), *parts)
+    whole, parts = (stays(tasks, each, choice, tuned, ranking) for each in (ALL, share))
+    runs = finished_pairs(*whole, tasks.ends(vectors=0), *parts)
     every, none, *some = (final(each, "base") for each in runs)
     return {
         task: (np.mean([each[task] for each in some], 0) - none[task])

@@ -39,11 +39,11 @@ def title(notebook: dict[str, Any]) -> str:
     raise ValueError("no heading in the notebook")
 
 
-def small(content: bytes, size: int = 480) -> bytes:
+def small(content: bytes) -> bytes:
     """A picture of pixels at twice the size that a card shows, in its own format."""
     with Image.open(BytesIO(content)) as whole:
         picture, kind = whole.copy(), whole.format
-    picture.thumbnail((size, size))
+    picture.thumbnail((480, 480))
     file = BytesIO()
     picture.save(file, kind)
     return file.getvalue()
@@ -84,9 +84,11 @@ def light(svg: str) -> bytes:
     points."""
 
     def smaller(found: re.Match[str]) -> str:
-        with Image.open(BytesIO(small(base64.b64decode(found[1]), 48))) as picture:
-            file = BytesIO()
-            picture.convert("RGB").quantize(COLOURS).save(file, "PNG", optimize=True)
+        with Image.open(BytesIO(base64.b64decode(found[1]))) as whole:
+            picture = whole.convert("RGBA")  # what is transparent stays so
+        picture.thumbnail((48, 48))
+        file = BytesIO()
+        picture.quantize(COLOURS).save(file, "PNG", optimize=True)
         return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
     told = re.sub(r"<metadata>.*?</metadata>\n", "", re.sub(r"\n +", "\n", svg), flags=re.DOTALL)
