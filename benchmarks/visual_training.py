@@ -1,9 +1,8 @@
 """A training step of visual prompts: the published computation against ours, and what ours is.
 
-VPT-deep on two vision transformers: one as small CLIPs have it (64 pixels, patches of 8, width 192,
-six blocks; random weights, since time does not depend on them), and Glyph World's, whose rates
-``dip plan`` reads. "published": every prompt a token of the
-sequence of every image, as VPT's code has it, in our plain loop of before. "ours": what is read
+VPT-deep on the vision transformers of Photo World (64 pixels, patches of 8, width 192, six blocks)
+and Glyph World, whose rates ``dip plan`` reads. "published": every prompt a token of the sequence
+of every image, as VPT's code has it, in our plain loop of before. "ours": what is read
 alone (``dip_lib/clip/vision_encoder.py``); "bf16": ours with the frozen encoder in bf16, which is
 not exact; "four runs": ours for four runs at once, a quarter of the time. All take turns in one
 process; a step is forward and backward to prompts and head, and the gradients of the first two are
@@ -19,7 +18,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from bench import Step, clock, count_flops, interleaved, paired_ratio, parser, start, write
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
@@ -29,10 +27,9 @@ from dip_lib.clip.vision_encoder import VisionEncoder
 from dip_lib.methods.vpt import VisualPrompts, first_head, first_prompts
 from dip_lib.training.visual_fit import logits
 
-SMALL = "64 px, width 192"
-SIZES = {SMALL: 64, "glyph-vit": 48}
+SIZES = {"photo-vit": 64, "glyph-vit": 48}
 """Tower -> side of its images, pixels."""
-COUNTS = {SMALL: (10, 50, 200), "glyph-vit": (4, 16, 64)}
+COUNTS = {"photo-vit": (10, 50, 200), "glyph-vit": (4, 16, 64)}
 """Prompts of a block."""
 BATCH = 64
 CLASSES = 100
@@ -43,12 +40,7 @@ PRODUCTS = ("mm", "linear_pointwise", "dot_product", "convolution")
 
 def tower(name: str, dtype: torch.dtype, device: str) -> VisionEncoder:
     """The same encoder each time."""
-    if name != SMALL:
-        model = load_backbone(name).model.visual
-    else:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            model = VisionTransformer(SIZES[SMALL], 8, 192, 6, 6, 4.0, output_dim=192)
+    model = load_backbone(name).model.visual
     return frozen_vision_encoder(model.to(device, dtype))
 
 

@@ -190,12 +190,13 @@ def test_the_study_names_its_runs_once_with_one_rate_for_all() -> None:
 
 
 def test_condensed_runs_of_one_source_are_measured_together() -> None:
-    together = list(batches(study.visual(load_profile("embedded")), 100))
+    profile = load_profile("embedded-full")
+    together = list(batches(study.visual(profile, fingerprint=""), 100))
     for batch in together:
         assert len({run.source() for run in batch}) == 1
         assert len({bool(run.method.keep) for run in batch}) == 1
     several = sum(len(batch) > 1 for batch in together)
-    assert several == 8  # of VPT and of its DIPs, in four families
+    assert several == 8 * profile.visual["seeds"]  # of VPT and of its DIPs, in four families
 
 
 def test_every_profile_asks_for_what_its_tower_can_have() -> None:
