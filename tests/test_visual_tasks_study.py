@@ -143,7 +143,7 @@ def rate_of(run: Run) -> float:
 
 
 def test_the_best_rate_on_the_images_that_choose_is_chosen(tmp_path: Path) -> None:
-    one = with_table(datasets=["how-many"])
+    one = with_table(datasets=["how-many"], rates=[0.001, 0.003, 0.01, 0.03])
     (grid,) = Grid.each(one)
     for found, best in (
         ({0.001: 30.0, 0.003: 50.0, 0.01: 40.0, 0.03: None}, 0.003),
