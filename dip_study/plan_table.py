@@ -20,7 +20,7 @@ only of visual prompts where these were measured or a rate is given.
 A study's row counts what the rows above it do not have already."""
 SIDES = {"image_minutes": "image side", "text_minutes": "text side"}
 """Columns of minutes -> how the printed table calls them, where they are durations."""
-IMAGE_SIDE = ("image_hosts", "visual", "visual_tasks", "visual_condensed")
+IMAGE_SIDE = ("image_hosts", "visual", "visual_tasks", "visual_condensed", "visual_low_rank")
 """Studies that prompt the image encoder."""
 
 

@@ -29,6 +29,7 @@ from dip_study.runs import DIP, coop, dip, frontier, once, probes, seeds, zero_s
 from dip_study.taken import SharedStore
 from dip_study.visual import visual
 from dip_study.visual_condensed import visual_condensed
+from dip_study.visual_low_rank import visual_low_rank
 from dip_study.visual_tasks import visual_tasks
 
 SHOTS = {1: 1 / 4, 2: 1 / 2, 4: 1 / 2, 8: 1.0, 16: 1.0}
@@ -198,6 +199,7 @@ STUDIES = {
     "beyond": beyond,
     "visual_tasks": visual_tasks,
     "visual_condensed": visual_condensed,
+    "visual_low_rank": visual_low_rank,
 }
 """Every study by name; each that a profile has is a file of runs under ``results/<profile>``."""
 ON_REQUEST = (
@@ -208,6 +210,7 @@ ON_REQUEST = (
     "beyond",
     "visual_tasks",
     "visual_condensed",
+    "visual_low_rank",
 )
 """Studies that only those profiles have that ask for them (:attr:`Profile.studies`)."""
 ALONG = ("base_to_new", "trajectories", "hosts")

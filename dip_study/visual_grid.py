@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
+from itertools import product
 from typing import Any, NamedTuple
 
 from dip_lib.clip.loading import check_backbone
 from dip_lib.clip.timm_tower import check_timm, is_timm
 from dip_lib.errors import BadValueError
 from dip_lib.methods.vpt import VPT
+from dip_lib.training.parts import LowRank
 from dip_study.profiles import Profile
 
 EVERY = "every number"
@@ -76,6 +78,31 @@ class Condense:
         return Prompts("deep", round(self.of * self.headline / 100))
 
 
+@dataclass(frozen=True)
+class LowRankPrompts:
+    """The table ``[visual.tasks.low_rank]`` of a profile: DIP on visual prompts.
+
+    Attributes:
+        datasets: the tasks.
+        of: deep prompts of a block.
+        ranks, dropout: each rank with each dropout, with P0 and without, is a variant.
+        lr: task -> variant -> the learning rate that was chosen, or [rate, weight decay].
+    """
+
+    datasets: Sequence[str]
+    of: int
+    ranks: Sequence[int]
+    dropout: Sequence[float]
+    lr: Mapping[str, Mapping[str, Any]]
+
+    def variants(self) -> dict[str, LowRank]:
+        """By name, "rank 1, dropout 0.5" or "rank 1, dropout 0.5, no P0"."""
+        return {
+            f"rank {r}, dropout {p:g}{'' if p0 else ', no P0'}": LowRank(rank=r, dropout=p, p0=p0)
+            for r, p, p0 in product(self.ranks, self.dropout, (True, False))
+        }
+
+
 FEW = "few"
 """In the table of rates: few prompts trained from the start, as long as the others in all."""
 
@@ -93,6 +120,7 @@ class Grid:
         chosen_at: numbers of prompts ("deep 16") with a rate of their own, or "every number".
         lr: task -> number of prompts -> the rate that was chosen, or [rate, weight decay].
         condensing: what is condensed, and how.
+        low_rank: where prompts get a low rank; None: nowhere.
         seeds: of the runs that are shown; the first tunes.
         tower: the encoder: a backbone, or timm's, "timm:vit_base_patch16_224.mae".
         decays: weight decays that are tried with each rate; none: the profile's is taken.
@@ -113,6 +141,7 @@ class Grid:
     tower: str
     decays: Sequence[float] = ()
     optimiser: str = ""
+    low_rank: LowRankPrompts | None = None
 
     @classmethod
     def each(cls, profile: Profile, full: bool = False, planned: bool = False) -> list[Grid]:
@@ -142,15 +171,22 @@ class Grid:
     @classmethod
     def _of(cls, profile: Profile, tower: str, given: Mapping[str, Any]) -> Grid:
         table = dict(given)
-        condense = table.pop("condense", {})
-        for part, of in ((table, cls), (condense, Condense)):
+        condense, low_rank = table.pop("condense", {}), table.pop("low_rank", None)
+        parts: list[tuple[Mapping[str, Any], type]] = [(table, cls), (condense, Condense)]
+        parts += [] if low_rank is None else [(low_rank, LowRankPrompts)]
+        for part, of in parts:
             known = {f.name: f for f in fields(of) if f.name not in OTHERWISE}
             needed = {name for name, f in known.items() if f.default is MISSING}
             if wrong := (part.keys() - known.keys()) | (needed - part.keys()):
                 raise ValueError(f"{profile.name}: [visual.tasks] needs {sorted(needed)}: {wrong}")
         (check_timm if is_timm(tower) else check_backbone)(tower)
-        condensing, seeds = Condense(**condense), profile.seeds
-        return cls(**table, condensing=condensing, seeds=seeds, tower=tower)
+        return cls(
+            **table,
+            condensing=Condense(**condense),
+            low_rank=None if low_rank is None else LowRankPrompts(**low_rank),
+            seeds=profile.seeds,
+            tower=tower,
+        )
 
     @classmethod
     def of(cls, profile: Profile, full: bool = False) -> Grid | None:
@@ -159,10 +195,14 @@ class Grid:
 
     def _with_rates(self) -> Grid:
         names = [*map(str, self.tuned()), f"deep {USUAL}", FEW]
-        some = dict.fromkeys(names, next(iter(self.tried()), Rate(PLANNED)))
-        return replace(
-            self, lr={task: some | dict(self.lr.get(task, {})) for task in self.datasets}
-        )
+        any_rate = next(iter(self.tried()), Rate(PLANNED))
+        some = dict.fromkeys(names, any_rate)
+        lr = {task: some | dict(self.lr.get(task, {})) for task in self.datasets}
+        if (low := self.low_rank) is None:
+            return replace(self, lr=lr)
+        own = dict.fromkeys(low.variants(), any_rate)
+        rates = {task: own | dict(low.lr.get(task, {})) for task in low.datasets}
+        return replace(self, lr=lr, low_rank=replace(low, lr=rates))
 
     def prompts(self) -> list[Prompts]:
         """All numbers of prompts: the head alone, deep, shallow."""
@@ -195,5 +235,5 @@ class Grid:
 
 PLANNED = 0.001
 """The rate of runs that are only counted, where none is tried."""
-OTHERWISE = ("condensing", "seeds", "tower")
+OTHERWISE = ("condensing", "low_rank", "seeds", "tower")
 """Fields of a grid that its table does not give."""

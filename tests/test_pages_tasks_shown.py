@@ -62,6 +62,21 @@ def test_twice_the_epochs_are_compared_within_the_first_seed() -> None:
     assert "leave the order" in task_gains.doubled_finding([grid()])
 
 
+def test_chosen_rates_at_an_end_of_those_tried_are_named(whole: list[TaskRuns]) -> None:
+    (tasks,) = whole
+    rates = {"how-many": {"deep 0": 0.01, "few": 0.1}, "natural-greek": {"deep 0": 0.001}}
+    tuned = replace(tasks.grid, lr=rates, rates=(0.001, 0.01, 0.1))
+    said = task_gains.rates_finding([replace(tasks, grid=tuned)])
+    assert said.startswith("Of 3 chosen learning rates 2 ")
+    assert "(natural-greek, deep 0: 0.001; how-many, few: 0.1)" in said
+    inside = replace(tuned, rates=(0.0001, 0.001, 0.01, 0.1, 1.0))
+    assert "0 are the least or the largest" in task_gains.rates_finding(
+        [replace(tasks, grid=inside)]
+    )
+    untuned = replace(tasks, grid=replace(tuned, rates=()))
+    assert "Of 0 " in task_gains.rates_finding([untuned])
+
+
 def test_the_finding_names_the_tasks_that_judge(whole: list[TaskRuns]) -> None:
     said = task_condensing.finding(whole)
     assert "10 prompts in each block" in said
@@ -85,7 +100,9 @@ def test_a_sentence_says_which_declared_tasks_are_not_measured(whole: list[TaskR
 
 
 def test_what_a_page_only_reads_is_measured_by_another_command(whole: list[TaskRuns]) -> None:
-    assert task_grids.measured_by(whole).endswith("visual_condensed --profile visual-tasks")
+    assert task_grids.measured_by(whole).endswith("visual_low_rank --profile visual-tasks")
+    plain = replace(whole[0], grid=replace(whole[0].grid, low_rank=None))
+    assert task_grids.measured_by([plain]).endswith("visual_condensed --profile visual-tasks")
     untuned = replace(whole[0], grid=replace(whole[0].grid, rates=()))
     unmeasured = replace(whole[0], runs=whole[0].runs[:0])
     assert task_grids.measured_by([untuned, unmeasured]) == task_grids.measured_by([]) == ""

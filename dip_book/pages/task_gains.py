@@ -82,3 +82,23 @@ def doubled_finding(grids: Grids) -> str:
             f"the best is {gains[0]:+.1f} points above the head, then {gains[1]:+.1f}"
         )
     return f"{'. '.join(parts)} (first seed)."
+
+
+def rates_finding(grids: Grids) -> str:
+    """How many of the chosen learning rates are the least or the largest that was tried.
+
+    A better one may lie beyond such a rate. Grids that tune nothing are left out.
+    """
+    chosen, ends = 0, list[str]()
+    for tasks in grids:
+        tried = tasks.grid.tried()
+        for task in tasks.measured if tried else ():
+            for number in tasks.grid.lr[task]:
+                rate = tasks.grid.chosen(task, number)
+                chosen += 1
+                if rate in (tried[0], tried[-1]):
+                    ends.append(f"{task}, {number}: {rate}")
+    which = f" ({'; '.join(ends)})" if ends else ""
+    return (
+        f"Of {chosen} chosen learning rates {len(ends)} are the least or the largest tried{which}."
+    )

@@ -24,6 +24,7 @@ from dip_study import study
 from dip_study.profiles import Profile
 from dip_study.visual_condensed import condensed_runs
 from dip_study.visual_grid import Grid
+from dip_study.visual_low_rank import low_rank_runs
 from dip_study.visual_tasks import shown_runs
 
 Grids = Sequence[TaskRuns]
@@ -33,7 +34,8 @@ MEASURES = "dip measure --study visual_tasks visual_condensed"
 def of_page(page: Page) -> list[TaskRuns]:
     """The grid of each profile that the page's names (:attr:`Profile.tasks_of`).
 
-    A task is in it once all its runs are stored, and its condensed runs once all of these are.
+    A task is in it once all its runs are stored, and its condensed runs, or those of low rank, once
+    all of these are.
     """
     return [_grid(page, profile) for profile in page.further]
 
@@ -41,7 +43,8 @@ def of_page(page: Page) -> list[TaskRuns]:
 def _grid(page: Page, profile: Profile) -> TaskRuns:
     grid = Grid.of(profile)
     assert grid is not None  # load_profile has seen its table
-    parts = [of(profile, grid, t) for of in (shown_runs, condensed_runs) for t in grid.datasets]
+    kinds = (shown_runs, condensed_runs, low_rank_runs)
+    parts = [of(profile, grid, task) for of in kinds for task in grid.datasets]
     if page.results == "stored" or grid.rates:
         return TaskRuns.of(page.stored(_stored(profile, parts), profile), profile)
     own = replace(page, profile=profile)
@@ -78,8 +81,10 @@ def measured_by(grids: Grids) -> str:
     """The command that measures the runs of grids that the page only reads; "" if there are none,
     or it measures them."""
     read = (tasks for tasks in grids if tasks.grid.rates and tasks.measured)
-    named = dict.fromkeys(tasks.profile.name for tasks in read)
-    return " && ".join(f"{MEASURES} --profile {name}" for name in named)
+    further = {
+        tasks.profile.name: " visual_low_rank" if tasks.grid.low_rank else "" for tasks in read
+    }
+    return " && ".join(f"{MEASURES}{more} --profile {name}" for name, more in further.items())
 
 
 def _rest(tasks: TaskRuns, there: Sequence[str]) -> list[str]:

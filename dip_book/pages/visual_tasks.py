@@ -19,6 +19,7 @@ from dip_book.frame import where
 from dip_book.tables import Array, average_of, final, finished_pairs
 from dip_lib.methods.condensation import CHOICES, Condensation
 from dip_lib.methods.vpt import VPT
+from dip_lib.training.parts import LowRank
 from dip_study.profiles import Profile
 from dip_study.visual_grid import Grid
 
@@ -90,6 +91,11 @@ class TaskRuns:
         runs = where(self.runs, label=Condensation.label, **wanted)
         return runs[(runs["tuned"] > 0) == tuned]
 
+    def low_rank(self, update: LowRank, **values: Any) -> pd.DataFrame:
+        """VPT-deep with an update of low rank, at as many prompts as the profile gives them."""
+        own = {"rank": update.rank, "dropout": update.dropout, "p0": update.p0}
+        return where(self.runs, method=VPT.name, **own | values)
+
 
 def gains(tasks: TaskRuns) -> Values:
     """Task -> (S,) accuracy with the largest set of prompts minus that of the head alone."""
@@ -98,7 +104,7 @@ def gains(tasks: TaskRuns) -> Values:
 
 def gains_of(tasks: TaskRuns, vectors: int, kind: str = "deep") -> Values:
     """The same with so many prompts of a block, or of the first block alone ("shallow")."""
-    return _minus(tasks.ends(kind, vectors=vectors), tasks.ends(vectors=0))
+    return minus(tasks.ends(kind, vectors=vectors), tasks.ends(vectors=0))
 
 
 def judged(tasks: TaskRuns) -> list[str]:
@@ -106,7 +112,7 @@ def judged(tasks: TaskRuns) -> list[str]:
     return [task for task, gain in gains(tasks).items() if gain.mean() >= GAIN]
 
 
-def _minus(*sides: pd.DataFrame) -> Values:
+def minus(*sides: pd.DataFrame) -> Values:
     """Task -> (S,) accuracy of the first side minus the average of the others, where all are."""
     ours, *theirs = (final(runs, "base") for runs in finished_pairs(*sides))
     there = [task for task in ours if all(task in each for each in theirs)]
@@ -145,9 +151,9 @@ def against(tasks: TaskRuns, share: float, tuned: bool = True) -> dict[str, Valu
     theirs |= {"all": whole, "head": tasks.ends(vectors=0)}
     if tuned and share == tasks.grid.condensing.headline:
         theirs["few"] = tasks.few()
-    found = {name: _minus(ours, runs) for name, runs in theirs.items() if len(runs)}
+    found = {name: minus(ours, runs) for name, runs in theirs.items() if len(runs)}
     if draws := _drawn(tasks, share, tuned):
-        found["random"] = _minus(ours, *draws)
+        found["random"] = minus(ours, *draws)
     return found
 
 

@@ -1,0 +1,116 @@
+"""What page 14 shows of DIP on visual prompts: accuracy against the rank of the update.
+
+Each variant is compared with full matrices of as many prompts, whose learning rate was chosen in
+the same way. Tasks without such runs are left out.
+
+Symbols: S seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from dip_book.frame import finished, where
+from dip_book.pages import visual_tasks
+from dip_book.pages.task_grids import Grids
+from dip_book.pages.visual_tasks import TaskRuns, Values
+from dip_book.tables import over_seeds
+from dip_lib.training.parts import LowRank
+from dip_study.visual_grid import LowRankPrompts
+
+Curves = dict[str, pd.DataFrame]
+
+DIP = "rank 1, dropout 0.5"
+"""The paper's own variant; it has P0."""
+FULL = "VPT"
+"""Look of the full matrices."""
+LINES = {"DIP": (0.5, True), "zero-shot": (0.0, True), "other": (0.5, False), "SPT": (0.0, False)}
+"""Look of a line -> its dropout, and whether it has P0."""
+LABELS = {
+    "DIP": "P0, dropout 0.5 (DIP)",
+    "zero-shot": "P0, no dropout",
+    "other": "no P0, dropout 0.5",
+    "SPT": "no P0, no dropout",
+    FULL: "full matrix",
+}
+
+
+def _measured(grids: Grids) -> Iterator[tuple[TaskRuns, LowRankPrompts, str]]:
+    """Each task with runs of low rank, with its grid."""
+    for tasks in grids:
+        if (low := tasks.grid.low_rank) is None:
+            continue
+        there = set(tasks.runs[tasks.runs["rank"] > 0]["dataset"])
+        yield from ((tasks, low, task) for task in low.datasets if task in there)
+
+
+def _gain(tasks: TaskRuns, low: LowRankPrompts, task: str, update: LowRank | None) -> Values:
+    """{task: (S,) accuracy minus that of the head alone}; without an update of the full matrix."""
+    runs = tasks.ends(vectors=low.of) if update is None else tasks.low_rank(update, vectors=low.of)
+    of_task = where(runs, dataset=task)
+    return visual_tasks.minus(of_task, tasks.ends(vectors=0, dataset=task))
+
+
+def gain_by_rank(grids: Grids) -> dict[str, Curves]:
+    """Task -> gain over the head against the rank; bands are ranges over seeds."""
+    return {task: _lines(tasks, low, task) for tasks, low, task in _measured(grids)}
+
+
+def _lines(tasks: TaskRuns, low: LowRankPrompts, task: str) -> Curves:
+    lines = Curves()
+    for look, (dropout, p0) in LINES.items():
+        updates = {r: LowRank(rank=r, dropout=dropout, p0=p0) for r in low.ranks}
+        gains = {r: _gain(tasks, low, task, update) for r, update in updates.items()}
+        rows = {r: over_seeds(gain[task]).columns for r, gain in gains.items() if task in gain}
+        if rows:
+            lines[look] = pd.DataFrame.from_dict(rows, orient="index")
+    full = _gain(tasks, low, task, None)
+    if task in full:
+        level = over_seeds(full[task]).columns
+        lines[FULL] = pd.DataFrame.from_dict(dict.fromkeys(low.ranks, level), orient="index")
+    return lines
+
+
+def table(grids: Grids) -> pd.DataFrame:
+    """Each variant of each task: the numbers that its prompts train, without the head's, and its
+    accuracy minus that of the full matrices, with the least and the most over seeds."""
+    rows = {}
+    for tasks, low, task in _measured(grids):
+        full = tasks.ends(vectors=low.of, dataset=task)
+        head = _trainable(tasks.ends(vectors=0, dataset=task))
+        for name, update in low.variants().items():
+            runs = tasks.low_rank(update, vectors=low.of, dataset=task)
+            gap = visual_tasks.minus(runs, full)
+            if task in gap:
+                points = over_seeds(gap[task])
+                rows[task, name] = {
+                    "trainable": _trainable(runs) - head,
+                    "minus full": points.value,
+                    "least": points.low,
+                    "most": points.high,
+                }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _trainable(runs: pd.DataFrame) -> int:
+    return int(finished(runs)["trainable"].iloc[0])
+
+
+def finding(grids: Grids) -> str:
+    """How far DIP's own variant, rank one with P0 and dropout, is from the full matrices."""
+    parts = []
+    for tasks, low, task in _measured(grids):
+        rows = table([tasks])
+        if (task, DIP) not in rows.index:
+            continue
+        own = rows.loc[(task, DIP)]
+        parts.append(
+            f"On {task}, {low.of} prompts in each block that DIP makes of {own['trainable']:,.0f} "
+            f"numbers are {own['minus full']:+.1f} points [{own['least']:+.1f}, "
+            f"{own['most']:+.1f}] from as many trained in full"
+        )
+    if not parts:
+        return "Prompts of low rank are not measured yet on a task."
+    return f"{'. '.join(parts)} (range of seeds)."
