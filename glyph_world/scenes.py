@@ -25,34 +25,52 @@ APART = 0.9
 """Least distance between two letters' centres, in heights of the larger one."""
 
 
-def _letter(font: str, random: np.random.Generator) -> np.ndarray:
-    """The mask (64, 64) of a random letter in a font."""
-    letter = LETTERS[random.integers(len(LETTERS))]
-    mask = draw(ord(letter), font)
+def _drawn(character: str, font: str) -> np.ndarray:
+    """The mask (64, 64) of a character."""
+    mask = draw(ord(character), font)
     if mask is None:
-        raise LookupError(f"{font} has no {letter}: choose LETTERS that every font has")
+        raise LookupError(f"{font} has no {character}: choose LETTERS that every font has")
     return mask
 
 
-def _small(height: float, random: np.random.Generator) -> Image.Image:
-    """The ink of a random letter in a random font, so many pixels high."""
-    mask = _letter(PRETRAINING_FONTS[random.integers(len(PRETRAINING_FONTS))], random)
-    ink = Image.fromarray(mask)
-    ink = ink.crop(ink.getbbox())
-    size = max(1, round(ink.width * height / ink.height)), round(height)
-    return ink.resize(size, Image.Resampling.BILINEAR)
+def ink(character: str, font: str, height: float) -> Image.Image:
+    """The ink of a character, so many pixels high."""
+    full = Image.fromarray(_drawn(character, font))
+    inked = full.crop(full.getbbox())
+    size = max(1, round(inked.width * height / inked.height)), max(1, round(height))
+    return inked.resize(size, Image.Resampling.BILINEAR)
+
+
+def any_font(random: np.random.Generator) -> str:
+    """A font of pre-training."""
+    return PRETRAINING_FONTS[random.integers(len(PRETRAINING_FONTS))]
+
+
+def any_letter(random: np.random.Generator) -> str:
+    """One of LETTERS."""
+    return LETTERS[random.integers(len(LETTERS))]
+
+
+def paste(canvas: Image.Image, letter: Image.Image, x: float, y: float) -> None:
+    """Draw a letter whose centre is at (x, y)."""
+    canvas.paste(255, (round(x - letter.width / 2), round(y - letter.height / 2)), letter)
+
+
+def blank() -> Image.Image:
+    """A mask without ink."""
+    return Image.new("L", (SIZE, SIZE), 0)
 
 
 def _scene(count: int, random: np.random.Generator) -> np.ndarray:
     """The mask of so many small letters at random places, none on another's centre."""
-    canvas, placed = Image.new("L", (SIZE, SIZE), 0), list[tuple[float, float, float]]()
+    canvas, placed = blank(), list[tuple[float, float, float]]()
     while len(placed) < count:
         height = random.uniform(*HEIGHT)
         low = height / 2 + MARGIN
         x, y = random.uniform(low, SIZE - low, 2)
         if all(np.hypot(x - a, y - b) >= APART * max(height, h) for a, b, h in placed):
-            letter = _small(height, random)
-            canvas.paste(255, (round(x - letter.width / 2), round(y - letter.height / 2)), letter)
+            font = any_font(random)
+            paste(canvas, ink(any_letter(random), font, height), x, y)
             placed.append((x, y, height))
     return np.asarray(canvas)
 
@@ -64,4 +82,4 @@ def how_many(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def which_font(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Masks (N, 64, 64) of one letter in the font that the label (N,) numbers."""
-    return np.stack([_letter(PRETRAINING_FONTS[label], random) for label in labels])
+    return np.stack([_drawn(any_letter(random), PRETRAINING_FONTS[label]) for label in labels])

@@ -28,6 +28,7 @@ from glyph_world import scenes
 from glyph_world.draw import draw
 from glyph_world.families import CHUNK, DRAWING, glyph_dataset, resized, seed_of
 from glyph_world.render import IMAGE_SIZE, render
+from glyph_world.structured import DRAWINGS
 from glyph_world.styles import STYLES
 from glyph_world.world import FONTS, PRETRAINING_FONTS, WORLD_FILE
 
@@ -150,6 +151,9 @@ def _drawing(task: str) -> tuple[tuple[str, ...], Masks]:
         return scenes.COUNTS[: declared["classes"]], scenes.how_many
     if declared["draws"] == "which_font":
         return PRETRAINING_FONTS[: declared["classes"]], scenes.which_font
+    if declared["draws"] in DRAWINGS:
+        names, one = DRAWINGS[declared["draws"]]
+        return names, lambda labels, random: np.stack([one(int(i), random) for i in labels])
     family = glyph_dataset(declared["family"])
     chosen = np.linspace(0, len(family.points) - 1, declared["classes"]).round().astype(int)
     points = [family.points[i] for i in chosen]

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from scipy.ndimage import label as label_of
 
 from dip_lib import load_backbone
 from dip_lib.data import Dataset, load_dataset
 from dip_lib.errors import UnknownNameError
-from glyph_world import scenes
+from glyph_world import scenes, structured
 from glyph_world.draw import SIZE
 from glyph_world.tasks import IMAGES, TASKS, TUNING, task_dataset
 
@@ -27,10 +29,9 @@ from task_heads import head_accuracy  # noqa: E402
 each_task = pytest.mark.parametrize("name", TASKS)
 
 
-def test_three_groups_of_two_tasks_are_declared() -> None:
-    assert Counter(task["group"] for task in TASKS.values()) == dict.fromkeys(
-        ("natural", "specialised", "structured"), 2
-    )
+def test_tasks_of_three_groups_are_declared() -> None:
+    groups = Counter(task["group"] for task in TASKS.values())
+    assert groups == {"natural": 2, "specialised": 2, "structured": 10}
 
 
 @each_task
@@ -88,8 +89,77 @@ def test_as_many_letters_are_drawn_as_the_label_says(count: int) -> None:
     assert 0.4 * count * one.mean() < ink.mean() < 1.6 * count * one.mean()
 
 
+def inks(masks: np.ndarray) -> list[np.ndarray]:
+    """The letters of a mask that touch no other, as their pixels (row, column), largest first."""
+    labelled, count = label_of(masks > 0, structure=np.ones((3, 3)))
+    parts = [np.argwhere(labelled == part) for part in range(1, count + 1)]
+    return sorted(parts, key=len, reverse=True)
+
+
+@pytest.mark.parametrize("name", structured.DRAWINGS)
+def test_a_drawing_stays_inside_and_differs_from_draw_to_draw(name: str) -> None:
+    names, one = structured.DRAWINGS[name]
+    assert TASKS[name.replace("_", "-")]["classes"] == len(names)
+    for label in range(len(names)):
+        random = np.random.default_rng(label)
+        masks = np.stack([one(label, random) for _ in range(4)])
+        assert masks.shape == (4, SIZE, SIZE) and masks.dtype == np.uint8
+        assert masks[:, 0].max() == masks[:, -1].max() == masks[..., 0].max() == 0
+        assert len({mask.tobytes() for mask in masks}) == 4
+
+
+def test_distances_directions_and_sizes_are_as_the_label_says() -> None:
+    random = np.random.default_rng(0)
+    for label in range(8):
+        for _ in range(5):
+            far = inks(structured.how_far(label, random))
+            if len(far) == 2:  # letters of several parts, or that touch, are not told apart here
+                first, second = (part.min(0) + np.ptp(part, 0) / 2 for part in far)
+                assert abs(np.hypot(*(first - second)) - (14 + 4 * label)) < 3
+            large = np.argwhere(structured.how_large(label, random) > 0)
+            assert abs(np.ptp(large[:, 0]) + 1 - (10 + 3 * label)) <= 2
+            aimed = inks(structured.where_from(label, random))
+            if len(aimed) == 2:
+                big, small = sorted(aimed, key=lambda part: -np.ptp(part[:, 0]))
+                down, right = (small.min(0) + np.ptp(small, 0) / 2) - (
+                    big.min(0) + np.ptp(big, 0) / 2
+                )
+                turn = np.arctan2(down, right) / (np.pi / 4) - label
+                assert abs((turn + 4) % 8 - 4) < 0.5
+
+
+def test_more_of_a_kind_change_the_ink_as_they_should() -> None:
+    def ink(drawing: structured.Drawing, label: int) -> float:
+        random = np.random.default_rng(1)
+        return float(np.mean([drawing(label, random) / 255 for _ in range(20)]))
+
+    for drawing in (structured.how_many_tall, structured.how_many_bold, structured.how_large):
+        assert ink(drawing, 1) < ink(drawing, 4) < ink(drawing, 7)
+    ring = structured.which_bold(2, np.random.default_rng(0)) / 255.0  # below
+    assert ring[44:].sum() > ring[:20].sum()
+
+
+def test_as_many_kinds_are_drawn_and_digits_that_sum_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = list[str]()
+
+    def noting(character: str, font: str, height: float) -> Image.Image:
+        drawn.append(character)
+        return scenes.ink(character, font, height)
+
+    monkeypatch.setattr(structured, "ink", noting)
+    random = np.random.default_rng(0)
+    for label in range(5):
+        drawn.clear()
+        structured.how_many_kinds(label, random)
+        assert len(drawn) == 8 and len(set(drawn)) == label + 1
+    for label in range(10):
+        drawn.clear()
+        structured.sum_of_two(label, random)
+        assert sum(map(int, drawn)) == label
+
+
 def test_no_linear_head_reads_a_structured_task_off() -> None:
-    """Halfway between chance and all right, at most; re-measured for one, declared for both."""
+    """Halfway between chance and all right, at most; re-measured for one, declared for all."""
     clip = load_backbone("glyph-vit")
     for name, task in TASKS.items():
         if task["group"] == "structured":

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dip_book.statistics import median_interval
+
 Curves = dict[str, pd.DataFrame]
 
 LOOKS = {"zero-shot": "operations", "other": "time", "DIP": "memory"}
@@ -48,11 +50,11 @@ def condensed_curves(result: Mapping[str, Any]) -> dict[str, Curves]:
 def _ratios(
     row: Mapping[str, Any], other: Mapping[str, Any], operations: float
 ) -> dict[str, list[float]]:
-    """Look -> value and ends."""
-    times = np.array(row["seconds"]) / np.array(other["seconds"])
+    """Look -> value and ends; of times the median of the repeats, with its 95 % interval."""
+    times = median_interval(np.array(row["seconds"]) / np.array(other["seconds"]))
     return {
         "zero-shot": [operations] * 3,
-        "other": [float(np.median(times)), *np.percentile(times, [2.5, 97.5])],
+        "other": [times.value, times.low, times.high],
         "DIP": [row["step_mb"] / other["step_mb"]] * 3,
     }
 
