@@ -31,20 +31,18 @@ def chosen_rates(
     Raises:
         NotMeasuredError: a run that tunes is not stored.
     """
+    measures = f"{profile.name} --study visual_tasks"
     for task in grid.datasets:
-        yield (
-            task,
-            _best(tuning_runs(profile, grid, task), store, f"{profile.name} --study visual_tasks"),
-        )
+        yield task, _best(tuning_runs(profile, grid, task), store, measures)
 
 
 def low_rank_rates(
     profile: Profile, store: Store, grid: Grid
 ) -> Iterator[tuple[str, dict[str, Rate]]]:
     """Each task with the rate of each variant, for the table ``low_rank.lr``."""
+    measures = f"{profile.name} --study visual_low_rank"
     for task in grid.low_rank.datasets if grid.low_rank else ():
-        runs = low_rank_tuning_runs(profile, grid, task)
-        yield task, _best(runs, store, f"{profile.name} --study visual_low_rank")
+        yield task, _best(low_rank_tuning_runs(profile, grid, task), store, measures)
 
 
 def _best(tuning: Mapping[str, Mapping[Rate, Run]], store: Store, measures: str) -> dict[str, Rate]:
