@@ -74,6 +74,9 @@ HELD = {
     "14": {
         "tasks_gain_how_many": 1,
         "tasks_gain_natural_greek": -1,
+        "tasks_gain_natural_dingbats": -1,
+        "tasks_gain_coarse_cyrillic": -1,
+        "tasks_gain_blurred_shapes": 0,
         "tasks_gain_which_font": -1,
         "tasks_condensed_minus_all": -1,
         "tasks_condensed_minus_random": 1,
