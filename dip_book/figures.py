@@ -50,12 +50,13 @@ def curves(
         whiskers: whether intervals are bars side by side, where bands would cover each other.
         figure: the part of a figure to draw in.
         level: what all is compared with, a thin line.
-        ylabel: of all panels, whose titles are then their names.
+        ylabel: of all panels, which then have one scale and their names as titles.
     """
     if not panels:
         return
     figure = canvas(figure, height_of(panels, across))
-    grid = figure.subplots(-(-len(panels) // across), across, sharex=True, squeeze=False)
+    rows, same = -(-len(panels) // across), bool(ylabel)
+    grid = figure.subplots(rows, across, sharex=True, sharey=same, squeeze=False)
     for axes, (name, lines) in zip(grid.flat, panels.items(), strict=False):
         look = looks(lines)
         places = np.linspace(-6, 6, len(lines))

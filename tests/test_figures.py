@@ -343,6 +343,7 @@ def test_a_level_is_drawn_in_every_panel_and_without_panels_nothing_is() -> None
     figure = drawn()
     for axes in figure.axes[:3]:
         assert any(set(line.get_ydata()) == {0} for line in axes.lines)
+    assert len({axes.get_ylim() for axes in figure.axes[:3]}) == 1  # of one quantity, comparable
     assert any(text.get_text() == y for text in figure.findobj(Text))
     plt.close("all")
     figures.curves({}, "prompts")
