@@ -78,6 +78,8 @@ HELD = {
         "tasks_gain_coarse_cyrillic": -1,
         "tasks_gain_blurred_shapes": 0,
         "tasks_gain_which_font": -1,
+        "tasks_dip_minus_full_how_many": -1,
+        "tasks_rank_1_minus_full_how_many": -1,
         "tasks_condensed_minus_all": -1,
         "tasks_condensed_minus_random": 1,
         "tasks_condensed_minus_few": 0,

@@ -10,7 +10,7 @@ import pytest
 from made_tasks import EPOCHS, SEEDS, grid, one, records
 
 from dip_book.frame import frame
-from dip_book.pages import task_gains, task_low_rank
+from dip_book.pages import task_gains, task_low_rank, visual_tasks
 from dip_book.pages.visual_tasks import TaskRuns
 from dip_lib.errors import NotMeasuredError
 from dip_lib.store import Store
@@ -26,6 +26,7 @@ from dip_study.visual_tasks import tuning_runs
 
 PROFILE = load_profile("visual-tasks")
 LOW = PROFILE.visual["tasks"]["low_rank"]
+DIP = visual_tasks.LOW_RANK["dip"]
 VARIANTS = 2 * len(LOW["ranks"]) * len(LOW["dropout"])
 
 
@@ -40,8 +41,8 @@ def test_variants_are_every_rank_dropout_and_p0_and_rates_that_were_chosen_are_t
     assert own.low_rank is not None
     variants = own.low_rank.variants()
     assert len(set(variants.values())) == len(variants) == VARIANTS
-    assert variants[task_low_rank.DIP] == LowRank(rank=1, dropout=0.5)
-    assert not variants[f"{task_low_rank.DIP}, no P0"].p0
+    assert variants[DIP] == LowRank(rank=1, dropout=0.5)
+    assert not variants[f"{DIP}, no P0"].p0
     assert max(own.low_rank.ranks) == own.low_rank.of  # which loses nothing
     assert set(own.low_rank.datasets) <= set(own.datasets)  # where the full matrix is measured
     for rates in own.low_rank.lr.values():
@@ -55,7 +56,7 @@ def test_every_variant_is_tuned_on_the_images_that_choose_and_shown_at_its_rate(
     assert len(runs) == VARIANTS * len(PROFILE.visual["tasks"]["rates"])
     (own,) = Grid.each(PROFILE)
     full = tuning_runs(PROFILE, own, "how-many")["deep 16"]
-    tried = low_rank_tuning_runs(PROFILE, own, "how-many")[task_low_rank.DIP]
+    tried = low_rank_tuning_runs(PROFILE, own, "how-many")[DIP]
     for rate, run in tried.items():  # differs from the full matrix in nothing but the update
         assert replace(run, low_rank=None) == full[rate]
     chosen = visual_low_rank(with_rates({"rank 1, dropout 0.5": 0.01}))
@@ -139,7 +140,8 @@ def test_a_row_a_variant_says_what_it_trains_and_loses(measured: TaskRuns) -> No
     alone = rows.loc[("how-many", "rank 4, dropout 0, no P0")]
     assert alone.to_dict() == {"trainable": 400, "minus full": -1.5, "least": -1.5, "most": -1.5}
     said = task_low_rank.finding([measured])
-    assert "On how-many, 10 prompts" in said and "100 numbers" in said and "+0.0 points" in said
+    assert "On how-many DIP makes 10 prompts" in said and "100 numbers" in said
+    assert said.count("+0.0 [+0.0, +0.0] points") == 2
 
 
 def test_tasks_without_runs_of_low_rank_show_none_and_lose_no_others(measured: TaskRuns) -> None:

@@ -110,7 +110,8 @@ def write_numbers(page: Page, grids: Grids) -> None:
     """The numbers of the page's world that claims and prose read: of its grid, no other's.
 
     Those on condensing rest on the tasks that judge and are measured; without any they are left
-    out. The gain of a task, over the head alone, has a range over seeds.
+    out. The gain of a task, over the head alone, has a range over seeds, and so has what low rank
+    loses.
     """
     for tasks in grids:
         if tasks.profile.world != page.world:
@@ -124,5 +125,9 @@ def write_numbers(page: Page, grids: Grids) -> None:
         }
         for task, gain in visual_tasks.gains(tasks).items():
             numbers[f"tasks_gain_{task.replace('-', '_')}"] = over_seeds(gain)
+        gaps = visual_tasks.low_rank_gaps(tasks)
+        for name, variant in visual_tasks.LOW_RANK.items():
+            for task, gap in gaps.get(variant, {}).items():
+                numbers[f"tasks_{name}_minus_full_{task.replace('-', '_')}"] = over_seeds(gap)
         rest_on = {name: len(found[name]) if name in found else 1 for name in numbers}
         own.numbers(numbers, n=rest_on)

@@ -22,8 +22,6 @@ from dip_study.visual_grid import LowRankPrompts
 
 Curves = dict[str, pd.DataFrame]
 
-DIP = "rank 1, dropout 0.5"
-"""The paper's own variant; it has P0."""
 FULL = "VPT"
 """Look of the full matrices."""
 LINES = {"DIP": (0.5, True), "zero-shot": (0.0, True), "other": (0.5, False), "SPT": (0.0, False)}
@@ -78,13 +76,12 @@ def table(grids: Grids) -> pd.DataFrame:
     accuracy minus that of the full matrices, with the least and the most over seeds."""
     rows = {}
     for tasks, low, task in _measured(grids):
-        full = tasks.ends(vectors=low.of, dataset=task)
+        gaps = visual_tasks.low_rank_gaps(tasks)
         head = _trainable(tasks.ends(vectors=0, dataset=task))
         for name, update in low.variants().items():
-            runs = tasks.low_rank(update, vectors=low.of, dataset=task)
-            gap = visual_tasks.minus(runs, full)
-            if task in gap:
-                points = over_seeds(gap[task])
+            if task in gaps[name]:
+                runs = tasks.low_rank(update, vectors=low.of, dataset=task)
+                points = over_seeds(gaps[name][task])
                 rows[task, name] = {
                     "trainable": _trainable(runs) - head,
                     "minus full": points.value,
@@ -99,18 +96,24 @@ def _trainable(runs: pd.DataFrame) -> int:
 
 
 def finding(grids: Grids) -> str:
-    """How far DIP's own variant, rank one with P0 and dropout, is from the full matrices."""
-    parts = []
+    """How far rank one is from the full matrices, as DIP has it and without dropout."""
+    rows, parts = table(grids), []
     for tasks, low, task in _measured(grids):
-        rows = table([tasks])
-        if (task, DIP) not in rows.index:
+        dip, plain = visual_tasks.LOW_RANK.values()
+        if not {(task, dip), (task, plain)} <= {*rows.index}:
             continue
-        own = rows.loc[(task, DIP)]
+        whole = _trainable(tasks.ends(vectors=low.of, dataset=task))
+        full = whole - _trainable(tasks.ends(vectors=0, dataset=task))
         parts.append(
-            f"On {task}, {low.of} prompts in each block that DIP makes of {own['trainable']:,.0f} "
-            f"numbers are {own['minus full']:+.1f} points [{own['least']:+.1f}, "
-            f"{own['most']:+.1f}] from as many trained in full"
+            f"On {task} DIP makes {low.of} prompts in each block of "
+            f"{rows.loc[(task, dip), 'trainable']:,.0f} numbers, instead of {full:,}; they are "
+            f"{_points(rows.loc[(task, dip)])} from as many trained in full, without dropout "
+            f"{_points(rows.loc[(task, plain)])}"
         )
     if not parts:
         return "Prompts of low rank are not measured yet on a task."
     return f"{'. '.join(parts)} (range of seeds)."
+
+
+def _points(row: pd.Series) -> str:
+    return f"{row['minus full']:+.1f} [{row['least']:+.1f}, {row['most']:+.1f}] points"

@@ -134,6 +134,21 @@ def gain_table(tasks: TaskRuns) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+LOW_RANK = {"dip": "rank 1, dropout 0.5", "rank_1": "rank 1, dropout 0"}
+"""Two variants with P0, DIP's own and the same without dropout: in numbers, and their names."""
+
+
+def low_rank_gaps(tasks: TaskRuns) -> dict[str, Values]:
+    """Variant -> task -> (S,) its accuracy minus that of as many prompts trained in full."""
+    if (low := tasks.grid.low_rank) is None:
+        return {}
+    full = tasks.ends(vectors=low.of)
+    return {
+        name: minus(tasks.low_rank(update, vectors=low.of), full)
+        for name, update in low.variants().items()
+    }
+
+
 # ---- condensing ---------------------------------------------------------------------------------
 
 
