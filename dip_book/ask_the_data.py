@@ -30,6 +30,8 @@ GRIDS = ("fronts", "beyond")
 they are asked for."""
 LATER = {"class_split": 0, "held_out": 0}
 """Settings of the data that runs of before they were there do not name, with what these had."""
+LATER_LOW_RANK = {"p0": True}
+"""The same of a low-rank update."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def row(world: str, study: str, record: Row) -> dict[str, Any]:
     A setting that the run does not have is absent or None.
     """
     run, end = record["run"], record["checkpoints"][-1]
-    parts = (run["data"], run["tower"], run["method"], run["low_rank"], run["schedule"])
+    low_rank = LATER_LOW_RANK | run["low_rank"] if run["low_rank"] else {}
+    parts = (run["data"], run["tower"], run["method"], low_rank, run["schedule"])
     settings = LATER | {name: told(v) for part in parts for name, v in (part or {}).items()}
     vectors, words = settings.get("vectors"), (settings.get("context") or "").split()
     measured = {name: end.get(name) for name in AT_THE_END}
