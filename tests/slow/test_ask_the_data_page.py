@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from selenium.webdriver import ActionChains, Keys
+from selenium.webdriver.support.ui import WebDriverWait
 from test_ask_the_data import QUESTIONS
 from test_browser import AXE, CONTENT, FAULTS, asked, external, keys, look, opened
 
@@ -100,8 +101,9 @@ def test_the_keyboard_is_enough(html: Path, browser: Any) -> None:
     answered(browser, "434 of")
     keys(browser, Keys.TAB, Keys.TAB, Keys.TAB, Keys.ENTER)  # Method, the third filter, unfolds
     assert "Method" in browser.execute_script(f"{ACTIVE}.textContent")
-    keys(browser, Keys.TAB)
     boxes = "return [...document.querySelectorAll('.ask-facet[open] label:not([hidden])')]"
+    WebDriverWait(browser, 10).until(lambda its: its.execute_script(boxes))  # filled once it is open
+    keys(browser, Keys.TAB)
     said = "label => [label.firstChild.value, Number(label.lastChild.textContent)]"
     counts = dict(browser.execute_script(f"{boxes}.map({said})"))
     assert browser.execute_script(f"{ACTIVE}.type") == "checkbox"
