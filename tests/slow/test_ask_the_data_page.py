@@ -102,7 +102,9 @@ def test_the_keyboard_is_enough(html: Path, browser: Any) -> None:
     keys(browser, Keys.TAB, Keys.TAB, Keys.TAB, Keys.ENTER)  # Method, the third filter, unfolds
     assert "Method" in browser.execute_script(f"{ACTIVE}.textContent")
     boxes = "return [...document.querySelectorAll('.ask-facet[open] label:not([hidden])')]"
-    WebDriverWait(browser, 10).until(lambda its: its.execute_script(boxes))  # filled once it is open
+    WebDriverWait(browser, 10).until(
+        lambda its: its.execute_script(boxes)
+    )  # filled once it is open
     keys(browser, Keys.TAB)
     said = "label => [label.firstChild.value, Number(label.lastChild.textContent)]"
     counts = dict(browser.execute_script(f"{boxes}.map({said})"))
