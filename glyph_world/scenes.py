@@ -75,11 +75,11 @@ def _scene(count: int, random: np.random.Generator) -> np.ndarray:
     return np.asarray(canvas)
 
 
-def how_many(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Masks (N, 64, 64) of as many letters as the label (N,) says, from 0 for one."""
-    return np.stack([_scene(1 + int(label), random) for label in labels])
+def how_many(label: int, random: np.random.Generator) -> np.ndarray:
+    """The mask (64, 64) of one letter and as many more as the label says."""
+    return _scene(1 + label, random)
 
 
-def which_font(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Masks (N, 64, 64) of one letter in the font that the label (N,) numbers."""
-    return np.stack([_drawn(any_letter(random), PRETRAINING_FONTS[label]) for label in labels])
+def which_font(label: int, random: np.random.Generator) -> np.ndarray:
+    """The mask (64, 64) of one letter in the font that the label numbers."""
+    return _drawn(any_letter(random), PRETRAINING_FONTS[label])

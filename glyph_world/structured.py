@@ -11,7 +11,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from glyph_world.draw import SIZE
-from glyph_world.scenes import APART, LETTERS, MARGIN, any_font, any_letter, blank, ink, paste
+from glyph_world.scenes import (
+    APART,
+    COUNTS,
+    LETTERS,
+    MARGIN,
+    any_font,
+    any_letter,
+    blank,
+    how_many,
+    ink,
+    paste,
+    which_font,
+)
+from glyph_world.world import PRETRAINING_FONTS
 
 Drawing = Callable[[int, np.random.Generator], np.ndarray]
 
@@ -133,7 +146,7 @@ def how_large(label: int, random: np.random.Generator) -> np.ndarray:
     return np.asarray(canvas)
 
 
-NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NUMBERS = ("none", *COUNTS, "nine")
 DIRECTIONS = (
     "right",
     "lower right",
@@ -145,6 +158,8 @@ DIRECTIONS = (
     "upper right",
 )
 DRAWINGS: dict[str, tuple[tuple[str, ...], Drawing]] = {
+    "how_many": (COUNTS, how_many),
+    "which_font": (PRETRAINING_FONTS, which_font),
     "how_many_kinds": (NUMBERS[1:6], how_many_kinds),
     "how_many_tall": (NUMBERS[:8], how_many_tall),
     "how_many_bold": (NUMBERS[:8], how_many_bold),
@@ -154,4 +169,5 @@ DRAWINGS: dict[str, tuple[tuple[str, ...], Drawing]] = {
     "sum_of_two": (NUMBERS, sum_of_two),
     "how_large": (tuple(f"{10 + 3 * i} pixels" for i in range(8)), how_large),
 }
-"""Name of a drawing, as tasks.toml has it, -> class names, and what draws a label."""
+"""Name of a drawing, as tasks.toml has it, -> names of classes, of which a task has the first ones,
+and what draws a label."""

@@ -30,7 +30,7 @@ from glyph_world.families import CHUNK, DRAWING, glyph_dataset, resized, seed_of
 from glyph_world.render import IMAGE_SIZE, render
 from glyph_world.structured import DRAWINGS
 from glyph_world.styles import STYLES
-from glyph_world.world import FONTS, PRETRAINING_FONTS, WORLD_FILE
+from glyph_world.world import FONTS, WORLD_FILE
 
 FILE = Path(__file__).with_name("tasks.toml")
 DECLARED = tomllib.loads(FILE.read_text("utf-8"))
@@ -147,13 +147,11 @@ Masks = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 def _drawing(task: str) -> tuple[tuple[str, ...], Masks]:
     """The class names of a task, and what draws the masks of labels."""
     declared = TASKS[task]
-    if declared["draws"] == "how_many":
-        return scenes.COUNTS[: declared["classes"]], scenes.how_many
-    if declared["draws"] == "which_font":
-        return PRETRAINING_FONTS[: declared["classes"]], scenes.which_font
     if declared["draws"] in DRAWINGS:
         names, one = DRAWINGS[declared["draws"]]
-        return names, lambda labels, random: np.stack([one(int(i), random) for i in labels])
+        return names[: declared["classes"]], lambda labels, random: np.stack(
+            [one(int(label), random) for label in labels]
+        )
     family = glyph_dataset(declared["family"])
     chosen = np.linspace(0, len(family.points) - 1, declared["classes"]).round().astype(int)
     points = [family.points[i] for i in chosen]

@@ -2,8 +2,6 @@
 
 Each variant is compared with full matrices of as many prompts, whose learning rate was chosen in
 the same way. Tasks without such runs are left out.
-
-Symbols: S seeds.
 """
 
 from __future__ import annotations
@@ -12,10 +10,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from dip_book.frame import finished, where
+from dip_book.frame import finished
 from dip_book.pages import visual_tasks
 from dip_book.pages.task_grids import Grids
-from dip_book.pages.visual_tasks import TaskRuns, Values
+from dip_book.pages.visual_tasks import TaskRuns
 from dip_book.tables import over_seeds
 from dip_lib.training.parts import LowRank
 from dip_study.visual_grid import LowRankPrompts
@@ -44,27 +42,23 @@ def _measured(grids: Grids) -> Iterator[tuple[TaskRuns, LowRankPrompts, str]]:
         yield from ((tasks, low, task) for task in low.datasets if task in there)
 
 
-def _gain(tasks: TaskRuns, low: LowRankPrompts, task: str, update: LowRank | None) -> Values:
-    """{task: (S,) accuracy minus that of the head alone}; without an update of the full matrix."""
-    runs = tasks.ends(vectors=low.of) if update is None else tasks.low_rank(update, vectors=low.of)
-    of_task = where(runs, dataset=task)
-    return visual_tasks.minus(of_task, tasks.ends(vectors=0, dataset=task))
-
-
 def gain_by_rank(grids: Grids) -> dict[str, Curves]:
     """Task -> gain over the head against the rank; bands are ranges over seeds."""
     return {task: _lines(tasks, low, task) for tasks, low, task in _measured(grids)}
 
 
 def _lines(tasks: TaskRuns, low: LowRankPrompts, task: str) -> Curves:
-    lines = Curves()
+    lines, head = Curves(), tasks.ends(vectors=0)
     for look, (dropout, p0) in LINES.items():
         updates = {r: LowRank(rank=r, dropout=dropout, p0=p0) for r in low.ranks}
-        gains = {r: _gain(tasks, low, task, update) for r, update in updates.items()}
+        gains = {
+            r: visual_tasks.minus(tasks.low_rank(update, vectors=low.of), head)
+            for r, update in updates.items()
+        }
         rows = {r: over_seeds(gain[task]).columns for r, gain in gains.items() if task in gain}
         if rows:
             lines[look] = pd.DataFrame.from_dict(rows, orient="index")
-    full = _gain(tasks, low, task, None)
+    full = visual_tasks.gains_of(tasks, low.of)
     if task in full:
         level = over_seeds(full[task]).columns
         lines[FULL] = pd.DataFrame.from_dict(dict.fromkeys(low.ranks, level), orient="index")

@@ -92,7 +92,7 @@ class TaskRuns:
         return runs[(runs["tuned"] > 0) == tuned]
 
     def low_rank(self, update: LowRank, **values: Any) -> pd.DataFrame:
-        """VPT-deep with an update of low rank, at as many prompts as the profile gives them."""
+        """VPT-deep whose prompts have this update of low rank."""
         own = {"rank": update.rank, "dropout": update.dropout, "p0": update.p0}
         return where(self.runs, method=VPT.name, **own | values)
 
