@@ -26,7 +26,8 @@ Curves = Mapping[str, pd.DataFrame]
 
 def height_of(panels: Mapping[str, Curves], across: int = 1) -> float:
     """Of the figure of :func:`curves`, in inches."""
-    return 1.0 + (1.9 * -(-len(panels) // across) if len(panels) > 1 else 2.6)
+    row = 1.9 if across < 3 else 1.45  # small panels are about square
+    return 1.0 + (row * -(-len(panels) // across) if len(panels) > 1 else 2.6)
 
 
 def curves(
@@ -73,12 +74,14 @@ def curves(
     for axes in grid.flat[len(panels) :]:
         axes.axis("off")
     for axes in grid.flat[max(0, len(panels) - across) : len(panels)]:  # the lowest of each column
-        axes.set_xlabel(xlabel)
+        axes.set_xlabel(xlabel if across < 3 else "")
         axes.tick_params(labelbottom=True)
     handles, entries = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, entries, loc="outside upper center", ncols=min(3, len(entries)))
     if ylabel:
         figure.supylabel(ylabel, fontsize=10)
+    if across >= 3:  # a label below each of three columns would run into the next
+        figure.supxlabel(xlabel, fontsize=10)
 
 
 def row_heights(rows: Iterable[str], breaks: Sequence[str] = ()) -> NDArray[np.float64]:

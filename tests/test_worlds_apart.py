@@ -10,7 +10,8 @@ import pytest
 from bs4 import BeautifulSoup
 from tiny_book import ROOT
 
-sys.path.append(str(ROOT / "book"))  # as when book/pdf.py is run as a program
+sys.path += [str(ROOT / "book"), str(ROOT / "book" / "_ext")]  # as book/pdf.py and Sphinx do
+from companion.drawings import short
 from worlds_apart import cuts_of, take_apart
 
 
@@ -34,8 +35,10 @@ def test_what_stacks_no_worlds_is_whole(titles: tuple[str, ...], tmp_path: Path)
 
 def test_a_world_begins_as_far_above_its_heading_as_the_figure(tmp_path: Path) -> None:
     path = stacked(tmp_path / "x.svg", "Glyph World", "Photo World")
-    (cut,) = cuts_of(path.read_text("utf-8"))
+    whole = path.read_text("utf-8")
+    (cut,) = cuts_of(whole)
     assert cut == pytest.approx(0.5, abs=0.05)
+    assert cuts_of(short(whole)) == pytest.approx([cut], abs=1e-3)
 
 
 def test_the_parts_are_the_whole_in_order(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from .ask import Ask, write_runs
+from .drawings import shorten_figures
 from .explore import Explore
 from .faults import Faults
 from .gallery import Gallery, Thumb
@@ -75,6 +76,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("build-finished", write_scripts)
     app.connect("build-finished", write_runs)
     app.connect("build-finished", drop_unused_icons)
+    app.connect("build-finished", shorten_figures)
     app.add_js_file("companion.js", loading_method="defer")
     app.add_js_file("tables.js", loading_method="defer")
     app.connect("html-page-context", load_sliders)

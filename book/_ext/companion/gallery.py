@@ -24,6 +24,7 @@ from PIL import Image
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from .drawings import short
 from .templates import html
 
 logger = logging.getLogger(__name__)
@@ -51,32 +52,6 @@ def small(content: bytes) -> bytes:
 
 COLOURS = 64
 """Of a picture within a drawing, which is a few millimetres wide on a card."""
-GLYPH = re.compile(r'id="(DejaVu[\w-]+)"')
-TENTHS = re.compile(r"(?P<kept>scale\([^)]*\))|(?P<short>\.\d)\d+")
-"""Numbers of a drawing, but for the scales that give letters their size."""
-USE = re.compile(r'<use xlink:href="#(\w+)"(?: transform="translate\(([\d.-]+) 0\)")?/>')
-
-
-def short_text(svg: str) -> str:
-    """The drawing with short names of its letters, and their places in whole units of a font.
-
-    A letter of a drawn text is a reference to an outline, and there are thousands on the cards.
-    """
-    for number, name in enumerate(dict.fromkeys(GLYPH.findall(svg))):
-        svg = svg.replace(f'id="{name}"', f'id="l{number}"').replace(f'"#{name}"', f'"#l{number}"')
-
-    def shorter(found: re.Match[str]) -> str:
-        place = f' x="{float(found[2]):.0f}"' if found[2] else ""
-        return f'<use href="#{found[1]}"{place}/>'
-
-    return USE.sub(shorter, svg)
-
-
-def anonymous(svg: str) -> str:
-    """The drawing without comments and without the names that nothing in it refers to."""
-    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
-    silent = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)
-    return re.sub(r' id="([^"]+)"', lambda name: name[0] if name[1] in used else "", silent)
 
 
 def light(svg: str) -> bytes:
@@ -91,10 +66,8 @@ def light(svg: str) -> bytes:
         picture.quantize(COLOURS).save(file, "PNG", optimize=True)
         return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
-    told = re.sub(r"<metadata>.*?</metadata>\n", "", re.sub(r"\n +", "\n", svg), flags=re.DOTALL)
-    outlines = re.sub(r" ?\n([LQCz]) ?", r"\1", short_text(anonymous(told)))  # a segment each
-    rounded = TENTHS.sub(lambda found: found["kept"] or found["short"], outlines)
-    return re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", smaller, rounded).encode()
+    silent = short(re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL), digits=1)
+    return re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", smaller, silent).encode()
 
 
 def picture(notebook: dict[str, Any]) -> tuple[str, bytes, str]:
