@@ -123,6 +123,8 @@ class Grid:
         low_rank: where prompts get a low rank; None: nowhere.
         seeds: of the runs that are shown; the first tunes.
         tower: the encoder: a backbone, or timm's, "timm:vit_base_patch16_224.mae".
+        screened: those of the tasks that are there because prompts gain on the images that choose:
+            they judge condensing, and say nothing of how often prompts gain.
         decays: weight decays that are tried with each rate; none: the profile's is taken.
         optimiser: of all runs (:class:`dip_lib.training.parts.VisualSchedule`).
     """
@@ -139,6 +141,7 @@ class Grid:
     condensing: Condense
     seeds: Sequence[int]
     tower: str
+    screened: Sequence[str] = ()
     decays: Sequence[float] = ()
     optimiser: str = ""
     low_rank: LowRankPrompts | None = None

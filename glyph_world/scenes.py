@@ -5,6 +5,7 @@ Everything but the label is drawn at random. Symbols: N images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -73,6 +74,24 @@ def _scene(count: int, random: np.random.Generator) -> np.ndarray:
             paste(canvas, ink(any_letter(random), font, height), x, y)
             placed.append((x, y, height))
     return np.asarray(canvas)
+
+
+def places_apart(
+    heights: Sequence[float], random: np.random.Generator
+) -> list[tuple[float, float]]:
+    """Random centres of letters of these heights, none on another's; all anew if one finds none."""
+    while True:
+        placed = list[tuple[float, float, float]]()
+        for height in heights:
+            low = height / 2 + MARGIN
+            for x, y in random.uniform(low, SIZE - low, (200, 2)):
+                if all(np.hypot(x - a, y - b) >= APART * max(height, h) for a, b, h in placed):
+                    placed.append((x, y, height))
+                    break
+            else:
+                break
+        if len(placed) == len(heights):
+            return [(x, y) for x, y, _ in placed]
 
 
 def how_many(label: int, random: np.random.Generator) -> np.ndarray:

@@ -1,59 +1,39 @@
-"""Drawings whose label is a relation: how many letters of a kind, which one, where, how far apart.
+"""Drawings whose label is a relation: how many letters of a kind, where, how far apart.
 
 Everything but the label is drawn at random. Each function takes a label, from 0, and draws one mask
-(64, 64); lengths are pixels of a mask.
+(64, 64); lengths are pixels of a mask. Letters of two kinds are in :mod:`.letter_kinds`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
+from PIL import ImageDraw
 
+from glyph_world import letter_kinds as kinds
 from glyph_world.draw import SIZE
+from glyph_world.letter_kinds import BOLD, MIDDLE, THIN, Drawing
 from glyph_world.scenes import (
-    APART,
     COUNTS,
     LETTERS,
-    MARGIN,
     any_font,
     any_letter,
     blank,
     how_many,
     ink,
     paste,
+    places_apart,
     which_font,
 )
 from glyph_world.world import PRETRAINING_FONTS
 
-Drawing = Callable[[int, np.random.Generator], np.ndarray]
-
-THIN, BOLD = "DejaVuSans", "DejaVuSans-Bold"
-MIDDLE = SIZE / 2
 SMALL = (11, 14)
 """Range of heights."""
 EDGE = 9
 """Least distance of a small letter's centre to the edge."""
-RADIUS = 23
-"""Of the ring on which eight letters stand."""
+DOT = (7, 13)
+"""Range of a dot's diameter."""
 AIMS = 0.3
 """Largest error of a direction or distance, in steps from one label to the next."""
-
-
-def _places(heights: Sequence[float], random: np.random.Generator) -> list[tuple[float, float]]:
-    """Random centres of letters of these heights, none on another's; all anew if one finds none."""
-    while True:
-        placed = list[tuple[float, float, float]]()
-        for height in heights:
-            low = height / 2 + MARGIN
-            for x, y in random.uniform(low, SIZE - low, (200, 2)):
-                if all(np.hypot(x - a, y - b) >= APART * max(height, h) for a, b, h in placed):
-                    placed.append((x, y, height))
-                    break
-            else:
-                break
-        if len(placed) == len(heights):
-            return [(x, y) for x, y, _ in placed]
 
 
 def _pair(
@@ -75,7 +55,7 @@ def how_many_kinds(label: int, random: np.random.Generator) -> np.ndarray:
     more = [kinds[i] for i in random.integers(len(kinds), size=8 - len(kinds))]
     letters, font, heights = [*kinds, *more], any_font(random), random.uniform(*SMALL, 8).tolist()
     canvas = blank()
-    for letter, height, (x, y) in zip(letters, heights, _places(heights, random), strict=True):
+    for letter, height, (x, y) in zip(letters, heights, places_apart(heights, random), strict=True):
         paste(canvas, ink(letter, font, height), x, y)
     return np.asarray(canvas)
 
@@ -84,7 +64,7 @@ def how_many_tall(label: int, random: np.random.Generator) -> np.ndarray:
     """Seven letters, as many of them tall as the label says."""
     heights = [17.0] * label + [9.0] * (7 - label)
     canvas = blank()
-    for height, (x, y) in zip(heights, _places(heights, random), strict=True):
+    for height, (x, y) in zip(heights, places_apart(heights, random), strict=True):
         paste(canvas, ink(any_letter(random), any_font(random), height), x, y)
     return np.asarray(canvas)
 
@@ -93,7 +73,7 @@ def how_many_bold(label: int, random: np.random.Generator) -> np.ndarray:
     """Seven letters, as many of them bold as the label says."""
     fonts, heights = [BOLD] * label + [THIN] * (7 - label), random.uniform(11, 16, 7).tolist()
     canvas = blank()
-    for font, height, (x, y) in zip(fonts, heights, _places(heights, random), strict=True):
+    for font, height, (x, y) in zip(fonts, heights, places_apart(heights, random), strict=True):
         paste(canvas, ink(any_letter(random), font, height), x, y)
     return np.asarray(canvas)
 
@@ -117,16 +97,6 @@ def how_far(label: int, random: np.random.Generator) -> np.ndarray:
     return np.asarray(canvas)
 
 
-def which_bold(label: int, random: np.random.Generator) -> np.ndarray:
-    """Eight letters on a ring, of which one is bold."""
-    canvas = blank()
-    for place in range(8):
-        x, y = (MIDDLE + RADIUS * f(2 * np.pi * place / 8) for f in (np.cos, np.sin))
-        font = BOLD if place == label else THIN
-        paste(canvas, ink(any_letter(random), font, 12), x, y)
-    return np.asarray(canvas)
-
-
 def sum_of_two(label: int, random: np.random.Generator) -> np.ndarray:
     """Two digits whose sum is the label."""
     first = int(random.integers(label + 1))
@@ -140,9 +110,18 @@ def sum_of_two(label: int, random: np.random.Generator) -> np.ndarray:
 def how_large(label: int, random: np.random.Generator) -> np.ndarray:
     """One letter, ten pixels and three for each label high."""
     height = 10 + 3 * (label + random.uniform(-AIMS, AIMS))
-    ((x, y),) = _places([height], random)
+    ((x, y),) = places_apart([height], random)
     canvas = blank()
     paste(canvas, ink(any_letter(random), any_font(random), height), x, y)
+    return np.asarray(canvas)
+
+
+def how_many_dots(label: int, random: np.random.Generator) -> np.ndarray:
+    """One dot and as many more as the label says, of any size."""
+    sizes, canvas = random.uniform(*DOT, label + 1).tolist(), blank()
+    pen = ImageDraw.Draw(canvas)
+    for size, (x, y) in zip(sizes, places_apart(sizes, random), strict=True):
+        pen.ellipse((x - size / 2, y - size / 2, x + size / 2, y + size / 2), fill=255)
     return np.asarray(canvas)
 
 
@@ -165,9 +144,20 @@ DRAWINGS: dict[str, tuple[tuple[str, ...], Drawing]] = {
     "how_many_bold": (NUMBERS[:8], how_many_bold),
     "where_from": (DIRECTIONS, where_from),
     "how_far": (tuple(f"{14 + 4 * i} pixels" for i in range(8)), how_far),
-    "which_bold": (DIRECTIONS, which_bold),
+    "which_bold": (DIRECTIONS, kinds.which(kinds.bold)),
     "sum_of_two": (NUMBERS, sum_of_two),
     "how_large": (tuple(f"{10 + 3 * i} pixels" for i in range(8)), how_large),
+    "which_slanted": (DIRECTIONS, kinds.which(kinds.slanted)),
+    "which_pale": (DIRECTIONS, kinds.which(kinds.pale)),
+    "which_hollow": (DIRECTIONS, kinds.which(kinds.hollow, kinds.bold)),
+    "which_underlined": (DIRECTIONS, kinds.which(kinds.underlined)),
+    "which_digit": (DIRECTIONS, kinds.which(kinds.digit)),
+    "which_a": (DIRECTIONS, kinds.which(kinds.first, kinds.later)),
+    "how_many_pale": (NUMBERS[:8], kinds.how_many(kinds.pale)),
+    "how_many_hollow": (NUMBERS[:8], kinds.how_many(kinds.hollow, kinds.bold)),
+    "how_many_underlined": (NUMBERS[:8], kinds.how_many(kinds.underlined)),
+    "how_many_a": (NUMBERS[:8], kinds.how_many(kinds.first, kinds.later)),
+    "how_many_dots": (COUNTS, how_many_dots),
 }
 """Name of a drawing, as tasks.toml has it, -> names of classes, of which a task has the first ones,
 and what draws a label."""

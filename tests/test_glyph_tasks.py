@@ -17,7 +17,7 @@ from scipy.ndimage import label as label_of
 from dip_lib import load_backbone
 from dip_lib.data import Dataset, load_dataset
 from dip_lib.errors import UnknownNameError
-from glyph_world import scenes, structured
+from glyph_world import letter_kinds, scenes, structured
 from glyph_world.draw import SIZE
 from glyph_world.tasks import IMAGES, TASKS, TUNING, task_dataset
 
@@ -31,7 +31,7 @@ each_task = pytest.mark.parametrize("name", TASKS)
 
 def test_tasks_of_three_groups_are_declared() -> None:
     groups = Counter(task["group"] for task in TASKS.values())
-    assert groups == {"natural": 2, "specialised": 2, "structured": 10}
+    assert groups == {"natural": 2, "specialised": 2, "structured": 21}
 
 
 @each_task
@@ -141,8 +141,46 @@ def test_more_of_a_kind_change_the_ink_as_they_should() -> None:
 
     for drawing in (structured.how_many_tall, structured.how_many_bold, structured.how_large):
         assert ink(drawing, 1) < ink(drawing, 4) < ink(drawing, 7)
-    ring = structured.which_bold(2, np.random.default_rng(0)) / 255.0  # below
-    assert ring[44:].sum() > ring[:20].sum()
+
+
+def box(random: np.random.Generator) -> Image.Image:
+    return Image.new("L", (6, letter_kinds.HEIGHT), 255)
+
+
+def nothing(random: np.random.Generator) -> Image.Image:
+    return Image.new("L", (6, letter_kinds.HEIGHT), 0)
+
+
+@pytest.mark.parametrize("label", range(8))
+def test_the_letter_of_another_kind_is_where_the_label_says_or_as_many_are(label: int) -> None:
+    random = np.random.default_rng(label)
+    (one,) = inks(letter_kinds.which(box, nothing)(label, random))
+    down, right = one.mean(0) - letter_kinds.MIDDLE
+    turn = np.arctan2(down, right) / (np.pi / 4) - label
+    assert abs((turn + 4) % 8 - 4) < 0.2
+    assert len(inks(letter_kinds.which(nothing, box)(label, random))) == 7
+    counted = letter_kinds.how_many(box, nothing)
+    for _ in range(3):
+        assert abs((counted(label, random) > 0).sum() - 72 * label) <= 6  # none on another
+
+
+def test_kinds_of_letters_are_told_apart_by_their_ink() -> None:
+    def drawn(kind: letter_kinds.Kind) -> list[np.ndarray]:
+        random = np.random.default_rng(0)
+        return [np.asarray(kind(random)) for _ in range(12)]
+
+    thin, bold = drawn(letter_kinds.thin), drawn(letter_kinds.bold)
+    assert max(each.max() for each in drawn(letter_kinds.pale)) <= 128 < thin[0].max()
+    assert sum(map(np.sum, thin)) < sum(map(np.sum, bold))
+    assert sum(map(np.sum, drawn(letter_kinds.hollow))) < 0.8 * sum(map(np.sum, bold))
+    assert all(each[-1].min() == 255 for each in drawn(letter_kinds.underlined))
+    assert {len(each) for each in drawn(letter_kinds.underlined)} == {letter_kinds.HEIGHT}
+    shapes = {
+        kind: {each.tobytes() for each in drawn(kind)}
+        for kind in (letter_kinds.first, letter_kinds.later, letter_kinds.digit)
+    }
+    assert not shapes[letter_kinds.first] & shapes[letter_kinds.later]
+    assert not shapes[letter_kinds.digit] & shapes[letter_kinds.later]
 
 
 def test_as_many_kinds_are_drawn_and_digits_that_sum_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,10 @@ def test_the_finding_names_the_tasks_that_judge(whole: list[TaskRuns]) -> None:
     assert "+3.0 [+3.0, +3.0] against as many at random" in said
     plain = task_condensing.finding([grid(condensed=False)])
     assert "how-many +10.0" in plain and "not measured yet" in plain
+    screened = replace(whole[0], grid=replace(whole[0].grid, screened=("how-many",)))
+    apart = task_condensing.finding([screened])
+    assert "on 0 of 1 measured tasks (none) and on 1 of 1 chosen because" in apart
+    assert "validation (how-many +10.0)" in apart
     alone = task_condensing.finding([grid("natural-greek")])
     assert "on 0 of 1 measured tasks (none)" in alone and "none judges" in alone
 

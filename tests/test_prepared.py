@@ -25,7 +25,7 @@ from dip_study.plan import plan
 from dip_study.profiles import load_profile
 from dip_study.visual_condensed import visual_condensed
 from dip_study.visual_grid import Grid, Rate
-from dip_study.visual_rates import chosen_rates
+from dip_study.visual_rates import accuracies, best
 from dip_study.visual_tasks import visual_tasks
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Do not compare its results")
@@ -282,7 +282,8 @@ def test_the_studies_are_measured_from_folders_to_condensed_prompts(
     profile = load_profile(str(file))
     (grid,) = Grid.each(profile)
     store = study.open_store(profile, "missing")
-    ((task, rates),) = chosen_rates(profile, store, grid)
+    ((task, reached),) = accuracies(profile, store, grid)
+    rates = best(reached)
     assert task == "vtab-kitti" and rates.keys() == {"deep 0", "deep 2", "few"}
     assert {*rates.values()} <= {Rate(0.25, 0.0), Rate(0.25, 0.01)}
     inside = ", ".join(f'"{number}" = {rate}' for number, rate in rates.items())

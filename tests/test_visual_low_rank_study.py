@@ -21,7 +21,7 @@ from dip_study import study
 from dip_study.profiles import Profile, load_profile
 from dip_study.visual_grid import Grid, LowRankPrompts, Rate
 from dip_study.visual_low_rank import low_rank_tuning_runs, visual_low_rank
-from dip_study.visual_rates import low_rank_rates
+from dip_study.visual_rates import best, low_rank_accuracies
 from dip_study.visual_tasks import tuning_runs
 
 PROFILE = load_profile("visual-tasks")
@@ -93,12 +93,13 @@ class Tried(Store):
 
 def test_a_variant_has_the_rate_that_is_best_in_its_own_runs(tmp_path: Path) -> None:
     (own,) = Grid.each(PROFILE)
-    for task, rates in low_rank_rates(PROFILE, Tried(tmp_path), own):
+    for task, reached in low_rank_accuracies(PROFILE, Tried(tmp_path), own):
+        rates = best(reached)
         assert task in LOW["datasets"] and len(rates) == VARIANTS
         for variant, rate in rates.items():
             assert rate == Rate(0.03 if "no P0" in variant else 0.003)
     with pytest.raises(NotMeasuredError, match="visual_low_rank"):
-        next(low_rank_rates(PROFILE, Store(tmp_path), own))
+        next(low_rank_accuracies(PROFILE, Store(tmp_path), own))
 
 
 # ---- what the page shows ------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from dip_study.plan_visual import visual_minutes
 from dip_study.profiles import Profile, load_profile
 from dip_study.visual_condensed import visual_condensed
 from dip_study.visual_grid import Grid, Rate
-from dip_study.visual_rates import chosen_rates
+from dip_study.visual_rates import accuracies, best
 from dip_study.visual_tasks import visual_tasks
 from glyph_world.tasks import TASKS
 
@@ -145,15 +145,15 @@ def rate_of(run: Run) -> float:
 def test_the_best_rate_on_the_images_that_choose_is_chosen(tmp_path: Path) -> None:
     one = with_table(datasets=["how-many"], rates=[0.001, 0.003, 0.01, 0.03])
     (grid,) = Grid.each(one)
-    for found, best in (
+    for found, wanted in (
         ({0.001: 30.0, 0.003: 50.0, 0.01: 40.0, 0.03: None}, 0.003),
         ({0.001: 50.0, 0.003: 50.0, 0.01: 50.0, 0.03: 40.0}, 0.001),  # equal: the smaller
     ):
-        ((task, rates),) = chosen_rates(one, Stored(tmp_path, found), grid)
+        ((task, reached),) = accuracies(one, Stored(tmp_path, found), grid)
         assert task == "how-many"
-        assert rates == dict.fromkeys(RATES, Rate(best))
+        assert best(reached) == dict.fromkeys(RATES, Rate(wanted))
     with pytest.raises(NotMeasuredError, match="visual-tasks"):
-        next(chosen_rates(one, Stored(tmp_path, {0.001: 1.0}), grid))
+        next(accuracies(one, Stored(tmp_path, {0.001: 1.0}), grid))
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,21 @@ def finding(grids: Grids) -> str:
     if not gains:
         return "**Finding.** No task on which prompts may gain is measured yet."
     most = max(tasks.grid.condensing.of for tasks in grids)
-    judged = judging(grids)
-    named = ", ".join(f"{task} {gains[task].mean():+.1f}" for task in judged) or "none"
+    screened = {task for tasks in grids for task in tasks.grid.screened}
+    declared = {task: each for task, each in gains.items() if task not in screened}
+    chosen = {task: each for task, each in gains.items() if task in screened}
+    kinds = {"measured tasks": declared, "chosen because prompts gain in validation": chosen}
+    where_they_gain = " and on ".join(_where(each, kind) for kind, each in kinds.items() if each)
     return (
         f"**Finding.** {most} prompts in each block are {GAIN:g} points or more above the linear "
-        f"head on {len(judged)} of {len(gains)} measured tasks ({named}). {_condensing(grids)}"
+        f"head on {where_they_gain}. {_condensing(grids)}"
     )
+
+
+def _where(gains: Values, kind: str) -> str:
+    """ "1 of 6 measured tasks (how-many +10.4)": on which of a kind prompts gain."""
+    named = [f"{task} {each.mean():+.1f}" for task, each in gains.items() if each.mean() >= GAIN]
+    return f"{len(named)} of {len(gains)} {kind} ({', '.join(named) or 'none'})"
 
 
 def _condensing(grids: Grids) -> str:
