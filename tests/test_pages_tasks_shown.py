@@ -10,7 +10,7 @@ from typing import cast
 
 import pandas as pd
 import pytest
-from made_tasks import EPOCHS, grid, one, profile, records
+from made_tasks import EPOCHS, SEEDS, grid, one, profile, records
 from test_notebook import DEFAULTS
 
 from dip_book.frame import frame
@@ -86,6 +86,10 @@ def test_the_finding_names_the_tasks_that_judge(whole: list[TaskRuns]) -> None:
     assert "+3.0 [+3.0, +3.0] against as many at random" in said
     plain = task_condensing.finding([grid(condensed=False)])
     assert "how-many +10.0" in plain and "not measured yet" in plain
+    also = [one("where-from", s, base, vectors=n) for s in SEEDS for n, base in ((0, 40), (10, 45))]
+    partly = task_condensing.finding([TaskRuns.of(frame([*records(), *also]), profile())])
+    assert "on 2 of 3 measured tasks" in partly and "On how-many the most important" in partly
+    assert partly.endswith("range of its seeds.")
     screened = replace(whole[0], grid=replace(whole[0].grid, screened=("how-many",)))
     apart = task_condensing.finding([screened])
     assert "on 0 of 1 measured tasks (none) and on 1 of 1 chosen because" in apart

@@ -75,18 +75,21 @@ def _where(gains: Values, kind: str) -> str:
 
 def _condensing(grids: Grids) -> str:
     """What the most important prompts, trained on, are against three others, in a sentence."""
-    found, share = differences(grids, "trained on"), headline(grids)
-    if not judging(grids):
+    judged, found = judging(grids), differences(grids, "trained on")
+    if not judged:
         return "So none judges condensing."
     if not found:
         return "Condensing is not measured yet on any of these."
+    condensed = [task for tasks in grids for task in tasks.condensed if task in judged]
+    there = "There" if len(condensed) == len(judged) else f"On {', '.join(condensed)}"
     said = ", ".join(
         f"{found[name]:+.1f} against {name}"
         for name in (INSTEAD[each] for each in ("all", "random", "few"))
         if name in found
     )
-    over = "" if len(judging(grids)) > 1 else " Brackets are the range of its seeds."
-    return f"There the most important {share:g} %, trained on, are, in points, {said}.{over}"
+    over = "" if len(condensed) > 1 else " Brackets are the range of its seeds."
+    share = f"{headline(grids):g} %"
+    return f"{there} the most important {share}, trained on, are, in points, {said}.{over}"
 
 
 def judging(grids: Grids) -> list[str]:
