@@ -47,7 +47,10 @@ def test_each_control_is_compared_at_the_same_share_and_length(tasks: TaskRuns) 
 
 def test_the_share_of_the_gain_is_that_of_all_prompts_trained_on(tasks: TaskRuns) -> None:
     def kept(*settings: Any, **named: Any) -> dict[str, float]:
-        return {task: v.mean() for task, v in page.share_of_gain(tasks, *settings, **named).items()}
+        found = page.kept_points(tasks, *settings, **named)
+        assert all(each.gained == 10 + 2 * named.get("tuned", True) for each in found.values())
+        shares = page.share_of_gain(found) if found else {}
+        return {task: each.mean() for task, each in shares.items()}
 
     assert kept(30) == {"how-many": pytest.approx(11 / 12)}
     assert kept(30, "random") == {"how-many": pytest.approx(8 / 12)}
@@ -55,6 +58,21 @@ def test_the_share_of_the_gain_is_that_of_all_prompts_trained_on(tasks: TaskRuns
     assert kept(30, ranking="layer") == {"how-many": pytest.approx(11 / 12)}
     assert kept(100) == kept(100, tuned=False) == {"how-many": pytest.approx(1)}
     assert kept(10) == kept(10, "random") == {}
+
+
+def test_the_share_of_all_gains_is_not_that_of_the_smallest() -> None:
+    """What stays of 40 and of 2 points, 30 and -2: 28 of 42, where the own shares average -.125."""
+    kept = {
+        "large": page.Kept(np.array([29.0, 31.0]), 40.0),
+        "small": page.Kept(np.array([-2.0, -2.0]), 2.0),
+    }
+    shares = page.share_of_gain(kept)
+    assert np.mean([each.mean() for each in shares.values()]) == pytest.approx(28 / 42)
+    assert np.ptp(shares["large"]) == pytest.approx(2 / 21)
+    same = {
+        task: page.Kept(np.full(2, each.gained / 2), each.gained) for task, each in kept.items()
+    }
+    assert all(each == pytest.approx([0.5, 0.5]) for each in page.share_of_gain(same).values())
 
 
 def test_claims_read_the_tasks_that_judge_alone(tasks: TaskRuns) -> None:

@@ -105,7 +105,8 @@ def headline(grids: Grids) -> float:
 def kept_curves(grids: Grids) -> dict[str, Curves]:
     """State -> share of the gain that stays, in per cent, against the share of prompts.
 
-    Averages over the tasks that judge, with intervals over these; of one task ranges over seeds.
+    Of all points that the tasks that judge gain together, with intervals over these; of one task
+    ranges over seeds.
     Trained on are the choice by importance at every share, and its controls at the headline's.
     """
     panels: dict[str, Curves] = {}
@@ -123,8 +124,9 @@ def _kept(grids: Grids, choice: str, tuned: bool) -> pd.DataFrame:
     rows = {}
     for share in sorted({*shares, ALL}):
         settings = (share, own, tuned, ranking)
-        found = merged([visual_tasks.share_of_gain(tasks, *settings) for tasks in grids])
-        if found and (share < ALL or choice == "sum"):
+        kept = merged([visual_tasks.kept_points(tasks, *settings) for tasks in grids])
+        if kept and (share < ALL or choice == "sum"):
+            found = visual_tasks.share_of_gain(kept)
             rows[share] = over_datasets({task: 100 * each for task, each in found.items()}).columns
     return pd.DataFrame.from_dict(rows, orient="index")
 

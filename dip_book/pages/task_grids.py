@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import pandas as pd
 
@@ -17,7 +18,7 @@ from dip_book.frame import frame
 from dip_book.interval import Interval
 from dip_book.notebook import Page
 from dip_book.pages import visual_tasks
-from dip_book.pages.visual_tasks import TaskRuns, Values
+from dip_book.pages.visual_tasks import TaskRuns
 from dip_book.tables import over_seeds
 from dip_lib.training.run import Run
 from dip_study import study
@@ -28,6 +29,7 @@ from dip_study.visual_low_rank import low_rank_runs
 from dip_study.visual_tasks import shown_runs
 
 Grids = Sequence[TaskRuns]
+T = TypeVar("T")
 MEASURES = "dip measure --study visual_tasks visual_condensed"
 
 
@@ -101,8 +103,8 @@ def _named(what: str, by_profile: Mapping[str, Sequence[str]]) -> str:
     return f"{what}: {', '.join(each)}" if each else ""
 
 
-def merged(each: Sequence[Values]) -> Values:
-    """Task -> (S,) values, of all grids."""
+def merged(each: Sequence[Mapping[str, T]]) -> dict[str, T]:
+    """What there is of each task, of all grids."""
     return {task: values for found in each for task, values in found.items()}
 
 

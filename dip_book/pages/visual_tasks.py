@@ -9,8 +9,9 @@ Symbols: S seeds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -191,26 +192,49 @@ def stays(
     return [tasks.kept(share, choice, tuned, ranking)]
 
 
-def share_of_gain(
+class Kept(NamedTuple):
+    """Points above the head alone: what stays, (S,), and what all prompts gain, over seeds."""
+
+    stays: Array
+    gained: float
+
+
+def kept_points(
     tasks: TaskRuns,
     share: float,
     choice: str = "sum",
     tuned: bool = True,
     ranking: str = "global",
-) -> Values:
-    """Task that judges -> (S,) which part of the gain over the head stays.
+) -> dict[str, Kept]:
+    """Task that judges -> what stays of the gain over the head.
 
-    The gain is that of all prompts, trained on as long if these are, averaged over seeds. Random
-    subsets are averaged. Tasks without such runs are left out.
+    The gain is that of all prompts, trained on as long if these are. Random subsets are averaged.
+    Tasks without such runs are left out.
     """
     whole, parts = (stays(tasks, each, choice, tuned, ranking) for each in (ALL, share))
     runs = finished_pairs(*whole, tasks.ends(vectors=0), *parts)
     every, none, *some = (final(each, "base") for each in runs)
     return {
-        task: (np.mean([each[task] for each in some], 0) - none[task])
-        / (every[task] - none[task]).mean()
+        task: Kept(
+            np.mean([each[task] for each in some], 0) - none[task],
+            float((every[task] - none[task]).mean()),
+        )
         for task in judged(tasks)
         if some and all(task in each for each in (every, none, *some))
+    }
+
+
+def share_of_gain(kept: Mapping[str, Kept]) -> Values:
+    """Task -> (S,) values whose average is the share that stays of all points gained together.
+
+    An average of each task's own share would be that of the tasks with the least gain. These
+    values vary over tasks as that ratio of averages does (linearised, as in survey sampling); of
+    one task they are its share.
+    """
+    gained = np.mean([each.gained for each in kept.values()])
+    share = np.mean([each.stays.mean() for each in kept.values()]) / gained
+    return {
+        task: share + (each.stays - share * each.gained) / gained for task, each in kept.items()
     }
 
 
