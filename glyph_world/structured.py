@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import ImageDraw
 
-from glyph_world import letter_kinds as kinds
+from glyph_world import letter_kinds
 from glyph_world.draw import SIZE
 from glyph_world.letter_kinds import BOLD, MIDDLE, THIN, Drawing
 from glyph_world.scenes import (
@@ -144,19 +144,19 @@ DRAWINGS: dict[str, tuple[tuple[str, ...], Drawing]] = {
     "how_many_bold": (NUMBERS[:8], how_many_bold),
     "where_from": (DIRECTIONS, where_from),
     "how_far": (tuple(f"{14 + 4 * i} pixels" for i in range(8)), how_far),
-    "which_bold": (DIRECTIONS, kinds.which(kinds.bold)),
+    "which_bold": (DIRECTIONS, letter_kinds.which(letter_kinds.bold)),
     "sum_of_two": (NUMBERS, sum_of_two),
     "how_large": (tuple(f"{10 + 3 * i} pixels" for i in range(8)), how_large),
-    "which_slanted": (DIRECTIONS, kinds.which(kinds.slanted)),
-    "which_pale": (DIRECTIONS, kinds.which(kinds.pale)),
-    "which_hollow": (DIRECTIONS, kinds.which(kinds.hollow, kinds.bold)),
-    "which_underlined": (DIRECTIONS, kinds.which(kinds.underlined)),
-    "which_digit": (DIRECTIONS, kinds.which(kinds.digit)),
-    "which_a": (DIRECTIONS, kinds.which(kinds.first, kinds.later)),
-    "how_many_pale": (NUMBERS[:8], kinds.how_many(kinds.pale)),
-    "how_many_hollow": (NUMBERS[:8], kinds.how_many(kinds.hollow, kinds.bold)),
-    "how_many_underlined": (NUMBERS[:8], kinds.how_many(kinds.underlined)),
-    "how_many_a": (NUMBERS[:8], kinds.how_many(kinds.first, kinds.later)),
+    "which_slanted": (DIRECTIONS, letter_kinds.which(letter_kinds.slanted)),
+    "which_pale": (DIRECTIONS, letter_kinds.which(letter_kinds.pale)),
+    "which_hollow": (DIRECTIONS, letter_kinds.which(letter_kinds.hollow, letter_kinds.bold)),
+    "which_underlined": (DIRECTIONS, letter_kinds.which(letter_kinds.underlined)),
+    "which_digit": (DIRECTIONS, letter_kinds.which(letter_kinds.digit)),
+    "which_a": (DIRECTIONS, letter_kinds.which(letter_kinds.first, letter_kinds.later)),
+    "how_many_pale": (NUMBERS[:8], letter_kinds.how_many(letter_kinds.pale)),
+    "how_many_hollow": (NUMBERS[:8], letter_kinds.how_many(letter_kinds.hollow, letter_kinds.bold)),
+    "how_many_underlined": (NUMBERS[:8], letter_kinds.how_many(letter_kinds.underlined)),
+    "how_many_a": (NUMBERS[:8], letter_kinds.how_many(letter_kinds.first, letter_kinds.later)),
     "how_many_dots": (COUNTS, how_many_dots),
 }
 """Name of a drawing, as tasks.toml has it, -> names of classes, of which a task has the first ones,

@@ -106,8 +106,8 @@ def kept_curves(grids: Grids) -> dict[str, Curves]:
     """State -> share of the gain that stays, in per cent, against the share of prompts.
 
     Of all points that the tasks that judge gain together, with intervals over these; of one task
-    ranges over seeds.
-    Trained on are the choice by importance at every share, and its controls at the headline's.
+    ranges over seeds. Trained on are the choice by importance at every share, and its controls at
+    the headline's.
     """
     panels: dict[str, Curves] = {}
     for name, tuned in STATES.items():

@@ -12,8 +12,8 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 GLYPH = re.compile(r'id="(DejaVu[\w-]+)"')
-NUMBER = re.compile(r"(?P<scale>scale\([^)]*\))|(?P<whole>\.)(?P<part>\d+)")
-"""A fraction; scales give letters their size and keep it."""
+NUMBER = re.compile(r"(?P<scale>scale\([^)]*\))|\.(?P<part>\d+)")
+"""What follows a decimal point; scales give letters their size and keep it."""
 USE = re.compile(r'<use xlink:href="#(\w+)"(?: transform="translate\(([\d.-]+) 0\)")?/>')
 
 
