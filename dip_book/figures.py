@@ -24,9 +24,13 @@ Curves = Mapping[str, pd.DataFrame]
 """Label of a run, or any name -> frame with the columns value, low and high."""
 
 
+NARROW = 3
+"""Panels in a row from which on each is about square, and too narrow for an x label of its own."""
+
+
 def height_of(panels: Mapping[str, Curves], across: int = 1) -> float:
     """Of the figure of :func:`curves`, in inches."""
-    row = 1.9 if across < 3 else 1.45  # small panels are about square
+    row = 1.9 if across < NARROW else 1.45
     return 1.0 + (row * -(-len(panels) // across) if len(panels) > 1 else 2.6)
 
 
@@ -74,13 +78,13 @@ def curves(
     for axes in grid.flat[len(panels) :]:
         axes.axis("off")
     for axes in grid.flat[max(0, len(panels) - across) : len(panels)]:  # the lowest of each column
-        axes.set_xlabel(xlabel if across < 3 else "")
+        axes.set_xlabel(xlabel if across < NARROW else "")
         axes.tick_params(labelbottom=True)
     handles, entries = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, entries, loc="outside upper center", ncols=min(3, len(entries)))
     if ylabel:
         figure.supylabel(ylabel, fontsize=10)
-    if across >= 3:  # a label below each of three columns would run into the next
+    if across >= NARROW:
         figure.supxlabel(xlabel, fontsize=10)
 
 

@@ -8,7 +8,7 @@ Symbols: S seeds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -60,16 +60,19 @@ def finding(grids: Grids) -> str:
     declared = {task: each for task, each in gains.items() if task not in screened}
     chosen = {task: each for task, each in gains.items() if task in screened}
     kinds = {"measured tasks": declared, "chosen because prompts gain in validation": chosen}
-    where_they_gain = " and on ".join(_where(each, kind) for kind, each in kinds.items() if each)
+    judged = judging(grids)
+    where_they_gain = " and on ".join(
+        _where(each, judged, kind) for kind, each in kinds.items() if each
+    )
     return (
         f"**Finding.** {most} prompts in each block are {GAIN:g} points or more above the linear "
         f"head on {where_they_gain}. {_condensing(grids)}"
     )
 
 
-def _where(gains: Values, kind: str) -> str:
-    """ "1 of 6 measured tasks (how-many +10.4)": on which of a kind prompts gain."""
-    named = [f"{task} {each.mean():+.1f}" for task, each in gains.items() if each.mean() >= GAIN]
+def _where(gains: Values, judged: Sequence[str], kind: str) -> str:
+    """ "1 of 6 measured tasks (how-many +10.4)": which of a kind judge."""
+    named = [f"{task} {each.mean():+.1f}" for task, each in gains.items() if task in judged]
     return f"{len(named)} of {len(gains)} {kind} ({', '.join(named) or 'none'})"
 
 
