@@ -1,8 +1,7 @@
-"""Drawings of letters of two kinds, whose label is where the one kind is, or how many there are.
+"""Drawings of letters of two kinds, whose label is where the one of its kind is.
 
 Eight letters stand on a ring, and the label numbers the place of the one that is not as the others,
-clockwise from the right; or seven lie anywhere, and the label counts those of a kind. Everything
-else is drawn at random. Lengths are pixels of a mask (64, 64).
+clockwise from the right. Everything else is drawn at random. Lengths are pixels of a mask (64, 64).
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from glyph_world.draw import SIZE
-from glyph_world.scenes import LETTERS, any_font, any_letter, blank, ink, paste, places_apart
+from glyph_world.scenes import any_letter, blank, ink, paste
 
 Drawing = Callable[[int, np.random.Generator], np.ndarray]
 """Draws one mask (64, 64) of a label, from 0."""
 Kind = Callable[[np.random.Generator], Image.Image]
 """Draws the ink of a letter of a kind."""
 
-THIN, BOLD, SLANTED = "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique"
+THIN, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 MIDDLE = SIZE / 2
 RADIUS = 23
 """Of the ring."""
@@ -37,10 +36,6 @@ def thin(random: np.random.Generator) -> Image.Image:
 
 def bold(random: np.random.Generator) -> Image.Image:
     return ink(any_letter(random), BOLD, HEIGHT)
-
-
-def slanted(random: np.random.Generator) -> Image.Image:
-    return ink(any_letter(random), SLANTED, HEIGHT)
 
 
 def pale(random: np.random.Generator) -> Image.Image:
@@ -66,16 +61,6 @@ def digit(random: np.random.Generator) -> Image.Image:
     return ink(DIGITS[random.integers(len(DIGITS))], THIN, HEIGHT)
 
 
-def first(random: np.random.Generator) -> Image.Image:
-    """An A in any font."""
-    return ink(LETTERS[0], any_font(random), HEIGHT)
-
-
-def later(random: np.random.Generator) -> Image.Image:
-    """A letter that is no A, in any font."""
-    return ink(LETTERS[random.integers(1, len(LETTERS))], any_font(random), HEIGHT)
-
-
 def which(one: Kind, others: Kind = thin) -> Drawing:
     """Eight letters on a ring; that at the label's place is of another kind."""
 
@@ -84,18 +69,6 @@ def which(one: Kind, others: Kind = thin) -> Drawing:
         for place in range(8):
             x, y = (MIDDLE + RADIUS * f(2 * np.pi * place / 8) for f in (np.cos, np.sin))
             paste(canvas, (one if place == label else others)(random), x, y)
-        return np.asarray(canvas)
-
-    return drawing
-
-
-def how_many(one: Kind, others: Kind = thin) -> Drawing:
-    """Seven letters anywhere, as many of a kind as the label says."""
-
-    def drawing(label: int, random: np.random.Generator) -> np.ndarray:
-        canvas = blank()
-        for i, (x, y) in enumerate(places_apart([HEIGHT] * 7, random)):
-            paste(canvas, (one if i < label else others)(random), x, y)
         return np.asarray(canvas)
 
     return drawing

@@ -31,7 +31,7 @@ each_task = pytest.mark.parametrize("name", TASKS)
 
 def test_tasks_of_three_groups_are_declared() -> None:
     groups = Counter(task["group"] for task in TASKS.values())
-    assert groups == {"natural": 2, "specialised": 2, "structured": 21}
+    assert groups == {"natural": 2, "specialised": 2, "structured": 15}
 
 
 @each_task
@@ -152,16 +152,13 @@ def nothing(random: np.random.Generator) -> Image.Image:
 
 
 @pytest.mark.parametrize("label", range(8))
-def test_the_letter_of_another_kind_is_where_the_label_says_or_as_many_are(label: int) -> None:
+def test_the_letter_of_another_kind_is_where_the_label_says(label: int) -> None:
     random = np.random.default_rng(label)
     (one,) = inks(letter_kinds.which(box, nothing)(label, random))
     down, right = one.mean(0) - letter_kinds.MIDDLE
     turn = np.arctan2(down, right) / (np.pi / 4) - label
     assert abs((turn + 4) % 8 - 4) < 0.2
     assert len(inks(letter_kinds.which(nothing, box)(label, random))) == 7
-    counted = letter_kinds.how_many(box, nothing)
-    for _ in range(3):
-        assert abs((counted(label, random) > 0).sum() - 72 * label) <= 6  # none on another
 
 
 def test_kinds_of_letters_are_told_apart_by_their_ink() -> None:
@@ -175,12 +172,8 @@ def test_kinds_of_letters_are_told_apart_by_their_ink() -> None:
     assert sum(map(np.sum, drawn(letter_kinds.hollow))) < 0.8 * sum(map(np.sum, bold))
     assert all(each[-1].min() == 255 for each in drawn(letter_kinds.underlined))
     assert {len(each) for each in drawn(letter_kinds.underlined)} == {letter_kinds.HEIGHT}
-    shapes = {
-        kind: {each.tobytes() for each in drawn(kind)}
-        for kind in (letter_kinds.first, letter_kinds.later, letter_kinds.digit)
-    }
-    assert not shapes[letter_kinds.first] & shapes[letter_kinds.later]
-    assert not shapes[letter_kinds.digit] & shapes[letter_kinds.later]
+    shapes = [{each.tobytes() for each in found} for found in (thin, drawn(letter_kinds.digit))]
+    assert not shapes[0] & shapes[1]
 
 
 def test_as_many_kinds_are_drawn_and_digits_that_sum_up(monkeypatch: pytest.MonkeyPatch) -> None:

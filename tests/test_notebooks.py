@@ -112,12 +112,13 @@ def smoke_of_few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The profile ``smoke`` with few pictures for what encodes pictures in every step: a file.
 
     A family of Glyph World has 2,800 test images, and on these such methods are evaluated; a task
-    for visual prompts has 1,000, all of which train.
+    for visual prompts has 1,000, all of which train. It is called smoke, too: benchmarks are as
+    short for a profile of that name alone.
     """
     folder = tmp_path_factory.mktemp("few")
     names = load_dataset("greek").class_names[:4]
     write_pictures(folder / "letters", "greek", names)
-    profile = folder / "smoke-of-few.toml"
+    profile = folder / "smoke.toml"
     letters = '[folders]\nfew-letters = "letters"\n'
     profile.write_text(
         'like = "smoke"\nworld = "Glyph World"\ndatasets = ["greek", "few-letters"]\n'
