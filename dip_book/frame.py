@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -160,6 +161,7 @@ def as_read(runs: pd.DataFrame) -> pd.DataFrame | None:
 
 def where(runs: pd.DataFrame, **values: Any) -> pd.DataFrame:
     """The rows that have these values, such as ``label="DIP", dropout=0.5``."""
+    inside = np.ones(len(runs), dtype=bool)  # every column first: frames are wide, and copied once
     for column, value in values.items():
-        runs = runs[runs[column] == value]
-    return runs
+        inside &= (runs[column] == value).to_numpy()
+    return runs[inside]

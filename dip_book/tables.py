@@ -44,9 +44,13 @@ def trajectories(runs: pd.DataFrame, fields: Sequence[str]) -> dict[str, Array]:
 
 def final(runs: pd.DataFrame, *fields: str) -> dict[str, Array]:
     """Dataset -> (S, F) values of the trained prompt, or (S,) for a single column."""
-    ends = runs[runs["last"].astype(bool)]  # which without rows is of no type
-    last = {d: t[:, 0] for d, t in trajectories(ends, fields).items()}
-    return {d: v[:, 0] for d, v in last.items()} if len(fields) == 1 else last
+    ends = finished(runs)
+    ends = ends[ends["last"].astype(bool)].sort_values("seed", kind="stable")
+    if ends.empty:  # a frame without runs lacks the columns of what is measured
+        return {}
+    values, of = ends[[*fields]].to_numpy(dtype=float), ends["dataset"].to_numpy()
+    chosen = values[:, 0] if len(fields) == 1 else values
+    return {str(dataset): chosen[of == dataset] for dataset in np.unique(of)}
 
 
 def finished_pairs(*sides: pd.DataFrame) -> list[pd.DataFrame]:
@@ -55,6 +59,8 @@ def finished_pairs(*sides: pd.DataFrame) -> list[pd.DataFrame]:
     What was paired stays paired. A dataset of which a side then has nothing leaves all sides.
     """
     stopped = pd.concat([runs[runs["status"] != FINISHED] for runs in sides])
+    if stopped.empty:
+        return [*sides]
     pairs = set(zip(stopped["dataset"], stopped["seed"], strict=True))
 
     def kept(runs: pd.DataFrame) -> pd.DataFrame:

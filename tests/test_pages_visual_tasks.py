@@ -25,7 +25,7 @@ def test_tasks_where_prompts_gain_judge_condensing_and_all_are_shown(tasks: Task
         "how-many": [10, 10],
         "natural-greek": [1, 1],
     }
-    assert page.judged(tasks) == ["how-many"]
+    assert tasks.judging == ["how-many"]
     table = page.gain_table(tasks)
     assert table.loc["natural-greek", "judges condensing"] == "no"
     assert table.loc["how-many", ["head alone", "VPT", "gain"]].tolist() == [41.5, 51.5, 10]
@@ -91,7 +91,7 @@ def test_seeds_are_averaged_before_the_rule(tasks: TaskRuns) -> None:
     chosen = (near["dataset"] == "natural-greek") & (near["vectors"] == 10) & (near["seed"] == 2)
     near.loc[chosen & (near["label"] == "VPT"), "base"] += 2.1
     assert np.mean(page.gains(replace(tasks, runs=near))["natural-greek"]) > page.GAIN
-    assert page.judged(replace(tasks, runs=near)) == ["how-many", "natural-greek"]
+    assert replace(tasks, runs=near).judging == ["how-many", "natural-greek"]
 
 
 def test_a_profile_without_tasks_is_refused(tasks: TaskRuns) -> None:

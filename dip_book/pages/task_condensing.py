@@ -97,7 +97,7 @@ def _condensing(grids: Grids) -> str:
 
 def judging(grids: Grids) -> list[str]:
     """The tasks that judge, of all grids."""
-    return [task for tasks in grids for task in visual_tasks.judged(tasks)]
+    return [task for tasks in grids for task in tasks.judging]
 
 
 def headline(grids: Grids) -> float:

@@ -122,7 +122,7 @@ def write_numbers(page: Page, grids: Grids) -> None:
         found = visual_tasks.measured(tasks)
         numbers: dict[str, Interval | float | int | str] = {
             "tasks_measured": len(tasks.measured),
-            "tasks_judging": len(visual_tasks.judged(tasks)),
+            "tasks_judging": len(tasks.judging),
             **{name: estimate(values) for name, values in found.items()},
         }
         for task, gain in visual_tasks.gains(tasks).items():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,6 +69,11 @@ class TaskRuns:
         there = set(where(self.runs, label=Condensation.label)["dataset"])
         return [task for task in self.grid.datasets if task in there]
 
+    @cached_property
+    def judging(self) -> list[str]:
+        """Those that judge condensation: prompts gain :data:`GAIN` points or more."""
+        return [task for task, gain in gains(self).items() if gain.mean() >= GAIN]
+
     def ends(self, kind: str = "deep", **values: Any) -> pd.DataFrame:
         """VPT trained from the start on the ordinary schedule."""
         depth = self.depth if kind == "deep" else 1
@@ -108,11 +114,6 @@ def gains_of(tasks: TaskRuns, vectors: int, kind: str = "deep") -> Values:
     return minus(tasks.ends(kind, vectors=vectors), tasks.ends(vectors=0))
 
 
-def judged(tasks: TaskRuns) -> list[str]:
-    """Tasks that judge condensation: prompts gain :data:`GAIN` points or more."""
-    return [task for task, gain in gains(tasks).items() if gain.mean() >= GAIN]
-
-
 def minus(*sides: pd.DataFrame) -> Values:
     """Task -> (S,) accuracy of the first side minus the average of the others, where all are."""
     ours, *theirs = (final(runs, "base") for runs in finished_pairs(*sides))
@@ -128,7 +129,7 @@ def gain_table(tasks: TaskRuns) -> pd.DataFrame:
             "head alone": average_of(where(head, dataset=task), "base").value,
             "VPT": average_of(where(most, dataset=task), "base").value,
             "gain": float(gain.mean()),
-            "judges condensing": "yes" if gain.mean() >= GAIN else "no",
+            "judges condensing": "yes" if task in tasks.judging else "no",
         }
         for task, gain in gains(tasks).items()
     }
@@ -219,7 +220,7 @@ def kept_points(
             np.mean([each[task] for each in some], 0) - none[task],
             float((every[task] - none[task]).mean()),
         )
-        for task in judged(tasks)
+        for task in tasks.judging
         if some and all(task in each for each in (every, none, *some))
     }
 
@@ -244,7 +245,7 @@ def measured(tasks: TaskRuns) -> dict[str, Values]:
     Without those of which no task is measured.
     """
     found = against(tasks, tasks.grid.condensing.headline)
-    inside, numbers = judged(tasks), dict[str, Values]()
+    inside, numbers = tasks.judging, dict[str, Values]()
     for name in ("all", "random", "few"):
         each = {task: values for task, values in found.get(name, {}).items() if task in inside}
         if each:
