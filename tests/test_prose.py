@@ -85,7 +85,7 @@ HELD = {
         "tasks_dip_minus_full_how_many": -1,
         "tasks_rank_1_minus_full_how_many": -1,
         "tasks_condensed_minus_all": 0,
-        "tasks_condensed_minus_random": 0,
+        "tasks_condensed_minus_random": 1,
         "tasks_condensed_minus_few": 0,
         "most_minus_none": -1,
         "most_minus_half": -1,
