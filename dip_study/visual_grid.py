@@ -125,6 +125,7 @@ class Grid:
         tower: the encoder: a backbone, or timm's, "timm:vit_base_patch16_224.mae".
         screened: those of the tasks that are there because prompts gain on the images that choose:
             they judge condensing, and say nothing of how often prompts gain.
+        alike: tasks of one drawing, which a page also counts as one.
         decays: weight decays that are tried with each rate; none: the profile's is taken.
         optimiser: of all runs (:class:`dip_lib.training.parts.VisualSchedule`).
     """
@@ -142,6 +143,7 @@ class Grid:
     seeds: Sequence[int]
     tower: str
     screened: Sequence[str] = ()
+    alike: Sequence[str] = ()
     decays: Sequence[float] = ()
     optimiser: str = ""
     low_rank: LowRankPrompts | None = None

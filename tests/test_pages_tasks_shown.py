@@ -69,7 +69,7 @@ def test_chosen_rates_at_an_end_of_those_tried_are_named(whole: list[TaskRuns]) 
     tuned = replace(tasks.grid, lr=rates, rates=(0.001, 0.01, 0.1))
     said = task_gains.rates_finding([replace(tasks, grid=tuned)])
     assert said.startswith("Of 3 chosen learning rates 2 ")
-    assert "(natural-greek, deep 0: 0.001; how-many, few: 0.1)" in said
+    assert "(deep 0: natural-greek 0.001; few: how-many 0.1)" in said
     inside = replace(tuned, rates=(0.0001, 0.001, 0.01, 0.1, 1.0))
     assert "0 are the least or the largest" in task_gains.rates_finding(
         [replace(tasks, grid=inside)]
@@ -152,6 +152,23 @@ def test_differences_are_of_the_tasks_that_judge_and_the_table_of_all(
     assert blocks.loc["how-many"].tolist() == ["10 5", pytest.approx(26 / 40)]
 
 
+def test_tasks_of_one_drawing_are_counted_as_one_too(whole: list[TaskRuns]) -> None:
+    runs = whole[0].runs
+    greek = (runs["dataset"] == "natural-greek") & (runs["vectors"] > 0)
+    few = runs["vectors"] == 3
+    judging = runs.assign(base=runs["base"] + 2.0 * greek + 4.0 * (greek & few))
+    third = runs[runs["dataset"] == "how-many"].assign(dataset="where-from")
+    every = replace(whole[0], runs=pd.concat([judging, third]))
+    assert every.judging == ["how-many", "natural-greek", "where-from"]
+    few_from_the_start = task_condensing.differences([every], "trained on")["few from the start"]
+    assert few_from_the_start.value == pytest.approx((6 + 2 + 6) / 3)
+    alike = replace(every, grid=replace(every.grid, alike=("how-many", "natural-greek")))
+    said = task_condensing.alike_finding([alike])
+    assert said.startswith("how-many, natural-greek draw alike. Counted as one task: -1.0 [")
+    assert "+5.0 [" in said and "few from the start" in said  # of 4 and 6
+    assert "No two tasks" in task_condensing.alike_finding(whole)
+
+
 def test_attention_is_averaged_over_blocks_and_tasks(whole: list[TaskRuns]) -> None:
     mass, rank = (panel["VPT"]["value"] for panel in prompted_maps.attention(whole).values())
     assert mass.to_dict() == pytest.approx({0: 0, 4: 0.06, 10: 0.15})
@@ -170,6 +187,7 @@ def test_without_a_measured_task_nothing_is_invented(grids: list[TaskRuns]) -> N
     for panels in (task_gains.gain_curves, task_condensing.kept_curves, prompted_maps.attention):
         assert panels(grids) == {}
     assert task_condensing.both_states(grids) == {}
+    assert "No two tasks" in task_condensing.alike_finding(grids)
     tables = (
         *(task_gains.gain_table, task_gains.doubled),
         *(task_condensing.task_table, task_condensing.prompts_by_block, task_grids.every_run),
@@ -273,9 +291,8 @@ def test_a_grid_that_tunes_nothing_is_measured_with_the_page(
 
 def test_the_slider_keeps_fewer_prompts_at_every_position(whole: list[TaskRuns]) -> None:
     assert condensing_slider.positions(whole) == ["100 %", "30 %"]
-    by_title = {panel.title: panel for panel in condensing_slider.panels(whole)}
-    assert [*by_title] == ["natural-greek, not trained on", "how-many, not trained on"]
-    panel = by_title["how-many, not trained on"]
+    (panel,) = condensing_slider.panels(whole)
+    assert panel.title == "how-many, not trained on"  # the other task does not judge
     assert panel.heights[0] == [[0.51, 0.52]] * 3  # all prompts, whatever is to stay
     assert panel.heights[1] == [[0.5, 0.51], [0.47, 0.48], [0.45, 0.46]]  # as LOSES has it
     assert "all prompts 51.5 %; all prompts, trained on, 53.5 %" in panel.said[0]
@@ -288,5 +305,5 @@ def test_the_slider_leaves_a_seed_out_in_which_a_run_stopped(whole: list[TaskRun
     lost = (runs.choice == "random") & (runs.draw == 1) & (runs.tuned == 0) & (runs.seed == 1)
     runs.loc[lost, ["status", "base"]] = ["stopped: non-finite loss in epoch 0", float("nan")]
     assert lost.sum() == 2  # one of each task
-    for panel in condensing_slider.panels([replace(whole[0], runs=runs)]):
-        assert [len(seeds) for seeds in panel.heights[1]] == [2, 1, 2]
+    (panel,) = condensing_slider.panels([replace(whole[0], runs=runs)])
+    assert [len(seeds) for seeds in panel.heights[1]] == [2, 1, 2]

@@ -50,7 +50,7 @@ def test_the_profile_asks_for_every_declared_task() -> None:
     assert grid is not None
     assert [*grid.datasets] == [*TASKS]
     assert set(grid.lr) <= set(TASKS)
-    assert set(grid.screened) <= set(grid.datasets)
+    assert {*grid.screened, *grid.alike} <= set(grid.datasets)
     assert all({*rates.values()} <= {*grid.rates} for rates in grid.lr.values())
 
 

@@ -21,8 +21,10 @@ def positions(grids: Grids) -> list[str]:
 
 
 def panels(grids: Grids) -> list[Bars]:
-    """A panel for each task whose prompts are condensed, judging or not: a bar a seed."""
-    return [_panel(tasks, task) for tasks in grids for task in tasks.condensed]
+    """A panel for each task that judges and whose prompts are condensed: a bar a seed."""
+    return [
+        _panel(tasks, task) for tasks in grids for task in tasks.condensed if task in tasks.judging
+    ]
 
 
 def _shares(tasks: TaskRuns) -> list[float]:

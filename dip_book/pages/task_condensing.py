@@ -139,13 +139,43 @@ def differences(grids: Grids, state: str) -> dict[str, Interval]:
 
     Over the tasks that judge.
     """
-    inside, rows = judging(grids), {}
+    return {said: over_datasets(found) for said, found in _by_task(grids, state).items()}
+
+
+def _by_task(grids: Grids, state: str) -> dict[str, Values]:
+    """What stays instead -> task that judges -> (S,) differences, of what was measured."""
+    inside, rows = judging(grids), dict[str, Values]()
     by_grid = [_against(tasks, STATES[state]) for tasks in grids]
     for name, said in INSTEAD.items():
         found = merged([each.get(name, {}) for each in by_grid])
         if own := {task: values for task, values in found.items() if task in inside}:
-            rows[said] = over_datasets(own)
+            rows[said] = own
     return rows
+
+
+def alike_finding(grids: Grids) -> str:
+    """The finding's three differences once tasks of one drawing are counted as one, their average.
+
+    Intervals over tasks take these as independent, which tasks of one drawing hardly are.
+    """
+    alike = [task for tasks in grids for task in tasks.grid.alike]
+    found = _by_task(grids, "trained on")
+    same = [task for task in found.get(INSTEAD["all"], {}) if task in alike]
+    if len(same) < 2:
+        return "No two tasks that judge condensing draw alike."
+    said = ", ".join(
+        f"{over_datasets(_as_one(found[name], alike)):+.1f} against {name}"
+        for name in (INSTEAD[each] for each in ("all", "random", "few"))
+        if name in found
+    )
+    return f"{', '.join(same)} draw alike. Counted as one task: {said}."
+
+
+def _as_one(found: Values, alike: Sequence[str]) -> Values:
+    """The values with the averages of some tasks in the place of one task's seeds."""
+    rest = {task: values for task, values in found.items() if task not in alike}
+    averages = [values.mean() for task, values in found.items() if task in alike]
+    return rest | ({", ".join(alike): np.array(averages)} if averages else {})
 
 
 def _against(tasks: TaskRuns, tuned: bool) -> Mapping[str, Values]:

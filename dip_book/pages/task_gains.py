@@ -89,7 +89,7 @@ def rates_finding(grids: Grids) -> str:
 
     A better one may lie beyond such a rate. Grids that tune nothing are left out.
     """
-    chosen, ends = 0, list[str]()
+    chosen, ends = 0, dict[str, list[str]]()
     for tasks in grids:
         tried = tasks.grid.tried()
         for task in tasks.measured if tried else ():
@@ -97,8 +97,8 @@ def rates_finding(grids: Grids) -> str:
                 rate = tasks.grid.chosen(task, number)
                 chosen += 1
                 if rate in (tried[0], tried[-1]):
-                    ends.append(f"{task}, {number}: {rate}")
-    which = f" ({'; '.join(ends)})" if ends else ""
-    return (
-        f"Of {chosen} chosen learning rates {len(ends)} are the least or the largest tried{which}."
-    )
+                    ends.setdefault(number, []).append(f"{task} {rate}")
+    count = sum(map(len, ends.values()))
+    named = "; ".join(f"{number}: {', '.join(tasks)}" for number, tasks in ends.items())
+    which = f" ({named})" if ends else ""
+    return f"Of {chosen} chosen learning rates {count} are the least or the largest tried{which}."

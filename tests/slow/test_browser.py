@@ -257,6 +257,19 @@ def test_the_keyboard_is_enough(html: Path, browser: Any) -> None:
     assert browser.execute_script(drawn) != before
 
 
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_slider_stays_in_sight_down_to_its_last_panel(
+    html: Path, browser: Any, width: int
+) -> None:
+    look(browser, width, "light")
+    opened(browser, html / "notebooks" / "14_visual_prompts.html")
+    assert browser.execute_script("return document.querySelectorAll('.slider > svg').length") > 2
+    browser.execute_script("document.querySelector('.slider > svg:last-of-type').scrollIntoView()")
+    on_top = """const box = document.querySelector('.slider input').getBoundingClientRect();
+    return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2).type"""
+    assert browser.execute_script(on_top) == "range"
+
+
 def test_without_scripts_every_claim_and_every_setting_is_there(html: Path, browser: Any) -> None:
     look(browser, 1440, "light")
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
