@@ -77,7 +77,7 @@ def _where(gains: Values, judged: Sequence[str], kind: str) -> str:
 
 
 def _condensing(grids: Grids) -> str:
-    """What the most important prompts, trained on, are against three others, in a sentence."""
+    """What the most important prompts, trained on, keep, and are against three others."""
     judged, found = judging(grids), differences(grids, "trained on")
     if not judged:
         return "So none judges condensing."
@@ -91,8 +91,13 @@ def _condensing(grids: Grids) -> str:
         if name in found
     )
     over = "" if len(condensed) > 1 else " Brackets are the range of its seeds."
-    share = f"{headline(grids):g} %"
-    return f"{there} the most important {share}, trained on, are, in points, {said}.{over}"
+    share = headline(grids)
+    kept = _kept(grids, "sum", tuned=True).loc[share]
+    return (
+        f"{there} the most important {share:g} %, trained on, keep {kept['value']:.1f} % "
+        f"[{kept['low']:.1f}, {kept['high']:.1f}] of all points gained; they are, in points, "
+        f"{said}.{over}"
+    )
 
 
 def judging(grids: Grids) -> list[str]:
