@@ -173,7 +173,8 @@ def alike_finding(grids: Grids) -> str:
         for name in (INSTEAD[each] for each in ("all", "random", "few"))
         if name in found
     )
-    return f"{', '.join(same)} draw alike. Counted as one task: {said}."
+    when = "a check that was added when most were measured"
+    return f"{', '.join(same)} draw alike. Counted as one task, {when}: {said}."
 
 
 def _as_one(found: Values, alike: Sequence[str]) -> Values:
