@@ -85,19 +85,20 @@ def _condensing(grids: Grids) -> str:
         return "Condensing is not measured yet on any of these."
     condensed = [task for tasks in grids for task in tasks.condensed if task in judged]
     there = "There" if len(condensed) == len(judged) else f"On {', '.join(condensed)}"
-    said = ", ".join(
-        f"{found[name]:+.1f} against {name}"
-        for name in (INSTEAD[each] for each in ("all", "random", "few"))
-        if name in found
-    )
     over = "" if len(condensed) > 1 else " Brackets are the range of its seeds."
     share = headline(grids)
     kept = _kept(grids, "sum", tuned=True).loc[share]
     return (
         f"{there} the most important {share:g} %, trained on, keep {kept['value']:.1f} % "
         f"[{kept['low']:.1f}, {kept['high']:.1f}] of all points gained; they are, in points, "
-        f"{said}.{over}"
+        f"{_against_three(found)}.{over}"
     )
+
+
+def _against_three(found: Mapping[str, Interval]) -> str:
+    """ "-1.0 [-1.5, -0.5] against all prompts, ...": the differences that the claims read."""
+    names = (INSTEAD[each] for each in ("all", "random", "few"))
+    return ", ".join(f"{found[name]:+.1f} against {name}" for name in names if name in found)
 
 
 def judging(grids: Grids) -> list[str]:
@@ -168,13 +169,9 @@ def alike_finding(grids: Grids) -> str:
     same = [task for task in found.get(INSTEAD["all"], {}) if task in alike]
     if len(same) < 2:
         return "No two tasks that judge condensing draw alike."
-    said = ", ".join(
-        f"{over_datasets(_as_one(found[name], alike)):+.1f} against {name}"
-        for name in (INSTEAD[each] for each in ("all", "random", "few"))
-        if name in found
-    )
+    one = {name: over_datasets(_as_one(each, alike)) for name, each in found.items()}
     when = "a check that was added when most were measured"
-    return f"{', '.join(same)} draw alike. Counted as one task, {when}: {said}."
+    return f"{', '.join(same)} draw alike. Counted as one task, {when}: {_against_three(one)}."
 
 
 def _as_one(found: Values, alike: Sequence[str]) -> Values:
